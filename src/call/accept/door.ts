@@ -1,0 +1,100 @@
+/** Pure. What is judged on the raw head of a request, before anything else reads it: pairs, duplicates, target, Host, Origin. */
+import type { BlockList } from "node:net";
+import { isIPv6 } from "node:net";
+import { type Refusal, refuse } from "../../refusal.ts";
+
+export type DoorOptions = {
+  /** Host names with their ports, lower case, exactly as a Host header has them. */
+  readonly hosts: ReadonlySet<string>;
+  readonly origins: ReadonlySet<string>;
+  /** Peers whose X-Forwarded-For is believed; null: none. */
+  readonly trustedProxies: BlockList | null;
+};
+
+export type RawHead = {
+  readonly httpVersion: string;
+  readonly method: string;
+  readonly target: string;
+  /** node's flat list: name, value, name, value. */
+  readonly rawHeaders: readonly string[];
+};
+
+/** Lower-case names to their one value. A Map: a header named `__proto__` is only a name. */
+export type Headers = ReadonlyMap<string, string>;
+
+/** node shows more pairs than any client sends; Node 20 silently dropped what came after 1,023. */
+const PAIRS_MAX = 100;
+
+/** Several values of these would let two readers choose differently. Others are joined as RFC 9110 5.2 says. */
+const SINGLE = new Set([
+  "host",
+  "authorization",
+  "content-type",
+  "content-length",
+  "content-encoding",
+  "transfer-encoding",
+  "origin",
+  "expect",
+  "dpop",
+  "last-event-id",
+  "idempotency-key",
+  "traceparent",
+]);
+
+export function judgeHead(head: RawHead, options: DoorOptions): { headers: Headers } | { refusal: Refusal } {
+  if (head.rawHeaders.length > PAIRS_MAX * 2)
+    return { refusal: refuse("request_too_large", { limit: PAIRS_MAX }, "too many header pairs") };
+  const headers = new Map<string, string>();
+  for (let i = 0; i < head.rawHeaders.length; i += 2) {
+    const name = (head.rawHeaders[i] ?? "").toLowerCase();
+    const value = head.rawHeaders[i + 1] ?? "";
+    const before = headers.get(name);
+    if (before === undefined) headers.set(name, value);
+    else if (SINGLE.has(name)) return { refusal: refuse("request_malformed", {}, `two ${name} headers`) };
+    else if (name.startsWith("mcp-")) return { refusal: refuse("header_mismatch", { header: name }, "the header stands twice") };
+    else headers.set(name, `${before}, ${value}`);
+  }
+  const refusal = judgeTransfer(head, headers) ?? judgeHost(head, headers, options.hosts) ?? judgeOrigin(headers, options.origins);
+  return refusal === null ? { headers } : { refusal };
+}
+
+/** Smuggling needs two readings of where a body ends. */
+function judgeTransfer(head: RawHead, headers: Headers): Refusal | null {
+  const coding = headers.get("transfer-encoding");
+  if (coding !== undefined && (coding.toLowerCase() !== "chunked" || head.httpVersion !== "1.1"))
+    return refuse("request_malformed", {}, "a transfer coding other than chunked");
+  if (coding !== undefined && headers.has("content-length")) return refuse("request_malformed", {}, "two body lengths");
+  const hasBody = coding !== undefined || (headers.get("content-length") ?? "0") !== "0";
+  if (hasBody && head.method !== "POST") return refuse("request_malformed", {}, `${head.method} with a body`);
+  if (headers.has("upgrade")) return refuse("request_malformed", {}, "upgrade");
+  return null;
+}
+
+function judgeHost(head: RawHead, headers: Headers, hosts: ReadonlySet<string>): Refusal | null {
+  // A target in absolute form names an authority of its own; no client of an origin server sends one.
+  if (!head.target.startsWith("/")) return refuse("route_unknown", {}, "not an origin-form target");
+  return hosts.has((headers.get("host") ?? "").toLowerCase()) ? null : refuse("host_unknown");
+}
+
+function judgeOrigin(headers: Headers, origins: ReadonlySet<string>): Refusal | null {
+  const origin = headers.get("origin");
+  return origin === undefined || origins.has(origin) ? null : refuse("origin_forbidden");
+}
+
+/** The peer, or the last hop that a trusted proxy vouches for. */
+export function remoteAddressOf(peer: string, headers: Headers, trusted: BlockList | null): string {
+  let address = plainAddress(peer);
+  if (trusted === null) return address;
+  const hops = (headers.get("x-forwarded-for") ?? "").split(",").map((hop) => plainAddress(hop.trim()));
+  for (let hop = hops.pop(); hop !== undefined && hop !== "" && isTrusted(address, trusted); hop = hops.pop()) address = hop;
+  return address;
+}
+
+function isTrusted(address: string, trusted: BlockList): boolean {
+  return trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+}
+
+/** `::ffff:10.0.0.1` is 10.0.0.1. */
+function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+}

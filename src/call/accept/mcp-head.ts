@@ -1,0 +1,88 @@
+/** Pure. The head of a request to an MCP endpoint: method, media types, and which headers go on to the upstream. */
+import { type Refusal, refuse } from "../../refusal.ts";
+import type { Headers } from "./door.ts";
+import { LEGACY_REVISIONS, MODERN_REVISION, SUPPORTED_REVISIONS } from "./methods.ts";
+import type { Message, MessageHeaders } from "./parse.ts";
+import type { Era } from "./request.ts";
+
+export type McpHead = {
+  readonly httpMethod: "POST" | "GET" | "DELETE";
+  readonly era: Era;
+  readonly messageHeaders: MessageHeaders;
+  /** For GET and DELETE, which carry no message. */
+  readonly bodyless: Message;
+  readonly sessionId: string | null;
+  readonly lastEventId: string | null;
+  readonly accept: string;
+  readonly forwarded: Readonly<Record<string, string>>;
+};
+
+/** Headers that MCP means for the server; everything else stays here. `Mcp-Param-*` must pass unknown (SEP-2243). */
+const FORWARDED = new Set(["mcp-protocol-version", "mcp-method", "mcp-name", "traceparent", "tracestate", "baggage"]);
+const SESSION_ID = /^[!-~]{1,256}$/;
+
+export function judgeMcpHead(method: string, headers: Headers): McpHead | { refusal: Refusal; era: Era } {
+  const protocolVersion = headers.get("mcp-protocol-version") ?? null;
+  const era: Era = protocolVersion === MODERN_REVISION ? "modern" : "legacy";
+  const refusal = judgeMethod(method, era) ?? (method === "POST" ? judgePost(headers) : judgeBodyless(method, headers, protocolVersion));
+  if (refusal !== null) return { refusal, era };
+  const sessionId = headers.get("mcp-session-id") ?? null;
+  // A session id that no server mints cannot be anybody's session.
+  if (era === "legacy" && sessionId !== null && !SESSION_ID.test(sessionId)) return { refusal: refuse("session_unknown"), era };
+  return {
+    httpMethod: method as McpHead["httpMethod"],
+    era,
+    messageHeaders: { protocolVersion, mcpMethod: headers.get("mcp-method") ?? null, mcpName: headers.get("mcp-name") ?? null },
+    bodyless: { ...BODYLESS, course: method === "GET" ? "stream" : "end", revision: protocolVersion },
+    sessionId,
+    lastEventId: headers.get("last-event-id") ?? null,
+    accept: headers.get("accept") ?? "",
+    forwarded: forwardedOf(headers),
+  };
+}
+
+function judgeMethod(method: string, era: Era): Refusal | null {
+  const allowed = era === "modern" ? ["POST"] : ["POST", "GET", "DELETE"];
+  return allowed.includes(method) ? null : refuse("http_method", { allow: allowed.join(", ") });
+}
+
+function judgePost(headers: Headers): Refusal | null {
+  if (headers.has("content-encoding")) return refuse("media_type", {}, "a content coding");
+  if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(headers.get("content-type") ?? "")) return refuse("media_type");
+  const accept = headers.get("accept") ?? "";
+  return accepts(accept, "application/json") && accepts(accept, "text/event-stream") ? null : refuse("not_acceptable");
+}
+
+function judgeBodyless(method: string, headers: Headers, protocolVersion: string | null): Refusal | null {
+  if (protocolVersion !== null && !LEGACY_REVISIONS.includes(protocolVersion)) {
+    return refuse("revision_unsupported", { supported: SUPPORTED_REVISIONS, requested: protocolVersion.slice(0, 32) });
+  }
+  return method === "GET" && !accepts(headers.get("accept") ?? "", "text/event-stream") ? refuse("not_acceptable") : null;
+}
+
+function accepts(accept: string, type: string): boolean {
+  const [kind] = type.split("/");
+  return accept.split(",").some((each) => {
+    const range = each.split(";")[0]?.trim().toLowerCase();
+    return range === type || range === "*/*" || range === `${kind}/*`;
+  });
+}
+
+function forwardedOf(headers: Headers): Record<string, string> {
+  const forwarded: Record<string, string> = Object.create(null);
+  for (const [name, value] of headers) if (FORWARDED.has(name) || name.startsWith("mcp-param-")) forwarded[name] = value;
+  return forwarded;
+}
+
+const BODYLESS: Message = {
+  course: "stream",
+  era: "legacy",
+  revision: null,
+  method: null,
+  idText: null,
+  idSpan: null,
+  target: null,
+  targetSpan: null,
+  argumentsSpan: null,
+  progressTokenSpan: null,
+};

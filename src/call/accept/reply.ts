@@ -1,0 +1,130 @@
+/** Pure. How each no is said on the wire: the table of refusals turned into status, headers and body. */
+import { type Facts, type Refusal, WIRE, type Wire } from "../../refusal.ts";
+import type { Course, Era } from "./request.ts";
+
+export type RefusalMode = "jsonrpc" | "http" | "toolResult";
+
+/** What the answer depends on beside the refusal. */
+export type ReplyContext = {
+  readonly mode: RefusalMode;
+  readonly publicUrl: string;
+  readonly server: string | null;
+  readonly method: string | null;
+  readonly course: Course | null;
+  readonly era: Era | null;
+  readonly idText: string | null;
+  readonly callId: string;
+};
+
+export type Reply = { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string };
+
+const JSON_TYPE = "application/json";
+const PROBLEM_TYPE = "application/problem+json";
+
+export function replyOf(refusal: Refusal, context: ReplyContext): Reply {
+  const wire: Wire = WIRE[refusal.refused];
+  const http = takesHttp(context);
+  const status = http ? wire.http : statusOf(refusal, wire, context);
+  const headers = { ...challenge(refusal, context), ...hints(refusal, status) };
+  if (!http && context.mode === "toolResult" && wire.status === 200 && context.method === "tools/call") {
+    return { status: 200, headers: { ...headers, "content-type": JSON_TYPE }, body: toolResult(refusal, context) };
+  }
+  // A code needs an id to answer: without one, and where there is no code, the problem stands alone.
+  if (wire.code === null || context.idText === null) {
+    const spoken = context.idText === null && !isMessageFault(refusal) ? wire.http : status;
+    return {
+      status: spoken,
+      headers: { ...headers, "content-type": PROBLEM_TYPE },
+      body: JSON.stringify(problemOf(refusal, spoken, context)),
+    };
+  }
+  return { status, headers: { ...headers, "content-type": JSON_TYPE }, body: rpcError(refusal, status, context) };
+}
+
+/** The refusal as a stream's last message, once status and headers are out. */
+export function rpcError(refusal: Refusal, status: number, context: ReplyContext): string {
+  const wire: Wire = WIRE[refusal.refused];
+  const code = refusal.code ?? wire.code ?? -32603;
+  const error = { code, message: wire.title, data: problemOf(refusal, status, context) };
+  return `{"jsonrpc":"2.0","id":${context.idText ?? "null"},"error":${JSON.stringify(error)}}`;
+}
+
+/** A bug of the gateway: nothing of it is told but the call's id. */
+export function faultBody(context: ReplyContext): string {
+  const error = {
+    code: -32603,
+    message: "Internal error",
+    data: { type: "about:blank", title: "Internal error", status: 500, call_id: context.callId },
+  };
+  return `{"jsonrpc":"2.0","id":${context.idText ?? "null"},"error":${JSON.stringify(error)}}`;
+}
+
+/** Clients fall back to the older era on 200 + error at these, and messages without an id have no error to carry. */
+function takesHttp({ mode, course }: ReplyContext): boolean {
+  return (
+    mode === "http" ||
+    course === "handshake" ||
+    course === "stream" ||
+    course === "end" ||
+    course === "notification" ||
+    course === "response"
+  );
+}
+
+function statusOf(refusal: Refusal, wire: Wire, { era }: ReplyContext): number {
+  // Up to 2025-11-25 a 404 ends the session, so an unknown method is said with 200.
+  return refusal.refused === "method_unknown" && era === "legacy" ? 200 : wire.status;
+}
+
+function isMessageFault(refusal: Refusal): boolean {
+  return WIRE[refusal.refused].status === WIRE[refusal.refused].http;
+}
+
+type Problem = Facts & { type: string; title: string; status: number; detail: string; reason: string; call_id: string };
+
+function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: ReplyContext): Problem {
+  const { title, remedy } = WIRE[refusal.refused];
+  return {
+    type: `${publicUrl}/problems/${refusal.refused}`,
+    title,
+    status,
+    detail: remedy,
+    reason: refusal.refused,
+    call_id: callId,
+    ...refusal.facts,
+  };
+}
+
+function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
+  const { title, remedy } = WIRE[refusal.refused];
+  const { resets_at, budget } = refusal.facts;
+  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`].filter(Boolean).join(", ");
+  const text = `${title}${facts === "" ? "" : ` (${facts})`}. ${remedy} [${refusal.refused}, ${callId}]`;
+  const result = { content: [{ type: "text", text }], isError: true, ...(era === "modern" ? { resultType: "complete" } : {}) };
+  return `{"jsonrpc":"2.0","id":${idText ?? "null"},"result":${JSON.stringify(result)}}`;
+}
+
+/** RFC 6750 section 3, RFC 9728 section 5.1. A challenge only where another token would help. */
+function challenge(refusal: Refusal, { publicUrl, server }: ReplyContext): Record<string, string> {
+  const metadata = `resource_metadata="${publicUrl}/.well-known/oauth-protected-resource${server === null ? "" : `/mcp/${server}`}"`;
+  const scope = `scope="${refusal.facts.scope ?? "mcp"}"`;
+  switch (refusal.refused) {
+    case "credential_missing":
+      return { "www-authenticate": `Bearer ${metadata}, ${scope}` };
+    case "credential_invalid":
+      return { "www-authenticate": `Bearer ${metadata}, error="invalid_token"` };
+    case "scope_insufficient":
+      return { "www-authenticate": `Bearer error="insufficient_scope", ${scope}, ${metadata}` };
+    default:
+      return {};
+  }
+}
+
+function hints(refusal: Refusal, status: number): Record<string, string> {
+  const { retry_after_ms, allow } = refusal.facts;
+  const headers: Record<string, string> = {};
+  if (allow !== undefined) headers.allow = allow;
+  if (retry_after_ms !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retry_after_ms / 1000)));
+  else if (status === 503) headers["retry-after"] = "1";
+  return headers;
+}

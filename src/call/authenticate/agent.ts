@@ -1,0 +1,68 @@
+/** Pure. Who calls, from verified claims and the registry only: never from a session id, a header or an address. */
+import type { AgentId } from "../../ids.ts";
+
+export type AgentKind = "autonomous" | "service" | "fleet" | "collective" | "synthetic" | "human-driven";
+export type AgentState = "active" | "suspended" | "revoked";
+export type RiskClass = "minimal" | "limited" | "high" | "unclassified";
+
+/** What the registry knows of an agent, whatever credential it shows. */
+export type AgentProfile = {
+  readonly id: AgentId;
+  readonly name: string;
+  readonly kind: AgentKind;
+  readonly state: AgentState;
+  readonly customer: string;
+  readonly team: string | null;
+  readonly workflow: string | null;
+  readonly owner: string;
+  readonly purpose: string;
+  readonly riskClass: RiskClass;
+};
+
+/** A verified caller: the agent and the token that proved it. */
+export type Agent = {
+  readonly profile: AgentProfile;
+  readonly instance: string | null;
+  /** The end user on whose behalf it acts, when the token names one beside the agent. */
+  readonly subject: string | null;
+  /** RFC 8693 `act` chain, outermost first; only the outermost counts for decisions. */
+  readonly actors: readonly string[];
+  readonly roles: readonly string[];
+  readonly scopes: ReadonlySet<string>;
+  readonly issuer: string;
+  readonly clientId: string | null;
+  /** `jti`, or null where the issuer gives none. Never the token's text: one ES256 token has 16 verifying spellings. */
+  readonly tokenId: string | null;
+  readonly expiresAtMs: number;
+  /** Stable key of (issuer, subject, client, agent, instance): sessions and per-principal caches are bound to it. */
+  readonly principal: string;
+  /** The presented token, kept only for an RFC 8693 exchange with its own issuer; redacts itself when printed. */
+  readonly accessToken: AccessToken;
+};
+
+/** A credential that prints as `[redacted]`; `reveal()` is the only way to its text. */
+export class AccessToken {
+  readonly #text: string;
+  constructor(text: string) {
+    this.#text = text;
+  }
+  reveal(): string {
+    return this.#text;
+  }
+  toString(): string {
+    return "[redacted]";
+  }
+  toJSON(): string {
+    return "[redacted]";
+  }
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return "[redacted]";
+  }
+}
+
+/** The registry as the data plane sees it: a look-up in memory. */
+export type AgentDirectory = {
+  byId(id: string): AgentProfile | undefined;
+  /** By name within a customer; external identities are mapped by name or id. */
+  byName(name: string): AgentProfile | undefined;
+};

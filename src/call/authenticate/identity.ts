@@ -1,0 +1,83 @@
+/** Pure. Whom verified claims name: the agent, the subject it acts for, the chain of actors, and what the issuer says of them. */
+import { isRefusal, type Refusal } from "../../refusal.ts";
+import { isCleanText, optionalText } from "./claims.ts";
+import { isObject, type JsonObject } from "./compact.ts";
+import { invalid, type TrustedIssuer } from "./trusted-issuer.ts";
+
+export type Identity = {
+  /** Id or name of the agent in the directory; of our own tokens always the id. */
+  readonly agent: string;
+  readonly subject: string | null;
+  readonly actors: readonly string[];
+  readonly instance: string | null;
+  readonly workflow: string | null;
+  readonly roles: readonly string[];
+  readonly scopes: ReadonlySet<string>;
+};
+
+/** A chain of delegation longer than this has no owner who could explain it. */
+const ACTORS_MAX = 4;
+const ROLES_MAX = 100;
+const SCOPES_MAX = 100;
+
+export function readIdentity(claims: JsonObject, issuer: TrustedIssuer): Identity | Refusal {
+  if (!isCleanText(claims.sub)) return invalid("sub is not a clean string");
+  const actors = readActors(claims.act, issuer);
+  if (actors === null) return invalid("act is not a chain of at most 4 actors");
+  const named = issuer.kind === "own" ? nameOwn(claims, claims.sub, actors) : nameExternal(claims, claims.sub, issuer.agentClaim);
+  if (isRefusal(named)) return named;
+  const instance = optionalText(claims.instance);
+  const workflow = optionalText(claims.workflow);
+  if (instance === undefined || workflow === undefined) return invalid("instance or workflow is not a clean string");
+  const roles = readRoles(claims.roles);
+  if (roles === null) return invalid("roles is not a list of clean strings");
+  const scopes = readScopes(claims);
+  if (isRefusal(scopes)) return scopes;
+  return { agent: named.agent, subject: named.subject, actors, instance, workflow, roles, scopes };
+}
+
+type Named = { readonly agent: string; readonly subject: string | null };
+
+/** Our own tokens: the client is the agent. With `act` (RFC 8693 section 4.1) `sub` is whom it acts for, and the outermost actor is the agent. */
+function nameOwn(claims: JsonObject, sub: string, actors: readonly string[]): Named | Refusal {
+  const agent = actors[0] ?? sub;
+  if (claims.client_id !== agent) return invalid("client_id is not the agent");
+  return { agent, subject: actors.length > 0 ? sub : null };
+}
+
+function nameExternal(claims: JsonObject, sub: string, path: readonly string[]): Named | Refusal {
+  let value: unknown = claims;
+  for (const member of path) value = isObject(value) && Object.hasOwn(value, member) ? value[member] : undefined;
+  if (!isCleanText(value)) return invalid("the claim that names the agent is not a clean string");
+  return { agent: value, subject: value === sub ? null : sub };
+}
+
+/** Outermost first. In a token of ours an actor of another issuer would be a stranger who happens to share an id. */
+function readActors(act: unknown, issuer: TrustedIssuer): readonly string[] | null {
+  const actors: string[] = [];
+  for (let rest = act; rest !== undefined; ) {
+    if (!isObject(rest) || !isCleanText(rest.sub) || actors.length === ACTORS_MAX) return null;
+    if (issuer.kind === "own" && rest.iss !== undefined && rest.iss !== issuer.issuer) return null;
+    actors.push(rest.sub);
+    rest = rest.act;
+  }
+  return actors;
+}
+
+function readRoles(roles: unknown): readonly string[] | null {
+  if (roles === undefined) return [];
+  return Array.isArray(roles) && roles.length <= ROLES_MAX && roles.every(isCleanText) ? roles : null;
+}
+
+/** RFC 6749 section 3.3: visible ASCII without quote and backslash, single spaces between. */
+const SCOPE_LIST = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/;
+
+/** `scp` is some issuers' other name for scopes: alone it grants nothing here, beside `scope` it is a second answer to one question. */
+function readScopes(claims: JsonObject): ReadonlySet<string> | Refusal {
+  const { scope, scp } = claims;
+  if (scope !== undefined && scp !== undefined) return invalid("both scope and scp are present");
+  if (scope === undefined || scope === "") return new Set();
+  if (typeof scope !== "string" || !SCOPE_LIST.test(scope)) return invalid("scope is not a list of scopes");
+  const scopes = scope.split(" ", SCOPES_MAX + 1);
+  return scopes.length <= SCOPES_MAX ? new Set(scopes) : invalid("scope has too many scopes");
+}

@@ -1,0 +1,41 @@
+/** Pure. The bytes of a call's arguments as values that CEL compares exactly: integers as int, objects as maps. */
+
+export type CallArguments = {
+  readonly value: unknown;
+  /** Items of the longest list or map in it. */
+  readonly longest: number;
+  readonly bytes: number;
+};
+
+/** Throws on what CEL has no value for: a number beyond a double's range, an integer of more than 40 digits. */
+export function readArguments(bytes: Uint8Array): CallArguments {
+  let longest = 0;
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  const value = parseJson(text, (_key, part, { source }) => {
+    if (typeof part === "number") return numberOf(source ?? "");
+    if (Array.isArray(part)) longest = Math.max(longest, part.length);
+    if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
+    // A Map has no inherited members: `constructor` and `__proto__` are keys like any other.
+    const map = new Map(Object.entries(part));
+    longest = Math.max(longest, map.size);
+    return map;
+  });
+  return { value, longest, bytes: bytes.length };
+}
+
+/** `source` is the text of a primitive as it stands (ECMAScript proposal json-parse-with-source, in V8 since 11.4). */
+type Reviver = (key: string, part: unknown, context: { readonly source?: string }) => unknown;
+const parseJson = JSON.parse as (text: string, reviver: Reviver) => unknown;
+
+// int64 has 19 digits, uint256 has 78; identifiers of 128 bits have 39.
+const INTEGER_DIGITS_MAX = 40;
+
+function numberOf(source: string): bigint | number {
+  if (/^-?[0-9]+$/.test(source)) {
+    if (source.length > INTEGER_DIGITS_MAX) throw new RangeError(`an integer of ${source.length} digits`);
+    return BigInt(source);
+  }
+  const value = Number(source);
+  if (!Number.isFinite(value)) throw new RangeError("a number beyond the range of a double");
+  return value;
+}

@@ -1,0 +1,167 @@
+/** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
+import { z } from "zod";
+
+const name = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    "must be 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit",
+  );
+const text = z.string().min(1).max(256);
+
+const facet = (description: string) =>
+  z
+    .union([text, z.array(text).min(1)], { error: "must be a text or a list of texts" })
+    .describe(`${description} A text or a list; * matches any characters.`);
+
+const KINDS = ["autonomous", "service", "fleet", "collective", "synthetic", "human-driven"] as const;
+
+const who = z
+  .strictObject({
+    agent: facet("An agent's id or name.").optional(),
+    instance: facet("One running copy of an agent, as its token proves.").optional(),
+    team: facet("The agent's team.").optional(),
+    workflow: facet("The agent's workflow.").optional(),
+    customer: facet("The agent's customer.").optional(),
+    kind: facet(`The agent's kind: ${KINDS.join(", ")}.`)
+      .refine(isKind, `is not a kind; there are ${KINDS.join(", ")}`)
+      .optional(),
+    subject: facet("The end user on whose behalf the agent acts.").optional(),
+    role: facet("A role in the agent's token.").optional(),
+  })
+  .refine((facets) => Object.values(facets).some((value) => value !== undefined), "names nobody; leave it out to mean every agent")
+  .describe("Every key must match; within a list, one entry must. Left out: every agent.");
+
+const patterns = (description: string) =>
+  z
+    .array(text.max(1024))
+    .min(1)
+    .describe(`${description} server/tool, resource:server/uri, prompt:server/name or method:server/method; * matches any characters.`);
+
+const RULE_KEYS = "must have either permit or forbid";
+const entitlement = z
+  .strictObject({
+    name: name.describe("Unique over all policy files; it stands in the audit record of every call that it decides."),
+    who: who.optional(),
+    permit: patterns("What is permitted.").optional(),
+    forbid: patterns("What is forbidden, whatever else permits it.").optional(),
+    when: z
+      .string()
+      .refine((expression) => expression.trim() !== "", "is empty; leave it out, or put the expression in quotes")
+      .optional()
+      .describe("A CEL condition over agent, subject, customer, server, tool, args and now: args.limit <= 100"),
+    requires: z
+      .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "is not a scope (RFC 6749 section 3.3)"))
+      .min(1)
+      .optional()
+      .describe("OAuth scopes that the access token must have."),
+    disclosure: z
+      .enum(["hidden", "named"])
+      .default("hidden")
+      .describe("named: those whom `who` matches hear that a target exists although they may not use it now."),
+  })
+  .refine((rule) => (rule.permit === undefined) !== (rule.forbid === undefined), RULE_KEYS)
+  .refine(
+    (rule) => rule.forbid === undefined || rule.requires === undefined,
+    "a forbid cannot require scopes: write a permit that requires them",
+  );
+
+export const EACH = ["agent", "instance", "team", "workflow", "customer", "subject", "server", "tool"] as const;
+const eachName = z.enum(EACH);
+
+const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
+
+const budget = z.strictObject({
+  name: name.describe("Unique over all policy files; refusals name it."),
+  who: who.optional(),
+  tools: patterns("Which calls draw on it. Default: all.").optional(),
+  each: z
+    .union([eachName, z.array(eachName).min(1)], { error: `must be one or a list of ${EACH.join(", ")}` })
+    .optional()
+    .describe("Who has a counter of its own. Left out: all whom `who` matches share one."),
+  meter: z.enum(["calls", "tool_tokens"]).describe("What is counted."),
+  limit: z
+    .union([z.int().min(0), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+    .refine((written) => Number.isSafeInteger(amountOf(written)), `must be at most ${Number.MAX_SAFE_INTEGER}`)
+    .describe("How much in one period, in whole units of the meter."),
+  period: z.enum(["hour", "day", "week", "month", "year", "total"]).describe("How long a window is, by the calendar of timeZone."),
+  timeZone: z
+    .string()
+    .refine(isTimeZone, "is not an IANA time zone such as Europe/Berlin")
+    .default("UTC")
+    .describe("IANA time zone of the windows."),
+  hard: z.boolean().default(true).describe("true: never exceeded. false: exceeding is recorded as debt."),
+  overrun: z
+    .enum(["withhold", "deliver"])
+    .default("withhold")
+    .describe("A result larger than what is left: refused, or delivered and recorded as debt."),
+});
+
+const agent = z.strictObject({
+  customer: text.default("default").describe("Who pays."),
+  team: text.optional(),
+  workflow: text.optional(),
+  owner: text.describe("Who answers for this agent."),
+  purpose: text.describe("What it is for, in words."),
+  kind: z.enum(KINDS).default("autonomous"),
+  riskClass: z.enum(["minimal", "limited", "high", "unclassified"]).default("unclassified"),
+});
+
+export const policyFileSchema = z.strictObject({
+  apiVersion: z.literal("tollgate/v1").describe("The version of this file's form."),
+  agents: z
+    .record(
+      name.refine((written) => !written.startsWith("agt_"), "must not look like an agent's id: a rule for that id would match it"),
+      agent,
+    )
+    .default({})
+    .describe("Agents that this file owns: their attributes change here only."),
+  entitlements: z
+    .array(entitlement)
+    .default([])
+    .describe("Who may use what. Nothing permitted is refused; a forbid wins; order never matters."),
+  budgets: z.array(budget).default([]).describe("How much may be used."),
+});
+
+export type EntitlementFile = z.output<typeof entitlement>;
+export type BudgetFile = z.output<typeof budget>;
+/** Null: an element that the schema refuses; the others are still looked at, so that all problems show at once. */
+export type PolicyFile = {
+  readonly agents: z.output<typeof policyFileSchema>["agents"];
+  readonly entitlements: readonly (EntitlementFile | null)[];
+  readonly budgets: readonly (BudgetFile | null)[];
+};
+export type WhoFile = NonNullable<EntitlementFile["who"]>;
+export type DeclaredAgent = { readonly name: string; readonly file: string; readonly line: number } & z.output<typeof agent>;
+
+/** What can be read of a file that the schema refuses. */
+export function readablePart(data: unknown): PolicyFile {
+  const { agents, entitlements, budgets } = (data ?? {}) as Record<string, unknown>;
+  const declared = policyFileSchema.shape.agents.safeParse(agents);
+  return {
+    agents: declared.success ? declared.data : {},
+    entitlements: Array.isArray(entitlements) ? entitlements.map((item) => entitlement.safeParse(item).data ?? null) : [],
+    budgets: Array.isArray(budgets) ? budgets.map((item) => budget.safeParse(item).data ?? null) : [],
+  };
+}
+
+/** JSON Schema of a policy file, for editors and for the words of a problem. */
+export function policyJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(policyFileSchema, { io: "input" });
+}
+
+export function amountOf(written: number | string): number {
+  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
+}
+
+function isKind(written: string | readonly string[]): boolean {
+  return [written].flat().every((entry) => entry.includes("*") || KINDS.some((kind) => kind === entry));
+}
+
+function isTimeZone(written: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: written }).resolvedOptions().timeZone !== "" && !/^[+-]/.test(written);
+  } catch {
+    return false;
+  }
+}

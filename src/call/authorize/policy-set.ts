@@ -1,0 +1,162 @@
+/** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
+import { type Condition, compileCondition } from "./condition.ts";
+import { isPattern } from "./glob.ts";
+import { parsePattern, type TargetPattern } from "./pattern.ts";
+import type { Draw, RuleRef } from "./permit.ts";
+import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile } from "./policy-file.ts";
+import { TargetIndex } from "./target-index.ts";
+import { compileWho, type Who } from "./who.ts";
+
+export type PolicySource = { readonly file: string; readonly policy: PolicyFile; lineOf(path: Path): number };
+export type Path = readonly (string | number)[];
+/** `offset` counts characters of the text at `path`; null: the text as a whole. */
+export type PolicyFault = { readonly file: string; readonly path: Path; readonly offset: number | null; readonly message: string };
+
+/** What the config says of a server, as far as policies depend on it. */
+export type ServerFacts = ReadonlyMap<string, { readonly reserve: { readonly tool_tokens: number } }>;
+
+export type Rule = {
+  readonly ref: RuleRef;
+  readonly effect: "permit" | "forbid";
+  readonly who: Who;
+  readonly targets: readonly TargetPattern[];
+  readonly condition: Condition | null;
+  readonly requires: readonly string[];
+  /** Says `entitlement_denied` where silence would say `tool_unknown`. */
+  readonly named: boolean;
+};
+
+export type Each = (typeof EACH)[number];
+
+export type Budget = {
+  readonly who: Who;
+  /** Null: every call. */
+  readonly targets: readonly TargetPattern[] | null;
+  readonly each: readonly Each[];
+  readonly draw: Omit<Draw, "scope">;
+};
+
+export type Rules = {
+  readonly policyVersion: string;
+  /** By name: the first that permits is the one recorded, however the files are ordered. */
+  readonly rules: readonly Rule[];
+  /** In the order of the files: the first that cannot carry a call is the one named. */
+  readonly budgets: readonly Budget[];
+  readonly index: TargetIndex<Rule>;
+  readonly budgetIndex: TargetIndex<Budget>;
+  readonly servers: ReadonlySet<string>;
+};
+
+export type Compiled = { readonly rules: Rules; readonly faults: readonly PolicyFault[]; readonly warnings: readonly PolicyFault[] };
+
+export function compilePolicies(sources: readonly PolicySource[], servers: ServerFacts, policyVersion: string): Compiled {
+  const compiler = new Compiler(servers);
+  for (const source of sources) compiler.read(source);
+  const { rules, budgets, faults, warnings } = compiler;
+  const index = new TargetIndex<Rule>();
+  for (const rule of rules) for (const target of rule.targets) index.add(target, rule);
+  const budgetIndex = new TargetIndex<Budget>();
+  for (const budget of budgets) for (const target of budget.targets ?? []) budgetIndex.add(target, budget);
+  const byName = rules.toSorted((a, b) => (a.ref.name < b.ref.name ? -1 : 1));
+  return { rules: { policyVersion, rules: byName, budgets, index, budgetIndex, servers: new Set(servers.keys()) }, faults, warnings };
+}
+
+class Compiler {
+  readonly rules: Rule[] = [];
+  readonly budgets: Budget[] = [];
+  readonly faults: PolicyFault[] = [];
+  readonly warnings: PolicyFault[] = [];
+  readonly #servers: ServerFacts;
+  readonly #seen = new Map<string, string>();
+
+  constructor(servers: ServerFacts) {
+    this.#servers = servers;
+  }
+
+  read(source: PolicySource): void {
+    const { file, policy } = source;
+    for (const name of Object.keys(policy.agents)) this.#claim("agent", name, source, ["agents", name]);
+    for (const [index, entitlement] of policy.entitlements.entries()) {
+      if (entitlement === null) continue;
+      const path = ["entitlements", index];
+      this.#claim("entitlement", entitlement.name, source, [...path, "name"]);
+      this.rules.push(this.#rule(file, entitlement, path, source.lineOf(path)));
+    }
+    for (const [index, budget] of policy.budgets.entries()) {
+      if (budget === null) continue;
+      const path = ["budgets", index];
+      this.#claim("budget", budget.name, source, [...path, "name"]);
+      this.budgets.push(this.#budget(file, budget, path));
+    }
+  }
+
+  /** A name stands for one thing in records, refusals and balances. */
+  #claim(what: string, name: string, source: PolicySource, path: Path): void {
+    const key = `${what} ${name}`;
+    const first = this.#seen.get(key);
+    if (first !== undefined) this.#say(source.file, path, `the ${what} ${name} is already at ${first}`);
+    else this.#seen.set(key, `${source.file}:${source.lineOf(path)}`);
+  }
+
+  #rule(file: string, entitlement: EntitlementFile, path: Path, line: number): Rule {
+    const effect = entitlement.permit === undefined ? "forbid" : "permit";
+    return {
+      ref: { name: entitlement.name, file, line },
+      effect,
+      who: compileWho(entitlement.who),
+      targets: this.#targets(file, entitlement.permit ?? entitlement.forbid ?? [], [...path, effect]),
+      condition: entitlement.when === undefined ? null : this.#condition(file, entitlement.when, [...path, "when"]),
+      requires: entitlement.requires ?? [],
+      named: entitlement.disclosure === "named",
+    };
+  }
+
+  #budget(file: string, budget: BudgetFile, path: Path): Budget {
+    const { name, meter, period, timeZone, hard, overrun } = budget;
+    const targets = budget.tools === undefined ? null : this.#targets(file, budget.tools, [...path, "tools"]);
+    if (hard && meter === "tool_tokens") this.#checkReserve(file, targets, [...path, "meter"]);
+    const each = [...new Set(budget.each === undefined ? [] : [budget.each].flat())];
+    const draw = { budget: name, meter, limit: amountOf(budget.limit), period, timeZone, hard, overrun };
+    return { who: compileWho(budget.who), targets, each, draw };
+  }
+
+  #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {
+    return written.flatMap((text, index) => {
+      const pattern = parsePattern(text);
+      if ("problem" in pattern) {
+        this.#say(file, [...path, index], pattern.problem);
+        return [];
+      }
+      if (!isPattern(pattern.server) && !this.#servers.has(pattern.server)) {
+        const message = `the config has no server ${pattern.server}, so ${text} matches nothing`;
+        this.warnings.push({ file, path: [...path, index], offset: null, message });
+      }
+      return [pattern];
+    });
+  }
+
+  #condition(file: string, expression: string, path: Path): Condition | null {
+    const condition = compileCondition(expression);
+    if ("holds" in condition) return condition;
+    this.faults.push({ file, path, offset: condition.offset, message: condition.message });
+    return null;
+  }
+
+  /** A hard limit can only hold if something is set aside before the result is known. */
+  #checkReserve(file: string, targets: readonly TargetPattern[] | null, path: Path): void {
+    for (const [server, { reserve }] of this.#servers) {
+      const drawn = targets === null || targets.some((target) => isPattern(target.server) || target.server === server);
+      if (drawn && reserve.tool_tokens === 0) {
+        this.#say(
+          file,
+          path,
+          `a hard budget needs a reserve, and servers.${server}.reserve.tool_tokens is 0: raise it, or set hard: false`,
+        );
+      }
+    }
+  }
+
+  #say(file: string, path: Path, message: string): void {
+    this.faults.push({ file, path, offset: null, message });
+  }
+}

@@ -1,0 +1,58 @@
+/** The answer to "how much?": an amount held on every budget of a call at once, until it is posted or voided. */
+import type { CallId } from "../../ids.ts";
+import type { Refusal } from "../../refusal.ts";
+import type { Draw } from "../authorize/permit.ts";
+
+/** One hold on one counter. Windows are half-open, milliseconds since the epoch; `windowEndMs` null: period total. */
+export type HoldLine = {
+  readonly draw: Draw;
+  readonly windowStartMs: number;
+  readonly windowEndMs: number | null;
+  readonly amount: number;
+};
+
+/** What a call really used. */
+export type Usage = { readonly calls: number; readonly tool_tokens: number };
+
+/** How a hold ended on one counter: `held` goes, `posted` is committed, `debt` is what could not be prevented. */
+export type PostedLine = { readonly line: HoldLine; readonly posted: number; readonly debt: number };
+
+export type Settlement = {
+  readonly state: "posted" | "voided" | "unknown";
+  readonly lines: readonly PostedLine[];
+  /** Set when a hard budget could not carry the result: posted as held, the result is withheld. */
+  readonly withheld: Refusal | null;
+};
+
+export interface Reservation extends Disposable {
+  readonly callId: CallId;
+  readonly lines: readonly HoldLine[];
+  /** True when a hard budget meters the result, so that the final message waits whole. */
+  readonly metersResult: boolean;
+  /** From here on leaving the scope posts the hold in full as `unknown` instead of voiding it. */
+  sent(): void;
+  /** Posts the truth, once. A usage above the hold first tries to extend it; hard budgets never exceed their limit. */
+  post(usage: Usage): Settlement;
+  /** Fate unknown after sending: posts the hold in full. */
+  postUnknown(): Settlement;
+  /** Nothing reached the upstream after all: gives the whole hold back, also after `sent()`. */
+  voidUnsent(): Settlement;
+}
+
+/** A counter's state for `budget list`, `/readyz` and refusals. remaining = max(0, limit - committed - held - debt). */
+export type Balance = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly windowStartMs: number;
+  readonly windowEndMs: number | null;
+  readonly committed: number;
+  readonly held: number;
+  readonly debt: number;
+};
+
+/** Decides in memory, on the event loop, where nothing can race it. */
+export interface Ledger {
+  /** All draws or none. The refusal names the first budget, in the order given, that cannot carry its amount. */
+  hold(callId: CallId, draws: readonly Draw[], amounts: Usage, nowMs: number): Reservation | Refusal;
+  balances(): readonly Balance[];
+}

@@ -1,0 +1,130 @@
+/** Pure. The calendar window that holds an instant: half-open, in an IANA zone; windows of one period never overlap and leave no gap. */
+import type { Period } from "../authorize/permit.ts";
+
+/** Milliseconds since the epoch; `endMs` null: the window of `total` never ends. */
+export type Window = { readonly startMs: number; readonly endMs: number | null };
+
+export type Calendar = (period: Period, timeZone: string, nowMs: number) => Window;
+
+/** A calendar that remembers the window it last found for each period and zone: Intl costs 4 us, the memory 20 ns. */
+export function createCalendar(): Calendar {
+  const latest = new Map<string, Map<Period, Window>>();
+  return (period, timeZone, nowMs) => {
+    let ofZone = latest.get(timeZone);
+    const known = ofZone?.get(period);
+    if (known !== undefined && known.startMs <= nowMs && (known.endMs === null || nowMs < known.endMs)) return known;
+    const found = windowAt(period, timeZone, nowMs);
+    if (ofZone === undefined) {
+      if (latest.size >= ZONES_MAX) latest.clear();
+      ofZone = new Map();
+      latest.set(timeZone, ofZone);
+    }
+    ofZone.set(period, found);
+    return found;
+  };
+}
+
+/** Zones remembered: IANA has about 600 names, spelling them in odd case must not make more than a few. */
+const ZONES_MAX = 1024;
+
+/** Weeks begin on Monday (ISO 8601). Throws a RangeError for a zone that Intl does not know: policies are checked at load. */
+export function windowAt(period: Period, timeZone: string, nowMs: number): Window {
+  if (period === "total") return TOTAL;
+  const zone = zoneOf(timeZone);
+  return period === "hour" ? hourAt(zone, nowMs) : daysAt(period, zone, nowMs);
+}
+
+export function isTimeZone(name: string): boolean {
+  try {
+    zoneOf(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const TOTAL: Window = Object.freeze({ startMs: 0, endMs: null });
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+
+/** Milliseconds that the zone's clocks are ahead of UTC at an instant. */
+type Zone = (instantMs: number) => number;
+
+function zoneOf(timeZone: string): Zone {
+  const format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
+  return (instantMs) => {
+    const text = format.formatToParts(instantMs).find((part) => part.type === "timeZoneName")?.value ?? "";
+    const [, sign, hours, minutes, seconds] = /^GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?$/.exec(text) ?? [];
+    const ahead = (Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0)) * 1000;
+    return sign === "-" ? -ahead : ahead;
+  };
+}
+
+/** A clock hour that a change of the zone's clocks cuts (Lord Howe moves by 30 minutes) becomes two windows. */
+function hourAt(zone: Zone, nowMs: number): Window {
+  const offset = zone(nowMs);
+  const into = modulo(nowMs + offset, HOUR_MS);
+  const startMs = nowMs - into;
+  const endMs = startMs + HOUR_MS;
+  return {
+    startMs: zone(startMs) === offset ? startMs : changeBetween(zone, startMs, nowMs),
+    endMs: zone(endMs - 1) === offset ? endMs : changeBetween(zone, nowMs, endMs - 1),
+  };
+}
+
+function daysAt(period: Exclude<Period, "hour" | "total">, zone: Zone, nowMs: number): Window {
+  const today = new Date(nowMs + zone(nowMs));
+  let first = firstDay(period, today.getUTCFullYear(), today.getUTCMonth(), today.getUTCDate());
+  let startMs = instantOf(zone, first);
+  for (;;) {
+    first = nextFirstDay(period, first);
+    const endMs = instantOf(zone, first);
+    // Clocks that go back over midnight show yesterday's date again; that minute already belongs to the new window.
+    if (nowMs < endMs) return { startMs, endMs };
+    startMs = endMs;
+  }
+}
+
+/** Local midnight of the first day of the period, as milliseconds on a clock without zone. */
+function firstDay(period: Exclude<Period, "hour" | "total">, year: number, month: number, day: number): number {
+  if (period === "year") return Date.UTC(year, 0, 1);
+  if (period === "month") return Date.UTC(year, month, 1);
+  const midnight = Date.UTC(year, month, day);
+  if (period === "day") return midnight;
+  const sinceMonday = (new Date(midnight).getUTCDay() + 6) % 7;
+  return midnight - sinceMonday * DAY_MS;
+}
+
+function nextFirstDay(period: Exclude<Period, "hour" | "total">, first: number): number {
+  const date = new Date(first);
+  if (period === "year") return Date.UTC(date.getUTCFullYear() + 1, 0, 1);
+  if (period === "month") return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
+  return first + (period === "week" ? 7 : 1) * DAY_MS;
+}
+
+/** The first instant at which the zone's clocks show `localMs` or later: where midnight does not exist, the end of the gap. */
+function instantOf(zone: Zone, localMs: number): number {
+  const before = zone(localMs - DAY_MS);
+  const after = zone(localMs + DAY_MS);
+  if (before === after) return localMs - before;
+  const change = changeBetween(zone, localMs - DAY_MS, localMs + DAY_MS);
+  if (localMs - before < change) return localMs - before;
+  return Math.max(change, localMs - after);
+}
+
+/** The instant in (fromMs, toMs] at which the zone's offset becomes that of `toMs`. */
+function changeBetween(zone: Zone, fromMs: number, toMs: number): number {
+  const after = zone(toMs);
+  let low = fromMs;
+  let high = toMs;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (zone(middle) === after) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+function modulo(value: number, divisor: number): number {
+  return ((value % divisor) + divisor) % divisor;
+}

@@ -1,0 +1,153 @@
+/** The life of one call, from its first byte to its last: every branch of it, and no I/O of its own. */
+import { isRefusal, type Refusal, refuse } from "../refusal.ts";
+import type { Answer } from "./accept/answer.ts";
+import { argumentsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
+import type { Agent } from "./authenticate/agent.ts";
+import type { Permit } from "./authorize/permit.ts";
+import type { Reservation, Settlement, Usage } from "./budget/reservation.ts";
+import type { IssuedToken } from "./exchange/issued-token.ts";
+import type { Outcome } from "./forward/outcome.ts";
+import type { ForwardJob } from "./forward/upstream.ts";
+import { auditOfCall, usageOfCall } from "./record/compose.ts";
+import { StoreUnavailable } from "./record/journal.ts";
+import { openStory, type Story } from "./record/story.ts";
+import type { Steps } from "./steps.ts";
+
+export async function live(request: McpRequest, answer: Answer, steps: Steps): Promise<void> {
+  const story = openStory(request, request);
+  let fault: unknown = null;
+  try {
+    const refusal = await govern(story, request, answer, steps);
+    if (refusal !== null) await sayNo(story, refusal, answer, steps);
+  } catch (thrown) {
+    fault = thrown;
+    if (thrown instanceof StoreUnavailable) answer.refuse(refuse("store_unavailable"));
+    else answer.fault();
+  }
+  steps.tell(story, fault);
+}
+
+/** A request that was refused before it became one: recorded and answered like any other. */
+export async function refuseAtDoor(sketch: RequestSketch, refusal: Refusal, answer: Answer, steps: Steps): Promise<void> {
+  const story = openStory(sketch, null);
+  await sayNo(story, refusal, answer, steps);
+  steps.tell(story, null);
+}
+
+async function govern(story: Story, request: McpRequest, answer: Answer, steps: Steps): Promise<Refusal | null> {
+  const agent = await steps.authenticate(request.authorization, request.server, request.receivedAtMs);
+  if (isRefusal(agent)) return agent;
+  story.agent = agent;
+  if (agent.subject !== null) story.subjectDigest = steps.scribe.digest(agent, Buffer.from(agent.subject));
+  if (!steps.journal.available) return refuse("store_unavailable");
+  const permit = steps.authorize(agent, request);
+  if (isRefusal(permit)) return permit;
+  story.permit = permit;
+  if (!steps.ownsSession(agent, request)) return refuse("session_unknown");
+  return request.course === "metered" ? meter(story, request, agent, permit, answer, steps) : pass(story, request, agent, answer, steps);
+}
+
+/** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
+async function meter(
+  story: Story,
+  request: McpRequest,
+  agent: Agent,
+  permit: Permit,
+  answer: Answer,
+  steps: Steps,
+): Promise<Refusal | null> {
+  if (request.target?.kind === "tool") {
+    const definition = await steps.define(agent, request.server, request.target.name);
+    if (isRefusal(definition)) return definition;
+    if (definition === null) return refuse("tool_unknown");
+    story.definition = definition.sha256;
+  }
+  const held = steps.hold(permit, request);
+  if (isRefusal(held)) return held;
+  using reservation = held;
+  const issued = await steps.exchange(agent, request.server);
+  if (isRefusal(issued)) return issued;
+  story.issued = issued;
+  story.reservation = reservation;
+  story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));
+  await steps.journal.permit({
+    callId: request.callId,
+    atMs: request.receivedAtMs,
+    lines: reservation.lines,
+    audit: auditOfCall(story, steps.scribe),
+    usage: usageOfCall(story, steps.scribe),
+  });
+  reservation.sent();
+  try {
+    const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
+    story.outcome = outcome;
+    if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
+    story.settlement = await settle(story, request, outcome, reservation, steps);
+  } finally {
+    // A fault between sending and settling: the fate is unknown, and the books say so before the client hears of it.
+    story.settlement ??= reservation.postUnknown();
+    story.refusal = story.settlement.withheld ?? story.outcome?.refusal ?? null;
+    await steps.journal.settle({
+      callId: request.callId,
+      atMs: steps.scribe.now(),
+      state: story.settlement.state,
+      lines: story.settlement.lines,
+      audit: auditOfCall(story, steps.scribe),
+      usage: story.settlement.state === "voided" ? null : usageOfCall(story, steps.scribe),
+    });
+  }
+  release(story.outcome, story.refusal, answer);
+  return null;
+}
+
+/** Free of charge: forwarded, recorded, answered. A stream is recorded when it opens and when it closes. */
+async function pass(story: Story, request: McpRequest, agent: Agent, answer: Answer, steps: Steps): Promise<Refusal | null> {
+  const issued = await steps.exchange(agent, request.server);
+  if (isRefusal(issued)) return issued;
+  story.issued = issued;
+  const opensStream = request.course === "stream" || request.method === "subscriptions/listen";
+  if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
+  const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
+  story.outcome = outcome;
+  if (outcome.sessionId !== null) steps.bindSession(outcome.sessionId, agent, request.server);
+  story.refusal = outcome.refusal;
+  await steps.journal.append(auditOfCall(story, steps.scribe, opensStream ? "stream.closed" : "call"));
+  release(outcome, outcome.refusal, answer);
+  return null;
+}
+
+/** Post the truth: what was measured, or the whole hold where the fate is unknown, or nothing where nothing was sent. */
+async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
+  if (!outcome.sent) return reservation.voidUnsent();
+  if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
+  const usage: Usage =
+    outcome.kind === "http_error" ? { calls: 1, tool_tokens: 0 } : { calls: 1, tool_tokens: await measure(story, request, outcome, steps) };
+  story.usage = usage;
+  return reservation.post(usage);
+}
+
+async function measure(story: Story, request: McpRequest, outcome: Outcome, steps: Steps): Promise<number> {
+  const tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
+  story.tokenCount = tokenCount;
+  return tokenCount.input + tokenCount.output;
+}
+
+function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {
+  if (refusal !== null) return answer.refuse(refusal);
+  if (!answer.started) answer.head(outcome?.status ?? 200, outcome?.headers ?? {});
+  answer.last(outcome?.last ?? null);
+}
+
+/** A refusal is on disk before it is said; where the disk is away it is counted instead, and said all the same: nothing ran. */
+async function sayNo(story: Story, refusal: Refusal, answer: Answer, steps: Steps): Promise<void> {
+  story.refusal = refusal;
+  await steps.journal.append(auditOfCall(story, steps.scribe)).catch((fault) => {
+    if (!(fault instanceof StoreUnavailable)) throw fault;
+  });
+  answer.refuse(refusal);
+}
+
+function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {
+  const visible = request.course === "list" ? steps.visible(agent, request.server) : null;
+  return { request, agent, issued, visible, metersResult, answer, stopped: steps.stopped(agent) };
+}

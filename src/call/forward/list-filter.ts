@@ -1,0 +1,50 @@
+/** Pure. A list with only what the agent may use: elements are cut out by their bytes, all else stays as received. */
+import { type Edit, type JsonNode, member, splice, stringValue } from "../../json.ts";
+import type { Era, Target } from "../accept/request.ts";
+
+type Shape = { readonly list: string; readonly kind: Target["kind"]; readonly key: string };
+
+const SHAPES: ReadonlyMap<string, Shape> = new Map([
+  ["tools/list", { list: "tools", kind: "tool", key: "name" }],
+  ["prompts/list", { list: "prompts", kind: "prompt", key: "name" }],
+  ["resources/list", { list: "resources", kind: "resource", key: "uri" }],
+  ["resources/templates/list", { list: "resourceTemplates", kind: "resource", key: "uriTemplate" }],
+]);
+
+/** The tool names that MCP allows; others could not be told apart in a policy. */
+const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
+
+/** `result` is the result node of a message that passed the strict scan. Null: not the list that was asked for. */
+export function filterList(bytes: Buffer, result: JsonNode, method: string, era: Era, visible: (target: Target) => boolean): Buffer | null {
+  const shape = SHAPES.get(method);
+  const list = shape === undefined ? undefined : member(result, shape.list);
+  if (shape === undefined || list === undefined || list.kind !== "array") return null;
+  const kept = list.elements.filter((element) => {
+    const name = stringValue(bytes, member(element, shape.key));
+    if (name === undefined || (shape.kind === "tool" && !TOOL_NAME.test(name))) return false;
+    return visible({ kind: shape.kind, name });
+  });
+  const edits: Edit[] = [];
+  if (kept.length < list.elements.length) edits.push({ start: list.start, end: list.end, replacement: arrayOf(bytes, kept) });
+  if (era === "modern") edits.push(privateScope(result));
+  return splice(bytes, edits.toSorted((a, b) => a.start - b.start));
+}
+
+function arrayOf(bytes: Buffer, kept: readonly JsonNode[]): Buffer {
+  const pieces: Uint8Array[] = [OPEN];
+  for (const [i, element] of kept.entries()) pieces.push(...(i === 0 ? [] : [COMMA]), bytes.subarray(element.start, element.end));
+  return Buffer.concat([...pieces, CLOSE]);
+}
+
+/** A filtered list belongs to one principal, whatever the upstream says of its own. */
+export function privateScope(result: JsonNode): Edit {
+  const scope = member(result, "cacheScope");
+  if (scope !== undefined) return { start: scope.start, end: scope.end, replacement: PRIVATE };
+  const comma = result.members.length === 0 ? "" : ",";
+  return { start: result.start + 1, end: result.start + 1, replacement: Buffer.from(`"cacheScope":"private"${comma}`) };
+}
+
+const OPEN = Buffer.from("[");
+const CLOSE = Buffer.from("]");
+const COMMA = Buffer.from(",");
+const PRIVATE = Buffer.from('"private"');

@@ -1,0 +1,37 @@
+/** Pure. What came back from the upstream, and the last piece of the answer, which waits for its settlement. */
+import type { Refusal } from "../../refusal.ts";
+
+export type OutcomeKind =
+  | "result"
+  | "tool_error"
+  | "protocol_error"
+  | "http_error"
+  | "accepted"
+  | "stream"
+  | "cancelled"
+  | "timeout"
+  | "unknown"
+  | "not_sent";
+
+export type Outcome = {
+  readonly kind: OutcomeKind;
+  /** True once the first byte of the request may have reached the upstream: its fate then counts. */
+  readonly sent: boolean;
+  /** The upstream's HTTP status, null for stdio and where none came. */
+  readonly status: number | null;
+  /** Headers of the answer that are still to be sent when nothing has been (a JSON answer), lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The piece that ends the answer, already filtered and framed (JSON body or SSE event); null where all is out. */
+  readonly last: Buffer | null;
+  /** Received bytes of `result` (or `error`) of the final message, for its HMAC and size; null where there is none. */
+  readonly result: Buffer | null;
+  /** Text to count (domain.md 6.2): text blocks, embedded resource text, structuredContent unless a text block repeats it. */
+  readonly resultTexts: readonly string[];
+  /** Bytes that arrived from the upstream's body. */
+  readonly bytesIn: number;
+  /** Why there is nothing (usable) to deliver: the answer is this refusal, by the one table. */
+  readonly refusal: Refusal | null;
+  /** Mcp-Session-Id that the upstream minted on this answer. */
+  readonly sessionId: string | null;
+  readonly serverVersion: string | null;
+};

@@ -1,0 +1,36 @@
+/** What stands behind one server's name, whatever its transport: it takes a job and gives an outcome. */
+import type { Refusal } from "../../refusal.ts";
+import type { Answer } from "../accept/answer.ts";
+import type { McpRequest, Target } from "../accept/request.ts";
+import type { Agent } from "../authenticate/agent.ts";
+import type { IssuedToken } from "../exchange/issued-token.ts";
+import type { Outcome } from "./outcome.ts";
+
+export type ForwardJob = {
+  readonly request: McpRequest;
+  readonly agent: Agent;
+  readonly issued: IssuedToken;
+  /** Keeps only what the agent may use, in answers to lists; null: pass as it is. */
+  readonly visible: ((target: Target) => boolean) | null;
+  /** True when a hard budget meters the result: one over `maxResultBytes` is then `result_over_budget`. */
+  readonly metersResult: boolean;
+  /** Pieces before the last go here as they come; `head` is called here for streams only. */
+  readonly answer: Answer;
+  /** Aborts when the agent is stopped or the gateway gives up draining: ends the job as cancelled. */
+  readonly stopped: AbortSignal;
+};
+
+/** One tool as the upstream lists it. `sha256` is over the JCS form of its whole definition, hex. */
+export type Definition = { readonly name: string; readonly sha256: string };
+
+export interface Upstream {
+  forward(job: ForwardJob): Promise<Outcome>;
+  /**
+   * The definition of a tool, from this server's catalogue: its own tools/list, read with the agent's upstream
+   * credential (or child) and kept per `issued.shareKey`; refreshed on a list_changed or, once, on a miss.
+   * Null: the server has no such tool. A refusal: the catalogue cannot be read.
+   */
+  definition(toolName: string, agent: Agent, issued: IssuedToken): Promise<Definition | null | Refusal>;
+  /** Ends its connections or children: first politely, by force after `graceMs`. */
+  close(graceMs: number): Promise<void>;
+}

@@ -1,0 +1,223 @@
+/** Pure. From the story of a call to its audit record and its usage event. */
+import type { Agent } from "../authenticate/agent.ts";
+import type { HoldLine, PostedLine } from "../budget/reservation.ts";
+import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
+import type { Story } from "./story.ts";
+import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
+import type { UsageEvent } from "./usage-event.ts";
+
+/** What the composer cannot know by itself: the time, the keys of the digests and the version of the configuration. */
+export type Scribe = {
+  readonly now: () => number;
+  readonly mono: () => number;
+  readonly configVersion: () => string;
+  /** HMAC under the key of the agent's subject, or else of its customer. */
+  readonly digest: (agent: Agent, bytes: Uint8Array) => Digest;
+};
+
+export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "call"): AuditRecord {
+  const { opening, request, agent, permit, outcome, settlement } = story;
+  const endMs = scribe.now();
+  return {
+    ...blankRecord(kind),
+    call_id: opening.callId,
+    logical_call_id: opening.callId,
+    time_start: rfc3339(opening.receivedAtMs),
+    time_end: rfc3339(endMs),
+    duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
+    agent: agent === null ? null : agentMembers(agent),
+    subject: story.subjectDigest?.hmac ?? null,
+    actor_chain: agent?.actors ?? [],
+    token: agent === null ? null : { issuer: agent.issuer, id: agent.tokenId },
+    request: {
+      http_method: opening.httpMethod,
+      method: opening.method,
+      era: opening.era ?? "unknown",
+      revision: opening.revision,
+      id: opening.idText,
+      user_agent: opening.userAgent,
+    },
+    server: opening.server,
+    server_version: outcome?.serverVersion ?? null,
+    target: request?.target ?? null,
+    definition: story.definition === null ? null : `sha256:${story.definition}`,
+    arguments: story.argumentsDigest,
+    result: story.resultDigest,
+    decision: permit === null ? "refuse" : story.refusal !== null && outcome === null ? "refuse" : "permit",
+    reason: story.refusal?.refused ?? null,
+    note: story.refusal?.note ?? null,
+    rule: permit?.rule ?? null,
+    condition_faults: permit?.conditionFaults ?? [],
+    policy_version: permit?.policyVersion ?? null,
+    config_version: scribe.configVersion(),
+    entitlement_result: permit === null ? (agent === null ? null : "refused") : "permitted",
+    budget: settlement !== null ? settlement.lines.map(settledLine) : (story.reservation?.lines.map(heldLine) ?? []),
+    settlement: settlement?.state ?? null,
+    usage: story.usage,
+    token_count: story.tokenCount === null ? null : { source: story.tokenCount.source, encoding: TOKEN_ENCODING, counter: TOKEN_COUNTER },
+    outcome: outcome?.kind ?? (story.refusal === null ? null : "refused"),
+    upstream:
+      outcome === null
+        ? null
+        : {
+            status: outcome.status,
+            credential: story.issued?.kind ?? "none",
+            bytes_in: outcome.bytesIn,
+            bytes_out: outcome.sent ? (request?.body.length ?? 0) : 0,
+          },
+  };
+}
+
+/** Only for what was sent: a refused or unsent call is never billed. */
+export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
+  const { opening, request, agent, outcome, settlement } = story;
+  if (request === null || agent === null) throw new Error("a usage event needs a request and an agent");
+  const provisional = settlement === null || settlement.state === "unknown";
+  const usage = story.usage ?? { calls: 1, tool_tokens: heldTokens(story) };
+  return {
+    id: `${opening.callId}.settled`,
+    type: "io.tollgate.call.settled.v1",
+    time: rfc3339(scribe.now()),
+    subject: agent.profile.customer,
+    data: {
+      call_id: opening.callId,
+      logical_call_id: opening.callId,
+      agent_id: agent.profile.id,
+      agent: agent.profile.name,
+      instance: agent.instance,
+      team: agent.profile.team,
+      workflow: agent.profile.workflow,
+      server: request.server,
+      target_kind: request.target?.kind ?? "method",
+      tool: request.target?.name ?? request.method ?? "",
+      definition: story.definition === null ? null : `sha256:${story.definition}`,
+      outcome: outcome?.kind ?? "unknown",
+      provisional,
+      quantity: {
+        calls: usage.calls,
+        tool_tokens: usage.tool_tokens,
+        input_tokens: provisional ? 0 : (story.tokenCount?.input ?? 0),
+        output_tokens: provisional ? 0 : (story.tokenCount?.output ?? 0),
+        bytes_in: outcome?.bytesIn ?? 0,
+        bytes_out: request.body.length,
+        duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
+      },
+      token_source: provisional ? "held" : (story.tokenCount?.source ?? "estimated"),
+      token_encoding: TOKEN_ENCODING,
+      token_counter: TOKEN_COUNTER,
+      definition_version: TOKEN_DEFINITION_VERSION,
+      environment: "live",
+      region: null,
+      use: ["chargeback", "policy"],
+    },
+  };
+}
+
+/** A record of something that is not a call: who administered what, and its facts. */
+export function auditOfAct(
+  kind: RecordKind,
+  administrator: string,
+  details: AuditRecord["details"],
+  scribe: Pick<Scribe, "now" | "configVersion">,
+): AuditRecord {
+  const at = rfc3339(scribe.now());
+  return { ...blankRecord(kind), time_start: at, time_end: at, administrator, config_version: scribe.configVersion(), details };
+}
+
+export function blankRecord(kind: RecordKind): AuditRecord {
+  return { ...BLANK, kind };
+}
+
+export function rfc3339(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function agentMembers(agent: Agent): NonNullable<AuditRecord["agent"]> {
+  const { profile } = agent;
+  return {
+    id: profile.id,
+    name: profile.name,
+    kind: profile.kind,
+    instance: agent.instance,
+    client_id: agent.clientId,
+    customer: profile.customer,
+    team: profile.team,
+    workflow: profile.workflow,
+    owner: profile.owner,
+    purpose: profile.purpose,
+    risk_class: profile.riskClass,
+  };
+}
+
+function heldLine(line: HoldLine): BudgetLine {
+  return { ...windowMembers(line), held: line.amount, posted: 0, debt: 0 };
+}
+
+function settledLine({ line, posted, debt }: PostedLine): BudgetLine {
+  return { ...windowMembers(line), held: line.amount, posted, debt };
+}
+
+function windowMembers(line: HoldLine) {
+  return {
+    budget: line.draw.budget,
+    scope: line.draw.scope,
+    meter: line.draw.meter,
+    window_start: rfc3339(line.windowStartMs),
+    window_end: line.windowEndMs === null ? null : rfc3339(line.windowEndMs),
+  };
+}
+
+/** What a call of unknown fate is charged on the token meter: the largest amount that was held for it. */
+function heldTokens(story: Story): number {
+  let tokens = 0;
+  for (const line of story.reservation?.lines ?? []) if (line.draw.meter === "tool_tokens") tokens = Math.max(tokens, line.amount);
+  return tokens;
+}
+
+const BLANK: AuditRecord = {
+  schema_version: "1",
+  kind: "call",
+  call_id: null,
+  logical_call_id: null,
+  time_start: "",
+  time_end: "",
+  duration_ms: 0,
+  agent: null,
+  subject: null,
+  actor_chain: [],
+  token: null,
+  administrator: null,
+  request: null,
+  server: null,
+  server_version: null,
+  target: null,
+  definition: null,
+  arguments: null,
+  result: null,
+  decision: null,
+  reason: null,
+  note: null,
+  rule: null,
+  condition_faults: [],
+  policy_version: null,
+  config_version: null,
+  entitlement_result: null,
+  licence_result: null,
+  budget: [],
+  settlement: null,
+  usage: null,
+  token_count: null,
+  prices_version: null,
+  outcome: null,
+  upstream: null,
+  environment: "live",
+  region: null,
+  rate: null,
+  approval: null,
+  oversight: null,
+  incident: null,
+  posture: null,
+  remediation: null,
+  model: null,
+  details: null,
+};

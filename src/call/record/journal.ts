@@ -1,0 +1,42 @@
+/** The journal as the life of a call sees it: a promise resolves when its rows are on disk (group commit, FULL). */
+
+import type { CallId } from "../../ids.ts";
+import type { HoldLine, PostedLine } from "../budget/reservation.ts";
+import type { AuditRecord } from "./audit-record.ts";
+import type { UsageEvent } from "./usage-event.ts";
+
+/** Written before the first upstream byte. `audit` and `usage` are what recovery posts, as fate unknown, if nothing else comes. */
+export type PermitEntry = {
+  readonly callId: CallId;
+  readonly atMs: number;
+  readonly lines: readonly HoldLine[];
+  readonly audit: AuditRecord;
+  readonly usage: UsageEvent;
+};
+
+/** Settlement, usage event and audit record in one transaction, together with the balances. */
+export type SettlementEntry = {
+  readonly callId: CallId;
+  readonly atMs: number;
+  readonly state: "posted" | "voided" | "unknown";
+  readonly lines: readonly PostedLine[];
+  readonly audit: AuditRecord;
+  /** Null when the call was not sent after all (voided): nothing is billed. */
+  readonly usage: UsageEvent | null;
+};
+
+export interface Journal {
+  /** Resolves once durable; rejects with `StoreUnavailable` when the rows are not on disk (nothing of it is then). */
+  permit(entry: PermitEntry): Promise<void>;
+  /** As permit; while the store is down the entry is kept in memory and written when it returns. */
+  settle(entry: SettlementEntry): Promise<void>;
+  /** One audit record that draws nothing: a refusal, a free call, an administrative act. */
+  append(record: AuditRecord): Promise<void>;
+  /** False while the store refuses writes; then only credentials and health are answered. */
+  readonly available: boolean;
+}
+
+/** Thrown where a durable write was due and did not happen. The caller answers `store_unavailable`. */
+export class StoreUnavailable extends Error {
+  override readonly name = "StoreUnavailable";
+}

@@ -1,0 +1,65 @@
+/** Pure. What is known of a call so far: each step adds its noun, and the records are written from it. */
+import type { CallId } from "../../ids.ts";
+import type { Refusal } from "../../refusal.ts";
+import type { Era, McpRequest } from "../accept/request.ts";
+import type { Agent } from "../authenticate/agent.ts";
+import type { Permit } from "../authorize/permit.ts";
+import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
+import type { IssuedToken } from "../exchange/issued-token.ts";
+import type { Outcome } from "../forward/outcome.ts";
+import type { Digest } from "./audit-record.ts";
+import type { TokenCount } from "./token-count.ts";
+
+/** What every request has, also one that was refused before it could be parsed. */
+export type Opening = {
+  readonly callId: CallId;
+  readonly receivedAtMs: number;
+  readonly receivedMonoMs: number;
+  readonly httpMethod: string;
+  readonly server: string | null;
+  readonly method: string | null;
+  readonly era: Era | null;
+  readonly revision: string | null;
+  readonly idText: string | null;
+  readonly userAgent: string | null;
+};
+
+export type Story = {
+  readonly opening: Opening;
+  /** Null where the request was refused before it could be parsed. */
+  readonly request: McpRequest | null;
+  agent: Agent | null;
+  permit: Permit | null;
+  /** Hex SHA-256 of the tool's definition. */
+  definition: string | null;
+  reservation: Reservation | null;
+  issued: IssuedToken | null;
+  outcome: Outcome | null;
+  subjectDigest: Digest | null;
+  argumentsDigest: Digest | null;
+  resultDigest: Digest | null;
+  tokenCount: TokenCount | null;
+  usage: Usage | null;
+  settlement: Settlement | null;
+  refusal: Refusal | null;
+};
+
+export function openStory(opening: Opening, request: McpRequest | null): Story {
+  return {
+    opening,
+    request,
+    agent: null,
+    permit: null,
+    definition: null,
+    reservation: null,
+    issued: null,
+    outcome: null,
+    subjectDigest: null,
+    argumentsDigest: null,
+    resultDigest: null,
+    tokenCount: null,
+    usage: null,
+    settlement: null,
+    refusal: null,
+  };
+}

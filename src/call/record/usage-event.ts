@@ -1,0 +1,44 @@
+/** Pure. What is billed: one event a metered call, never edited; a correction is a new event with a signed delta. */
+
+export type UsageEvent = {
+  /** Deterministic: `<call_id>.settled`; a replay after a crash makes the same id. */
+  readonly id: string;
+  readonly type: "io.tollgate.call.settled.v1";
+  /** RFC 3339, UTC. */
+  readonly time: string;
+  /** The customer's key; `default` where there is none. */
+  readonly subject: string;
+  readonly data: {
+    readonly call_id: string;
+    readonly logical_call_id: string;
+    readonly agent_id: string;
+    readonly agent: string;
+    readonly instance: string | null;
+    readonly team: string | null;
+    readonly workflow: string | null;
+    readonly server: string;
+    /** `tool`, `prompt`, `resource`, `method`. */
+    readonly target_kind: string;
+    readonly tool: string;
+    readonly definition: string | null;
+    readonly outcome: string;
+    /** True where the fate after sending is not known: the held amount, until reconciled. */
+    readonly provisional: boolean;
+    readonly quantity: {
+      readonly calls: number;
+      readonly tool_tokens: number;
+      readonly input_tokens: number;
+      readonly output_tokens: number;
+      readonly bytes_in: number;
+      readonly bytes_out: number;
+      readonly duration_ms: number;
+    };
+    readonly token_source: "estimated" | "estimated:sampled" | "estimated:bytes" | "held";
+    readonly token_encoding: string;
+    readonly token_counter: string;
+    readonly definition_version: string;
+    readonly environment: "live" | "test";
+    readonly region: string | null;
+    readonly use: readonly ("chargeback" | "policy")[];
+  };
+};

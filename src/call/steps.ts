@@ -1,0 +1,34 @@
+/** Pure. The verbs of the life of a call, in its order, as the composition root hands them over. */
+import type { ServerName } from "../ids.ts";
+import type { Refusal } from "../refusal.ts";
+import type { McpRequest, Target } from "./accept/request.ts";
+import type { Agent } from "./authenticate/agent.ts";
+import type { Permit } from "./authorize/permit.ts";
+import type { Reservation } from "./budget/reservation.ts";
+import type { IssuedToken } from "./exchange/issued-token.ts";
+import type { Outcome } from "./forward/outcome.ts";
+import type { Definition, ForwardJob } from "./forward/upstream.ts";
+import type { Scribe } from "./record/compose.ts";
+import type { Journal } from "./record/journal.ts";
+import type { Story } from "./record/story.ts";
+import type { CountTokens } from "./record/token-count.ts";
+
+export type Steps = {
+  authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
+  authorize(agent: Agent, request: McpRequest): Permit | Refusal;
+  /** False: the session belongs to another principal or route, or to nobody. */
+  ownsSession(agent: Agent, request: McpRequest): boolean;
+  bindSession(sessionId: string, agent: Agent, server: ServerName): void;
+  visible(agent: Agent, server: ServerName): (target: Target) => boolean;
+  define(agent: Agent, server: ServerName, toolName: string): Promise<Definition | null | Refusal>;
+  hold(permit: Permit, request: McpRequest): Reservation | Refusal;
+  exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
+  forward(job: ForwardJob): Promise<Outcome>;
+  countTokens: CountTokens;
+  journal: Journal;
+  scribe: Scribe;
+  /** Ends the job when the agent is stopped or the gateway gives up draining. */
+  stopped(agent: Agent): AbortSignal;
+  /** Metrics and log of a finished story; a fault is named there and nowhere else. */
+  tell(story: Story, fault: unknown): void;
+};

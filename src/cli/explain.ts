@@ -1,0 +1,50 @@
+/** Pure. An audit record in words. */
+import type { AuditRecord, BudgetLine } from "../call/record/audit-record.ts";
+import { WIRE } from "../refusal.ts";
+import { grouped, plain } from "./table.ts";
+
+export function explain(record: AuditRecord): string[] {
+  return [what(record), who(record), decision(record), ...record.budget.map(budget), usage(record), outcome(record)].filter(
+    (line) => line !== "",
+  );
+}
+
+function what(record: AuditRecord): string {
+  const target = record.target === null ? (record.request?.method ?? record.kind) : `${record.target.kind} ${record.target.name}`;
+  return `${record.call_id ?? record.kind}: ${plain(target)}${record.server === null ? "" : ` on ${record.server}`}, ${record.time_start}`;
+}
+
+function who({ agent, actor_chain, token }: AuditRecord): string {
+  if (agent === null) return "By nobody that could be verified.";
+  const parts = [agent.team && `team ${agent.team}`, `customer ${agent.customer}`, `owner ${agent.owner}`].filter(Boolean).join(", ");
+  const behind = actor_chain.length > 0 ? `, through ${actor_chain.join(" through ")}` : "";
+  return plain(`By agent ${agent.name} (${agent.id}; ${parts})${behind}, with a token of ${token?.issuer ?? "no issuer"}.`);
+}
+
+function decision(record: AuditRecord): string {
+  const rule = record.rule === null ? "" : ` by ${record.rule.name} (${record.rule.file}:${record.rule.line})`;
+  if (record.decision === "permit" && record.reason === null) return `Permitted${rule}.`;
+  const meaning = record.reason !== null && record.reason in WIRE ? WIRE[record.reason as keyof typeof WIRE].title : "";
+  const note = record.note === null ? "" : ` (${plain(record.note)})`;
+  const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : `Refused${rule}`;
+  return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
+}
+
+function budget(line: BudgetLine): string {
+  const scope = line.scope === "" ? "" : ` for ${line.scope}`;
+  const debt = line.debt > 0 ? `, ${grouped(line.debt)} as debt` : "";
+  return `Budget ${line.budget}${scope}: held ${grouped(line.held)} ${line.meter}, posted ${grouped(line.posted)}${debt}.`;
+}
+
+function usage({ usage: used, settlement }: AuditRecord): string {
+  if (settlement === null) return "Nothing was charged.";
+  if (settlement === "voided") return "Nothing was sent upstream and nothing was charged.";
+  if (settlement === "unknown") return "Its fate after sending is unknown: the held amounts are charged, marked provisional.";
+  return used === null ? "" : `Charged: ${used.calls} call, ${grouped(used.tool_tokens)} tool tokens.`;
+}
+
+function outcome(record: AuditRecord): string {
+  if (record.outcome === null || record.outcome === "refused") return "";
+  const status = record.upstream?.status == null ? "" : `, HTTP ${record.upstream.status}`;
+  return `Outcome: ${record.outcome}${status}, after ${record.duration_ms} ms.`;
+}

@@ -1,0 +1,73 @@
+/** `init`: a folder to begin with: a commented config, a first policy, an agent; it never overwrites. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Command } from "commander";
+import { readClientFile } from "./client-file.ts";
+import { EXIT, Exit, type Io } from "./io.ts";
+import { configTemplate, policyTemplate, type ServerLine } from "./templates.ts";
+
+type InitOptions = { readonly from?: string; readonly json?: boolean };
+
+export function registerInit(program: Command, io: Io): void {
+  program
+    .command("init [dir]")
+    .description("write a commented config, a first policy and an agent; nothing is ever overwritten")
+    .option("--from <file>", "take the servers of a client file: .mcp.json, Claude, Cursor or VS Code")
+    .option("--json", "print JSON instead of text")
+    .addHelpText("after", "\nExample:\n  $ tollgate init my-gateway --from .mcp.json")
+    .action((dir: string | undefined, options: InitOptions) => init(dir ?? ".", options, io));
+}
+
+function init(dir: string, options: InitOptions, io: Io): void {
+  const folder = resolve(dir);
+  const { servers, notes } = options.from === undefined ? { servers: EXAMPLE_SERVERS, notes: [] } : serversOf(options.from);
+  const files = new Map([
+    [join(folder, "tollgate.yaml"), configTemplate(servers)],
+    [join(folder, "policies", "first.yaml"), policyTemplate(servers.map((server) => server.name))],
+    [join(folder, ".gitignore"), "data/\n"],
+  ]);
+  const standing = [...files.keys()].filter((file) => existsSync(file) && !file.endsWith(".gitignore"));
+  if (standing.length > 0) throw new Exit(EXIT.no, `${standing.join(", ")}: already there, nothing was written. Choose an empty folder.`);
+  mkdirSync(join(folder, "policies"), { recursive: true });
+  const written: string[] = [];
+  for (const [file, text] of files) if (writeNew(file, text)) written.push(file);
+  if (options.json === true) return io.out(JSON.stringify({ written, notes }));
+  io.out([...written.map((file) => `wrote ${file}`), ...notes, "", ...nextSteps(dir)].join("\n"));
+}
+
+/** False where the file has appeared meanwhile: `wx` never overwrites. */
+function writeNew(file: string, text: string): boolean {
+  try {
+    writeFileSync(file, text, { flag: "wx" });
+    return true;
+  } catch (fault) {
+    if (fault instanceof Error && "code" in fault && fault.code === "EEXIST") return false;
+    throw fault;
+  }
+}
+
+function serversOf(file: string): { servers: readonly ServerLine[]; notes: readonly string[] } {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch {
+    throw new Exit(EXIT.usage, `${file} cannot be read`);
+  }
+  const found = readClientFile(text);
+  if ("problem" in found) throw new Exit(EXIT.usage, `${file}: ${found.problem}`);
+  return found;
+}
+
+function nextSteps(dir: string): string[] {
+  const config = dir === "." ? "" : ` -c ${join(dir, "tollgate.yaml")}`;
+  return [
+    "Next:",
+    `  tollgate check${config}`,
+    `  tollgate serve${config}`,
+    `  tollgate agent create first-agent${config}      # the agent is declared in policies/first.yaml; this issues its secret`,
+  ];
+}
+
+const EXAMPLE_SERVERS: readonly ServerLine[] = [
+  { name: "everything", yaml: '{ command: [npx, -y, "@modelcontextprotocol/server-everything", stdio] }' },
+];

@@ -1,0 +1,54 @@
+/** The command line: assembles the commands and turns every ending into an exit code. */
+import { Command, CommanderError } from "commander";
+import { registerAgent } from "./agent.ts";
+import { registerAudit } from "./audit.ts";
+import { registerBudget } from "./budget.ts";
+import { registerCheck } from "./check.ts";
+import { registerDemo } from "./demo.ts";
+import { registerInit } from "./init.ts";
+import { EXIT, Exit, type Io, processIo } from "./io.ts";
+import { registerServe } from "./serve.ts";
+import { registerToken } from "./token.ts";
+import { registerUsage } from "./usage.ts";
+import { VERSION } from "./version.ts";
+import { registerWhy } from "./why.ts";
+
+export function createProgram(io: Io = processIo): Command {
+  const program = new Command("tollgate");
+  program
+    .description("The authorization gateway for the Model Context Protocol.")
+    .version(VERSION)
+    .showHelpAfterError("(--help tells more)");
+  registerServe(program, io);
+  registerInit(program, io);
+  registerCheck(program, io);
+  registerDemo(program, io);
+  registerAgent(program, io);
+  registerToken(program, io);
+  registerUsage(program, io);
+  registerBudget(program, io);
+  registerAudit(program, io);
+  registerWhy(program, io);
+  everyCommand(program, (command) => command.exitOverride().configureOutput({ writeErr: (text) => io.err(text.trimEnd()) }));
+  return program;
+}
+
+/** Runs one command line and returns its exit code; nothing below calls process.exit. */
+export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
+  try {
+    await createProgram(io).parseAsync([...argv]);
+    return typeof process.exitCode === "number" ? process.exitCode : EXIT.done;
+  } catch (fault) {
+    if (fault instanceof Exit) {
+      io.err(fault.message);
+      return fault.code;
+    }
+    if (fault instanceof CommanderError) return fault.exitCode === 0 ? EXIT.done : EXIT.usage;
+    throw fault;
+  }
+}
+
+function everyCommand(command: Command, change: (command: Command) => void): void {
+  change(command);
+  for (const child of command.commands) everyCommand(child, change);
+}

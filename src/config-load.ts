@@ -1,0 +1,192 @@
+/** Reads the config file: either all of it as the gateway uses it, or everything that is wrong with it. */
+import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import {
+  amountOf,
+  type Config,
+  type ConfigFile,
+  type Credential,
+  configSchema,
+  durationMs,
+  type Server,
+  type UpstreamClient,
+} from "./config.ts";
+import { rulesOf } from "./config-rules.ts";
+import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
+import type { ServerName } from "./ids.ts";
+import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
+import { Secret } from "./secret.ts";
+import { isReference, resolveReference } from "./secret-reference.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export function loadConfig(file: string, env: Environment): { config: Config } | { problems: readonly Problem[] } {
+  const document = readDocument(resolve(file));
+  const parsed = configSchema.safeParse(document.data ?? {});
+  const problems = [...document.problems];
+  if (document.data !== undefined) {
+    if (!parsed.success) problems.push(...problemsOf(document, parsed.error.issues, keysOfConfig()));
+    const readable = parsed.success ? parsed.data : sectionsOf(without(document.data, parsed.error.issues));
+    problems.push(...rulesOf(document, readable));
+  }
+  const references = new References(document, env);
+  references.checkAll(document.data, []);
+  problems.push(...references.problems);
+  if (problems.length > 0 || !parsed.success) return { problems: sortProblems(problems) };
+  return { config: configOf(document, parsed.data, references) };
+}
+
+/** The policies folder, where at least that much of the config can be read: `check` goes on there. */
+export function policiesFolder(file: string): string {
+  const data = readDocument(resolve(file)).data;
+  const written = configSchema.shape.policies.safeParse(
+    typeof data === "object" && data !== null && "policies" in data ? data.policies : undefined,
+  );
+  return resolve(dirname(resolve(file)), written.success ? written.data : "./policies");
+}
+
+function keysOfConfig(): KeySource {
+  return z.toJSONSchema(configSchema, { io: "input" }) as KeySource;
+}
+
+/** The parts of the file that can be read, each by itself: a mistake in one does not hide what is wrong in another. */
+function sectionsOf(data: unknown): Partial<ConfigFile> {
+  if (typeof data !== "object" || data === null) return {};
+  const sections: Record<string, unknown> = {};
+  for (const [key, schema] of Object.entries(configSchema.shape)) {
+    const section = schema.safeParse((data as Record<string, unknown>)[key]);
+    if (section.success) sections[key] = section.data;
+  }
+  return sections as Partial<ConfigFile>;
+}
+
+/** The data without what the schema refuses. */
+function without(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const copy = structuredClone(data);
+  for (const issue of issues) {
+    const keys = issue.code === "unrecognized_keys" ? issue.keys : [issue.path.at(-1)];
+    let parent: unknown = copy;
+    for (const step of issue.code === "unrecognized_keys" ? issue.path : issue.path.slice(0, -1))
+      parent = (parent as Record<PropertyKey, unknown>)?.[step];
+    if (typeof parent === "object" && parent !== null) for (const key of keys) if (key !== undefined) Reflect.deleteProperty(parent, key);
+  }
+  return copy;
+}
+
+const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret"]);
+
+function holdsSecret(path: Path): boolean {
+  return SECRET_KEYS.has(path.at(-1)) || path.at(-2) === "env";
+}
+
+/** Secrets are read once, at load: a file that changes later counts from the next load. */
+class References {
+  readonly problems: Problem[] = [];
+  readonly #document: Document;
+  readonly #env: Environment;
+  readonly #known = new Map<string, Secret>();
+
+  constructor(document: Document, env: Environment) {
+    this.#document = document;
+    this.#env = env;
+  }
+
+  checkAll(value: unknown, path: Path): void {
+    if (typeof value === "string" && isReference(value) && holdsSecret(path)) this.#check(value, path);
+    if (typeof value !== "object" || value === null) return;
+    for (const [key, item] of Array.isArray(value) ? value.entries() : Object.entries(value)) this.checkAll(item, [...path, key]);
+  }
+
+  #check(written: string, path: Path): void {
+    const resolved = resolveReference(written, dirname(this.#document.file), this.#env);
+    if ("problem" in resolved) this.problems.push(problemAtValue(this.#document, path, resolved.problem));
+    else this.#known.set(written, resolved.secret);
+  }
+
+  get(written: string): Secret {
+    const secret = this.#known.get(written);
+    if (secret === undefined) throw new Error(`a reference was not checked: ${written}`);
+    return secret;
+  }
+}
+
+function configOf(document: Document, file: ConfigFile, references: References): Config {
+  const folder = dirname(document.file);
+  const { listen } = file;
+  const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+  return {
+    file: document.file,
+    configVersion: `sha256:${createHash("sha256").update(document.bytes).digest("hex").slice(0, 16)}`,
+    publicUrl: file.publicUrl ?? `http://${host}:${listen.port}`,
+    listen: { ...listen, behindProxy: listen.behindProxy ?? null, allowedHosts: listen.allowedHosts ?? null },
+    admin: file.admin,
+    probes: file.probes,
+    data: resolve(folder, file.data),
+    policies: resolve(folder, file.policies),
+    refusals: file.refusals,
+    authorizationServer: {
+      enabled: file.authorizationServer.enabled,
+      accessTokenTtlMs: durationMs(file.authorizationServer.accessTokenTtl),
+    },
+    issuers: file.issuers.map((issuer) => ({
+      issuer: issuer.issuer,
+      profile: issuer.profile,
+      audience: issuer.audience ?? null,
+      agentClaim: issuer.agent.split(".").slice(1),
+      jwksUri: issuer.jwksUri ?? null,
+      algorithms: issuer.algorithms,
+      maxLifetimeMs: durationMs(issuer.maxLifetime),
+    })),
+    servers: new Map(
+      Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references)]),
+    ),
+    sync: file.sync.map(({ bearer, every, ...sink }) => ({
+      ...sink,
+      bearer: bearer === undefined ? null : references.get(bearer),
+      everyMs: durationMs(every),
+    })),
+  };
+}
+
+function serverOf(name: string, server: ConfigFile["servers"][string], folder: string, references: References): Server {
+  const common = {
+    name: name as ServerName,
+    timeoutMs: durationMs(server.timeout),
+    maxResultBytes: amountOf(server.maxResultBytes),
+    reserve: { tool_tokens: amountOf(server.reserve.tool_tokens) },
+  };
+  if ("url" in server) return { kind: "http", ...common, url: server.url, credential: credentialOf(server.credential, references) };
+  const [program = "", ...args] = server.command;
+  const env = Object.entries(server.env).map(
+    ([key, value]) => [key, isReference(value) ? references.get(value) : new Secret(value)] as const,
+  );
+  return {
+    kind: "stdio",
+    ...common,
+    // A bare name is looked up in PATH; anything with a slash is a file beside the config.
+    command: [program.includes("/") ? resolve(folder, program) : program, ...args],
+    env: Object.fromEntries(env),
+    cwd: resolve(folder, server.cwd ?? "."),
+    child: server.child,
+    maxChildren: server.maxChildren,
+  };
+}
+
+type CredentialFile = Extract<ConfigFile["servers"][string], { url: string }>["credential"];
+
+function credentialOf(written: CredentialFile, references: References): Credential {
+  if (written === "none") return { kind: "none" };
+  if ("bearer" in written) return { kind: "bearer", bearer: references.get(written.bearer) };
+  if ("header" in written) return { kind: "header", name: written.header.name, value: references.get(written.header.value) };
+  if ("clientCredentials" in written) return { kind: "clientCredentials", ...clientOf(written.clientCredentials, references) };
+  const { profile, audience, ...client } = written.tokenExchange;
+  return { kind: "tokenExchange", profile, audience: audience ?? null, ...clientOf(client, references) };
+}
+
+type ClientFile = { issuer: string; clientId: string; clientSecret: string; resource?: string | undefined; scopes: string[] };
+
+function clientOf(written: ClientFile, references: References): UpstreamClient {
+  const { issuer, clientId, clientSecret, resource, scopes } = written;
+  return { issuer, clientId, clientSecret: references.get(clientSecret), resource: resource ?? null, scopes };
+}

@@ -1,0 +1,104 @@
+/** What an operator sees from outside: JSON logs without secrets, and metrics without names. */
+import pino, { type Logger } from "pino";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Story } from "./call/record/story.ts";
+
+export type Log = Logger;
+
+/** JSON lines on stderr. Values that may hold a credential are cut out by name, in case one slips in. */
+export function createLog(level: string, destination: NodeJS.WritableStream = process.stderr): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: {
+        paths: ["authorization", "*.authorization", "client_secret", "*.client_secret", "access_token", "*.access_token"],
+        censor: "[redacted]",
+      },
+    },
+    destination,
+  );
+}
+
+export type Metrics = {
+  /** Prometheus text exposition format. */
+  text(): Promise<string>;
+  tell(story: Story, durationMs: number, fault: boolean): void;
+  parserRefusal(): void;
+  gauge(name: string, help: string, read: () => number): void;
+};
+
+// Seconds; OpenTelemetry's buckets for mcp.server.operation.duration, with finer steps below 10 ms.
+const DURATION_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const duration = new Histogram({
+    name: "mcp_server_operation_duration_seconds",
+    help: "Time from a request's head to the last piece of its answer.",
+    labelNames: ["mcp_method_name", "outcome"],
+    buckets: DURATION_BUCKETS,
+    registers,
+  });
+  const refusals = new Counter({
+    name: "tollgate_refusals_total",
+    help: "Requests refused, by reason.",
+    labelNames: ["reason"],
+    registers,
+  });
+  const faults = new Counter({ name: "tollgate_faults_total", help: "Requests that met a bug of the gateway.", registers });
+  const parserRefusals = new Counter({
+    name: "tollgate_http_parser_refusals_total",
+    help: "Requests that the HTTP parser rejected.",
+    registers,
+  });
+  return {
+    text: () => registry.metrics(),
+    parserRefusal: () => parserRefusals.inc(),
+    tell(story, durationMs, fault) {
+      const outcome = fault ? "fault" : (story.refusal?.refused ?? story.outcome?.kind ?? "none");
+      duration.observe({ mcp_method_name: methodLabel(story.opening.method), outcome }, durationMs / 1000);
+      if (story.refusal !== null) refusals.inc({ reason: story.refusal.refused });
+      if (fault) faults.inc();
+    },
+    gauge(name, help, read) {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    },
+  };
+}
+
+/** A label from a closed list: a client must not be able to make metrics grow. */
+function methodLabel(method: string | null): string {
+  return method === null ? "none" : METHODS.has(method) ? method : "other";
+}
+
+const METHODS = new Set([
+  "initialize",
+  "server/discover",
+  "ping",
+  "tools/list",
+  "tools/call",
+  "resources/list",
+  "resources/templates/list",
+  "resources/read",
+  "resources/subscribe",
+  "resources/unsubscribe",
+  "prompts/list",
+  "prompts/get",
+  "completion/complete",
+  "logging/setLevel",
+  "subscriptions/listen",
+  "notifications/initialized",
+  "notifications/cancelled",
+]);

@@ -1,0 +1,179 @@
+/** Pure. The rules of the house over source texts: which file may know which, and what a file may look like. */
+
+export type Sources = ReadonlyMap<string, string>;
+export type Violation = { readonly rule: string; readonly file: string; readonly what: string };
+
+type Import = { readonly target: string; readonly value: boolean };
+
+const STEPS = ["accept", "authenticate", "authorize", "budget", "exchange", "forward", "record", "sync"];
+
+/** Top-level files that any step may use by value: pure words and the strict scanner. */
+const SHARED = ["src/ids.ts", "src/refusal.ts", "src/json.ts"];
+
+/** One home a package: path prefixes where it may be imported. `node:` modules are free. */
+export const HOMES: Readonly<Record<string, readonly string[]>> = {
+  hono: ["src/call/accept/", "src/control/admin/", "src/control/oauth/"],
+  "@hono/node-server": ["src/call/accept/", "src/control/admin/", "src/control/oauth/"],
+  jose: ["src/call/authenticate/", "src/control/"],
+  oauth4webapi: ["src/call/exchange/"],
+  "oidc-provider": ["src/control/oauth/"],
+  undici: ["src/call/forward/"],
+  "better-sqlite3": ["src/call/record/store.ts", "src/control/store.ts"],
+  "lru-cache": ["src/call/", "src/control/"],
+  "@marcbachmann/cel-js": ["src/call/authorize/"],
+  "gpt-tokenizer": ["src/call/record/"],
+  canonicalize: ["src/call/record/", "src/call/forward/"],
+  yaml: ["src/document.ts"],
+  zod: ["src/config", "src/call/authorize/", "src/control/admin/"],
+  pino: ["src/observe.ts"],
+  "prom-client": ["src/observe.ts"],
+  commander: ["src/cli/"],
+  "@modelcontextprotocol/client": ["src/cli/demo"],
+};
+
+const BANNED_NAMES = /(^|[-/])(utils?|helpers?|common|managers?|services?|misc)(\.ts|-|\/)/;
+const LINES_MAX = 300;
+const CALL_LINES_MAX = 150;
+const RUNTIME_DEPENDENCIES_MAX = 22;
+
+export function violations(sources: Sources): Violation[] {
+  const found: Violation[] = [];
+  for (const [file, text] of sources) {
+    const say = (rule: string, what: string) => found.push({ rule, file, what });
+    shape(file, text, say);
+    const imports = importsOf(file, text);
+    for (const each of imports) direction(file, each, say);
+    for (const each of imports) home(file, each, say);
+    if (text.replace(/^#!.*\n/, "").startsWith("/** Pure.")) purity(text, imports, say);
+  }
+  for (const cycle of cycles(sources)) found.push({ rule: "cycle", file: cycle[0] ?? "", what: cycle.join(" -> ") });
+  return found;
+}
+
+export function dependencyViolations(dependencies: readonly string[], page: string): Violation[] {
+  const found: Violation[] = [];
+  const say = (what: string) => found.push({ rule: "dependencies", file: "package.json", what });
+  if (dependencies.length > RUNTIME_DEPENDENCIES_MAX)
+    say(`${dependencies.length} runtime dependencies, at most ${RUNTIME_DEPENDENCIES_MAX}`);
+  for (const name of dependencies) {
+    if (!page.includes(`| \`${name}\` |`)) say(`${name} has no line in docs/dependencies.md`);
+    if (!(name in HOMES)) say(`${name} has no home in the architecture test`);
+  }
+  return found;
+}
+
+type Say = (rule: string, what: string) => void;
+
+function shape(file: string, text: string, say: Say): void {
+  const lines = text.split("\n").length - 1;
+  const max = file === "src/call/call.ts" ? CALL_LINES_MAX : LINES_MAX;
+  if (lines > max) say("length", `${lines} lines, at most ${max}`);
+  if (!/^(#!.*\n)?\/\*\* [A-Z`][^\n]*[.:]/.test(text)) say("header", "the file does not begin with a sentence of what it promises");
+  if (BANNED_NAMES.test(file)) say("name", "a file is named for a noun or a verb");
+  const code = withoutComments(text);
+  if (/^export default\b/m.test(code)) say("default-export", "exports have names");
+  if (/^export (\*|\{[^}]*\}) from /m.test(code)) say("barrel", "a file exports what it defines");
+  if (/\bas any\b|: any\b|<any>/.test(code)) say("any", "no any");
+}
+
+function direction(file: string, { target, value }: Import, say: Say): void {
+  if (!target.startsWith("src/")) return;
+  if (target.startsWith("src/cli/") && !file.startsWith("src/cli/") && file !== "src/main.ts")
+    say("direction", `${target}: the command line is used by nobody`);
+  if (target === "src/gateway.ts" && !file.startsWith("src/cli/")) say("direction", `${target}: only the command line starts a gateway`);
+  if (!file.startsWith("src/call/")) return;
+  if (target.startsWith("src/control/")) say("direction", `${target}: call/ never imports control/`);
+  const from = stepOf(file);
+  if (from === null) return;
+  const to = stepOf(target);
+  if (to === null) {
+    if (value && !SHARED.includes(target)) say("direction", `${target}: a step takes values only from ids, refusal and json`);
+    return;
+  }
+  if (to > from) say("direction", `${target}: a later step`);
+  if (to < from && value) say("direction", `${target}: a value of another step`);
+}
+
+function home(file: string, { target }: Import, say: Say): void {
+  if (target.startsWith("src/") || target.startsWith("node:")) return;
+  const name = target.startsWith("@") ? target.split("/").slice(0, 2).join("/") : (target.split("/")[0] ?? target);
+  const homes = HOMES[name];
+  if (homes === undefined) say("home", `${name} has no home`);
+  else if (!homes.some((prefix) => file.startsWith(prefix))) say("home", `${name} lives in ${homes.join(", ")}`);
+}
+
+const IMPURE =
+  /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\bprocess\.|\bperformance\.|\bsetTimeout\b|\bsetInterval\b|\bfetch\(|\bnew Promise\b|\bPromise\.|\basync\b|\bawait\b|\brandom(Bytes|UUID|Int|FillSync)\b/;
+const PURE_NODE_MODULES = new Set(["node:crypto", "node:buffer", "node:net"]);
+
+function purity(text: string, imports: readonly Import[], say: Say): void {
+  const impure = IMPURE.exec(withoutComments(text));
+  if (impure !== null) say("pure", `${impure[0]} in a file that says it is pure`);
+  for (const { target, value } of imports) {
+    if (value && target.startsWith("node:") && !PURE_NODE_MODULES.has(target)) say("pure", `${target} in a file that says it is pure`);
+  }
+}
+
+function stepOf(file: string): number | null {
+  const step = STEPS.indexOf(/^src\/call\/([a-z]+)\//.exec(file)?.[1] ?? "");
+  return step === -1 ? null : step;
+}
+
+function importsOf(file: string, text: string): Import[] {
+  const code = withoutComments(text);
+  const found: Import[] = [];
+  for (const match of code.matchAll(/^(?:import|export)\s+(type\s+)?([^"';]*?)\s*from\s+"([^"]+)"/gms)) {
+    found.push({ target: resolve(file, match[3] ?? ""), value: match[1] === undefined && carriesValue(match[2] ?? "") });
+  }
+  for (const match of code.matchAll(/^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm))
+    found.push({ target: resolve(file, match[1] ?? match[2] ?? ""), value: true });
+  return found;
+}
+
+/** `{ type A, b }` carries b; `{ type A }` carries nothing. */
+function carriesValue(clause: string): boolean {
+  const braces = /\{([^}]*)\}/s.exec(clause);
+  if (
+    braces === null ||
+    clause
+      .replace(/\{[^}]*\}/s, "")
+      .replace(",", "")
+      .trim() !== ""
+  )
+    return true;
+  return (braces[1] ?? "").split(",").some((name) => name.trim() !== "" && !name.trim().startsWith("type "));
+}
+
+function resolve(file: string, target: string): string {
+  if (!target.startsWith(".")) return target;
+  const parts = file.split("/").slice(0, -1);
+  for (const part of target.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}
+
+/** Comments go, strings stay: import targets are strings. A `//` inside a string is left alone. */
+export function withoutComments(text: string): string {
+  return text.replace(
+    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
+    (_, string?: string) => string ?? "",
+  );
+}
+
+/** Cycles of value imports, each once, by depth-first search. */
+function cycles(sources: Sources): string[][] {
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file);
+    if (at !== -1) found.push([...path.slice(at), file]);
+    if (at !== -1 || done.has(file)) return;
+    for (const { target, value } of importsOf(file, sources.get(file) ?? ""))
+      if (value && sources.has(target)) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of sources.keys()) visit(file, []);
+  return found;
+}

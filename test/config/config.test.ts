@@ -1,0 +1,233 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { inspect } from "node:util";
+import { expect, test } from "vitest";
+import { schemaFiles } from "../../scripts/schema.ts";
+import { checkAll } from "../../src/check.ts";
+import type { Config } from "../../src/config.ts";
+import { loadConfig } from "../../src/config-load.ts";
+import type { ServerName } from "../../src/ids.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+type Files = Readonly<Record<string, string>>;
+
+function fileOf(yaml: string, more: Files = {}): string {
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-config-"));
+  for (const [name, text] of Object.entries(more)) writeFileSync(join(folder, name), text, { mode: 0o600 });
+  writeFileSync(join(folder, "tollgate.yaml"), yaml);
+  return join(folder, "tollgate.yaml");
+}
+
+function load(yaml: string, env: Record<string, string> = {}, more: Files = {}): Config {
+  const loaded = loadConfig(fileOf(yaml, more), env);
+  if ("problems" in loaded) throw new Error(loaded.problems.map((problem) => `${problem.line}: ${problem.message}`).join("\n"));
+  return loaded.config;
+}
+
+function problemsIn(yaml: string, env: Record<string, string> = {}, more: Files = {}): string[] {
+  const loaded = loadConfig(fileOf(yaml, more), env);
+  return "problems" in loaded ? loaded.problems.map(({ line, column, message }) => `${line}:${column}: ${message}`) : [];
+}
+
+const SERVER = "servers: { a: { url: https://a.example/mcp } }\n";
+const GOOD = `apiVersion: tollgate/v1\n${SERVER}`;
+
+test("every problem of a config shows at once, each where it stands", () => {
+  const yaml = `apiVersion: tollgate/v2
+publicURL: http://x
+publicUrl: http://example.com/x/
+listen: { host: 0.0.0.0, prt: 5 }
+admin: { host: 10.0.0.1, port: 8422 }
+limits: []
+data:
+authorizationServer: { accessTokenTtl: 10 }
+issuers:
+  - { issuer: http://login.example.com, agent: azp }
+  - { issuer: https://u:p@login.example.com, algorithms: [HS256] }
+servers:
+  Everything: { command: [x] }
+  nothing: {}
+  a: { url: "http://169.254.169.254/mcp", timeot: 3s }
+  b: { url: https://x.example/mcp, credential: { bearer: hunter2 } }
+  c: { url: https://x.example/mcp, credential: { bearer: env:NOPE } }
+  d: { url: https://x.example/mcp, credential: 5 }
+  e: { url: https://x.example/mcp, credential: { tokenExchange: { issuer: https://i.example, clientId: env:X } } }
+  f: { command: [x], env: { B: file:nope }, timeout: 99d }
+  g: { command: x, maxResultBytes: 1_0 }
+sync:
+  - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
+`;
+  const known = "apiVersion, publicUrl, listen, admin, probes, data, policies, refusals, authorizationServer, issuers, servers, sync";
+  expect(problemsIn(yaml)).toEqual([
+    "1:13: apiVersion: must be tollgate/v1",
+    "2:1: publicURL: unknown key; did you mean publicUrl?",
+    "3:12: publicUrl: must be a scheme and a host alone, without path, query or slash at its end: http://example.com",
+    "4:17: listen.host: beyond loopback the listener needs a TLS proxy in front: set listen.behindProxy and listen.allowedHosts",
+    "4:26: listen.prt: unknown key; did you mean port?",
+    "5:16: admin.host: must be a loopback address such as 127.0.0.1: this listener has no TLS",
+    `6:1: limits: unknown key; known here: ${known}`,
+    "7:1: data: has no value; it must be a text",
+    "8:40: authorizationServer.accessTokenTtl: must be a whole number with ms, s, m, h or d: 30s",
+    "10:15: issuers[0].issuer: must begin with https:// (http:// only for this machine)",
+    "10:48: issuers[0].agent: must name a claim: claims.azp",
+    "11:15: issuers[1].issuer: must not hold a user name or password: give the credential by env: or file: instead",
+    "11:59: issuers[1].algorithms[0]: must be RS256 or PS256 or ES256 or Ed25519 or EdDSA",
+    "13:3: servers.Everything: a server's name is 1 to 32 of a-z, 0-9 and -",
+    "14:12: servers.nothing: must have either url (Streamable HTTP) or command (stdio)",
+    "15:13: servers.a.url: is a cloud metadata address, which is never called",
+    "15:43: servers.a.timeot: unknown key; did you mean timeout?",
+    "16:58: servers.b.credential.bearer: a secret never stands here in clear text: write env:NAME or file:PATH",
+    "17:58: servers.c.credential.bearer: the environment variable NOPE is not set",
+    "18:48: servers.d.credential: must be none, or one of bearer, header, clientCredentials, tokenExchange",
+    '19:65: servers.e.credential.tokenExchange: the key "clientSecret" is missing',
+    "19:104: servers.e.credential.tokenExchange.clientId: is written out here; env: and file: are for secrets",
+    "20:32: servers.f.env.B: nope cannot be read: ENOENT",
+    "20:54: servers.f.timeout: is longer than 3600 s",
+    "21:17: servers.g.command: must be a list",
+    "21:36: servers.g.maxResultBytes: must be a whole number, such as 2000 or 5_000_000",
+    "23:13: sync[0].type: must be cloudevents",
+    "23:25: sync[0].url: is a cloud metadata address, which is never called",
+    "23:60: sync[0].batch: must be at least 1",
+  ]);
+  expect(problemsIn(yaml).join()).not.toContain("hunter2");
+});
+
+const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
+  ["an empty file", "", /the key "apiVersion" is missing/],
+  ["a list", "- a\n", /must be a map/],
+  ["no server", "apiVersion: tollgate/v1\nservers: {}\n", /at least one server/],
+  [
+    "a bind to the world behind a proxy without names",
+    `${GOOD}publicUrl: https://x.example\nlisten: { host: "::", behindProxy: { trusted: [10.0.0.0/8] } }\n`,
+    /set listen.allowedHosts/,
+  ],
+  [
+    "a bind to the world without a public URL",
+    `${GOOD}listen: { host: 0.0.0.0, behindProxy: { trusted: [10.0.0.1] }, allowedHosts: [x.example] }\n`,
+    /publicUrl must be set/,
+  ],
+  ["probes beyond loopback", `${GOOD}probes: { host: 0.0.0.0 }\n`, /probes.host: must be a loopback/],
+  ["an empty allow-list", `${GOOD}listen: { allowedHosts: [] }\n`, /allowedHosts: must not be empty/],
+  ["the whole world as a trusted proxy", `${GOOD}listen: { behindProxy: { trusted: [0.0.0.0/0] } }\n`, /not an address or a network/],
+  ["an origin with a path", `${GOOD}listen: { allowedOrigins: ["https://a.example/"] }\n`, /not an origin/],
+  ["a public URL with a slash", `${GOOD}publicUrl: https://x.example/\n`, /slash at its end: https:\/\/x.example$/],
+  ["a public URL in capitals", `${GOOD}publicUrl: https://X.example\n`, /https:\/\/x.example$/],
+  ["a public URL without TLS", `${GOOD}publicUrl: http://x.example\n`, /must begin with https/],
+  ["two listeners on one port", `${GOOD}admin: { port: 8420 }\n`, /admin.port: is the port of listen too/],
+  ["one issuer twice", `${GOOD}issuers: [{ issuer: "https://i.example" }, { issuer: "https://i.example" }]\n`, /stands here twice/],
+  ["a metadata address in decimal", "apiVersion: tollgate/v1\nservers: { a: { url: http://2852039166/ } }\n", /metadata/],
+  ["a metadata address inside IPv6", 'apiVersion: tollgate/v1\nservers: { a: { url: "http://[::ffff:169.254.169.254]/" } }\n', /metadata/],
+  ["a metadata name with a dot", "apiVersion: tollgate/v1\nservers: { a: { url: http://metadata.google.internal./ } }\n", /metadata/],
+  ["a file URL", "apiVersion: tollgate/v1\nservers: { a: { url: file:///etc/passwd } }\n", /http:\/\/ or https/],
+  [
+    "a header of our own",
+    "apiVersion: tollgate/v1\nservers: { a: { url: https://a.example, credential: { header: { name: Host, value: env:X } } } }\n",
+    /sets itself/,
+  ],
+  [
+    "a secret in a child's environment",
+    "apiVersion: tollgate/v1\nservers: { a: { command: [x], env: { API_KEY: abc } } }\n",
+    /env.API_KEY: a secret never/,
+  ],
+  ["__proto__", `${GOOD}__proto__: { admin: true }\n`, /__proto__ is not allowed/],
+  ["a later part", `${GOOD}mode: observe\n`, /mode: unknown key/],
+];
+
+test.each(WRONG)("%s is refused", (_what, yaml, problem) => {
+  expect(problemsIn(yaml, { X: "x" })).toContainEqual(expect.stringMatching(problem));
+});
+
+test("the file becomes what the gateway uses", () => {
+  const config = load(
+    `apiVersion: tollgate/v1
+listen: { port: 9000 }
+issuers: [{ issuer: "https://i.example", agent: claims.realm.agent }]
+servers:
+  tickets: { url: https://t.example/mcp, timeout: 30s, maxResultBytes: 1_000_000, credential: { header: { name: X-Key, value: file:key } } }
+  local: { command: [./bin/server, -v], env: { API_KEY: env:KEY, LEVEL: debug }, child: shared }
+sync: [{ type: cloudevents, url: "https://m.example/events", bearer: env:KEY, every: 2m }]
+`,
+    { KEY: "from env" },
+    { key: "from file\n" },
+  );
+  const folder = join(config.file, "..");
+  expect(config).toMatchObject({
+    configVersion: expect.stringMatching(/^sha256:[0-9a-f]{16}$/),
+    publicUrl: "http://127.0.0.1:9000",
+    data: join(folder, "data"),
+    policies: join(folder, "policies"),
+    listen: { host: "127.0.0.1", behindProxy: null, allowedHosts: null },
+    authorizationServer: { enabled: true, accessTokenTtlMs: 600_000 },
+    issuers: [{ agentClaim: ["realm", "agent"], audience: null, jwksUri: null, maxLifetimeMs: 3_600_000 }],
+    sync: [{ everyMs: 120_000, batch: 100 }],
+  });
+  const tickets = config.servers.get("tickets" as ServerName);
+  expect(tickets).toMatchObject({
+    kind: "http",
+    name: "tickets",
+    timeoutMs: 30_000,
+    maxResultBytes: 1_000_000,
+    reserve: { tool_tokens: 2000 },
+  });
+  expect(tickets?.kind === "http" && tickets.credential.kind === "header" && tickets.credential.value.reveal()).toBe("from file");
+  const local = config.servers.get("local" as ServerName);
+  expect(local).toMatchObject({
+    kind: "stdio",
+    command: [join(folder, "bin/server"), "-v"],
+    cwd: folder,
+    child: "shared",
+    maxChildren: 16,
+  });
+  expect(local?.kind === "stdio" && local.env.API_KEY?.reveal()).toBe("from env");
+});
+
+test("a secret prints as [redacted], however the config is printed", () => {
+  const config = load(`apiVersion: tollgate/v1\nservers: { a: { url: https://a.example, credential: { bearer: env:S } } }\n`, {
+    S: "canary-5f1c",
+  });
+  const server = config.servers.get("a" as ServerName);
+  const printed = [JSON.stringify([...config.servers]), inspect(config, { depth: null, showHidden: true }), `${JSON.stringify(server)}`];
+  expect(printed.join()).not.toContain("canary-5f1c");
+  expect(printed[0]).toContain("[redacted]");
+});
+
+const SECRET = "apiVersion: tollgate/v1\nservers: { a: { url: https://a.example, credential: { bearer: file:key } } }\n";
+
+test("a secret that others can read, that is empty or that breaks a line is refused", () => {
+  const open = fileOf(SECRET, { key: "x" });
+  chmodSync(join(open, "../key"), 0o640);
+  expect(loadConfig(open, {})).toMatchObject({ problems: [{ message: expect.stringContaining("chmod 600 key") }] });
+  expect(problemsIn(SECRET, {}, { key: "\n" })).toEqual([expect.stringContaining("key is empty")]);
+  expect(problemsIn(SECRET, {}, { key: "a\r\nX-Admin: 1" })).toEqual([expect.stringContaining("a line break")]);
+  expect(problemsIn(SECRET, {}, { key: "x".repeat(16_385) })).toEqual([expect.stringContaining("at most 16384")]);
+  expect(problemsIn(SECRET.replace("file:key", "env:E"), { E: "" })).toEqual([expect.stringContaining("E is empty")]);
+});
+
+test("config.example.yaml starts as it stands, and with every comment uncommented", () => {
+  expect(checkAll(join(ROOT, "config.example.yaml"), {})).toEqual([]);
+  const text = readFileSync(join(ROOT, "config.example.yaml"), "utf8");
+  const commented = /^( *)# ((?: *)(?:- \{?[a-z ]*|[A-Za-z]+):(?: .*)?)$/;
+  const lines = text.split("\n").map((line) => (line.includes("yaml-language-server") ? line : line.replace(commented, "$1$2")));
+  expect(lines.join("\n")).not.toMatch(/^ *# +(- |[a-z]+: [a-z{[])/m);
+  const env = { TICKETS_SECRET: "t", WEATHER_TOKEN: "w", SEARCH_KEY: "s", BILLING_SECRET: "b", METER_TOKEN: "m", EVERYTHING_API_KEY: "e" };
+  const config = load(lines.join("\n"), env);
+  expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
+  expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
+  expect(config.sync).toHaveLength(1);
+});
+
+test("check looks on into the policies where the config is wrong", () => {
+  const file = fileOf(`${GOOD}oops: 1\npolicies: ./rules\n`);
+  mkdirSync(join(file, "../rules"));
+  writeFileSync(join(file, "../rules/p.yaml"), "apiVersion: tollgate/v1\nlimits: []\n");
+  expect(checkAll(file, {}).map(({ file: at, message }) => `${basename(at)} ${message}`)).toEqual([
+    expect.stringContaining("p.yaml limits: unknown key"),
+    expect.stringContaining("tollgate.yaml oops: unknown key"),
+  ]);
+});
+
+test("the published schemas are those of the source: node scripts/schema.ts", () => {
+  for (const [name, text] of schemaFiles()) expect(readFileSync(join(ROOT, "schema", name), "utf8"), name).toBe(text);
+});

@@ -1,0 +1,203 @@
+/** A gateway as its users run it: a process of its own, a config file, a data folder, the command line. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const MAIN = join(import.meta.dirname, "../../src/main.ts");
+const run = promisify(execFile);
+
+export type Setup = {
+  /** YAML of `servers:`, indented by two. */
+  readonly servers: string;
+  /** A whole policy file. */
+  readonly policies: string;
+  /** Further YAML at the top level of the config. */
+  readonly more?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+export type Credentials = { id: string; name: string; client_id: string; client_secret: string };
+
+export class GatewayProcess {
+  readonly folder: string;
+  readonly configFile: string;
+  readonly publicUrl: string;
+  readonly adminUrl: string;
+  readonly probesUrl: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Everything the process printed, for canary searches. */
+  output = "";
+  child: ChildProcess | null = null;
+
+  private constructor(folder: string, ports: readonly number[], setup: Setup) {
+    this.folder = folder;
+    this.configFile = join(folder, "tollgate.yaml");
+    this.publicUrl = `http://127.0.0.1:${ports[0]}`;
+    this.adminUrl = `http://127.0.0.1:${ports[1]}`;
+    this.probesUrl = `http://127.0.0.1:${ports[2]}`;
+    this.env = { ...process.env, ...setup.env };
+  }
+
+  static async prepare(setup: Setup): Promise<GatewayProcess> {
+    const folder = mkdtempSync(join(tmpdir(), "tollgate-e2e-"));
+    const ports = await freePorts(3);
+    const gateway = new GatewayProcess(folder, ports, setup);
+    mkdirSync(join(folder, "policies"));
+    writeFileSync(join(folder, "policies", "test.yaml"), setup.policies);
+    const listeners = `listen: { port: ${ports[0]} }\nadmin: { port: ${ports[1]} }\nprobes: { port: ${ports[2]} }`;
+    writeFileSync(
+      gateway.configFile,
+      `apiVersion: tollgate/v1\npublicUrl: ${gateway.publicUrl}\n${listeners}\n${setup.more ?? ""}\nservers:\n${setup.servers}\n`,
+    );
+    return gateway;
+  }
+
+  static async start(setup: Setup): Promise<GatewayProcess> {
+    const gateway = await GatewayProcess.prepare(setup);
+    await gateway.serve();
+    return gateway;
+  }
+
+  async serve(): Promise<void> {
+    const child = spawn(process.execPath, [MAIN, "serve", "-c", this.configFile], { env: this.env, stdio: ["ignore", "pipe", "pipe"] });
+    this.child = child;
+    child.stdout?.on("data", (bytes) => {
+      this.output += bytes;
+    });
+    child.stderr?.on("data", (bytes) => {
+      this.output += bytes;
+    });
+    for (let i = 0; i < 400; i++) {
+      if (child.exitCode !== null) throw new Error(`serve exited with ${child.exitCode}:\n${this.output}`);
+      const ready = await fetch(`${this.probesUrl}/readyz`).catch(() => null);
+      if (ready?.status === 200) return;
+      await sleep(25);
+    }
+    throw new Error(`the gateway is not ready:\n${this.output}`);
+  }
+
+  async command(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    try {
+      const { stdout, stderr } = await run(process.execPath, [MAIN, ...args, "-c", this.configFile], { env: this.env });
+      return { code: 0, stdout, stderr };
+    } catch (fault) {
+      const failed = fault as { code?: number; stdout?: string; stderr?: string };
+      return { code: failed.code ?? -1, stdout: failed.stdout ?? "", stderr: failed.stderr ?? String(fault) };
+    }
+  }
+
+  async json<T>(...args: string[]): Promise<T> {
+    const { code, stdout, stderr } = await this.command(...args, "--json");
+    if (code !== 0) throw new Error(`${args.join(" ")} exited with ${code}: ${stderr}${stdout}`);
+    return JSON.parse(stdout) as T;
+  }
+
+  async createAgent(name: string, team = "support"): Promise<Credentials> {
+    return this.json("agent", "create", name, "--team", team, "--owner", "owner@example.com", "--purpose", "testing");
+  }
+
+  /** An access token as an agent obtains it: client_credentials at the embedded authorization server. */
+  async accessToken(credentials: Credentials, server: string, scope?: string): Promise<string> {
+    const answer = await fetch(`${this.publicUrl}/oauth/token`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/x-www-form-urlencoded",
+        authorization: `Basic ${Buffer.from(`${credentials.client_id}:${credentials.client_secret}`).toString("base64")}`,
+      },
+      body: new URLSearchParams({
+        grant_type: "client_credentials",
+        resource: `${this.publicUrl}/mcp/${server}`,
+        ...(scope ? { scope } : {}),
+      }),
+    });
+    const body = (await answer.json()) as { access_token?: string };
+    if (body.access_token === undefined) throw new Error(`no access token: ${answer.status} ${JSON.stringify(body)}`);
+    return body.access_token;
+  }
+
+  signal(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.child;
+    if (child === null || child.exitCode !== null) return Promise.resolve(child?.exitCode ?? null);
+    return new Promise((resolve) => {
+      child.once("exit", (code) => resolve(code));
+      child.kill(signal);
+    });
+  }
+
+  stop(): Promise<number | null> {
+    return this.signal("SIGTERM");
+  }
+}
+
+/** One modern (2026-07-28) request, as plain HTTP. */
+export async function modernRequest(
+  url: string,
+  accessToken: string | null,
+  method: string,
+  params: Record<string, unknown> = {},
+  id: number | string = 1,
+): Promise<Response> {
+  const named = params.name ?? params.uri;
+  return fetch(url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2026-07-28",
+      "mcp-method": method,
+      ...(named === undefined ? {} : { "mcp-name": String(named) }),
+      ...(accessToken === null ? {} : { authorization: `Bearer ${accessToken}` }),
+    },
+    body: JSON.stringify({
+      jsonrpc: "2.0",
+      id,
+      method,
+      params: {
+        ...params,
+        _meta: { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} },
+      },
+    }),
+  });
+}
+
+/** One legacy (2025-11-25) request without a session, as plain HTTP. */
+export async function legacyRequest(
+  url: string,
+  accessToken: string | null,
+  method: string,
+  params: Record<string, unknown> = {},
+  id: number | string = 1,
+): Promise<Response> {
+  return fetch(url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2025-11-25",
+      ...(accessToken === null ? {} : { authorization: `Bearer ${accessToken}` }),
+    },
+    body: JSON.stringify({ jsonrpc: "2.0", id, method, params }),
+  });
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, "127.0.0.1", () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
