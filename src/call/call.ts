@@ -56,17 +56,13 @@ async function meter(
   answer: Answer,
   steps: Steps,
 ): Promise<Refusal | null> {
-  if (request.target?.kind === "tool") {
-    const definition = await steps.define(agent, request.server, request.target.name);
-    if (isRefusal(definition)) return definition;
-    if (definition === null) return refuse("tool_unknown");
-    story.definition = definition.sha256;
-  }
   const held = steps.hold(permit, request);
   if (isRefusal(held)) return held;
   using reservation = held;
   const issued = await steps.exchange(agent, request.server);
   if (isRefusal(issued)) return issued;
+  const unknown = await recognise(story, request, agent, issued, steps);
+  if (unknown !== null) return unknown;
   story.issued = issued;
   story.reservation = reservation;
   story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));
@@ -97,6 +93,16 @@ async function meter(
     });
   }
   release(story.outcome, story.refusal, answer);
+  return null;
+}
+
+/** A tool that its server does not list is unknown, whatever a policy's pattern reaches. */
+async function recognise(story: Story, request: McpRequest, agent: Agent, issued: IssuedToken, steps: Steps): Promise<Refusal | null> {
+  if (request.target?.kind !== "tool") return null;
+  const definition = await steps.define(agent, request.server, request.target.name, issued);
+  if (isRefusal(definition)) return definition;
+  if (definition === null) return refuse("tool_unknown");
+  story.definition = definition.sha256;
   return null;
 }
 

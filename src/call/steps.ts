@@ -20,7 +20,8 @@ export type Steps = {
   ownsSession(agent: Agent, request: McpRequest): boolean;
   bindSession(sessionId: string, agent: Agent, server: ServerName): void;
   visible(agent: Agent, server: ServerName): (target: Target) => boolean;
-  define(agent: Agent, server: ServerName, toolName: string): Promise<Definition | null | Refusal>;
+  /** The tool as its server lists it, read with the agent's upstream credential; null: the server has no such tool. */
+  define(agent: Agent, server: ServerName, toolName: string, issued: IssuedToken): Promise<Definition | null | Refusal>;
   hold(permit: Permit, request: McpRequest): Reservation | Refusal;
   exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;

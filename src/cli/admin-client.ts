@@ -16,20 +16,26 @@ export class NoGateway extends Exit {}
 const ANSWER_TIMEOUT_MS = 30_000;
 
 export function adminClient(config: Config): AdminClient {
-  const base = `http://${urlHost(config.admin.host)}:${config.admin.port}/api/v1`;
+  return adminAt(
+    `http://${urlHost(config.admin.host)}:${config.admin.port}`,
+    () => adminKey(config),
+    `Start it: tollgate serve -c ${config.file}`,
+  );
+}
+
+/** `key` is read at each request, so that it is never held longer than it is used. */
+export function adminAt(origin: string, key: () => string, remedy = "Start it: tollgate serve"): AdminClient {
+  const base = `${origin}/api/v1`;
   const send = async (method: string, path: string, body?: unknown) => {
     const answer = await fetch(`${base}${path}`, {
       method,
-      headers: { authorization: `Bearer ${adminKey(config)}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      headers: { authorization: `Bearer ${key()}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
       redirect: "error",
     }).catch((fault: Error) => {
       const cause = fault.cause instanceof Error ? fault.cause.message : fault.message;
-      throw new NoGateway(
-        EXIT.away,
-        `no gateway answers at ${base} (${cause || "connection refused"}). Start it: tollgate serve -c ${config.file}`,
-      );
+      throw new NoGateway(EXIT.away, `no gateway answers at ${base} (${cause || "connection refused"}). ${remedy}`);
     });
     const text = await answer.text();
     if (!answer.ok) throw refused(answer.status, text);

@@ -60,6 +60,9 @@ entitlements:
   - name: demo-team-uses-both-servers
     who: { team: demo }
     permit: ["everything/*", "toolbox/*"]
+  - name: visitors-look-around
+    who: { team: visitors }
+    permit: ["everything/*"]
   - name: nobody-reads-the-environment
     forbid: ["*/get-env"]
   - name: sums-stay-small

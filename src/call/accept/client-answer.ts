@@ -4,45 +4,57 @@ import { type Refusal, WIRE } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
 import { faultBody, type ReplyContext, replyOf, rpcError } from "./reply.ts";
 
-/** A client that reads nothing for this long is cut off. */
-const STALL_MS = 60_000;
+/** How long an answer to an unread body waits for the client to stop sending: closing earlier resets the answer away. */
+const LINGER_MS = 1_000;
 
 export class ClientAnswer implements Answer {
   readonly #response: ServerResponse;
   readonly #context: ReplyContext;
-  readonly #gone = new AbortController();
+  /** A client that reads nothing for this long is cut off. */
+  readonly #stallMs: number;
+  #gone: AbortController | null = null;
+  #closed = false;
+  #streams = false;
 
-  constructor(response: ServerResponse, context: ReplyContext) {
+  constructor(response: ServerResponse, context: ReplyContext, stallMs: number) {
     this.#response = response;
     this.#context = context;
+    this.#stallMs = stallMs;
     response.once("close", () => {
-      if (!response.writableFinished) this.#gone.abort();
+      this.#closed = true;
+      if (!response.writableFinished) this.#gone?.abort();
     });
+    // Writing to a client that left is no fault of anybody's.
+    response.on("error", () => {});
   }
 
   get started(): boolean {
     return this.#response.headersSent;
   }
 
+  /** Made when somebody listens: most answers end before anybody asks. */
   get gone(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.#closed && !this.#response.writableFinished) this.#gone.abort();
     return this.#gone.signal;
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
-    if (this.started) return;
+    if (this.started || this.#closed) return;
+    this.#streams = headers["content-type"]?.startsWith("text/event-stream") ?? false;
     this.#response.writeHead(status, headers);
     // A stream's client waits for the head before the first event exists.
-    if (headers["content-type"]?.startsWith("text/event-stream")) this.#response.flushHeaders();
+    if (this.#streams) this.#response.flushHeaders();
   }
 
   piece(bytes: Uint8Array): Promise<void> | void {
-    if (this.#response.destroyed || this.#response.write(bytes)) return;
+    const response = this.#response;
+    if (this.#closed || response.writableEnded || response.write(bytes)) return;
+    this.#watch();
     return new Promise((resolve) => {
-      const response = this.#response;
-      const stalled = setTimeout(() => response.destroy(), STALL_MS);
       const go = () => {
-        clearTimeout(stalled);
         response.off("drain", go).off("close", go);
+        response.socket?.setTimeout(0);
         resolve();
       };
       response.once("drain", go).once("close", go);
@@ -50,9 +62,12 @@ export class ClientAnswer implements Answer {
   }
 
   last(bytes: Uint8Array | null): void {
-    if (this.#response.writableEnded) return;
-    if (bytes === null) this.#response.end();
-    else this.#response.end(bytes);
+    const response = this.#response;
+    if (response.writableEnded || this.#closed) return;
+    if (!response.req.complete) return this.#linger(bytes);
+    if (bytes === null) response.end();
+    else response.end(bytes);
+    if (!response.writableFinished) this.#watch();
   }
 
   refuse(refusal: Refusal): void {
@@ -69,8 +84,27 @@ export class ClientAnswer implements Answer {
     this.last(Buffer.from(body));
   }
 
-  /** A stream without a request (GET) has no id to answer: it just ends. */
+  /** A stream without a request (GET) has no id to answer: it just ends. Half a JSON answer can only be cut. */
   #lastEvent(message: string): void {
-    this.last(this.#context.idText === null ? null : Buffer.from(`event: message\ndata: ${message}\n\n`));
+    if (this.#response.writableEnded) return;
+    if (!this.#streams) this.#response.destroy();
+    else this.last(this.#context.idText === null ? null : Buffer.from(`event: message\ndata: ${message}\n\n`));
+  }
+
+  /** node restarts this timer whenever the socket takes bytes; at its end it destroys the socket. Idle keep-alive sets its own. */
+  #watch(): void {
+    this.#response.socket?.setTimeout(this.#stallMs);
+  }
+
+  #linger(bytes: Uint8Array | null): void {
+    const response = this.#response;
+    if (bytes !== null) response.write(bytes);
+    const end = () => {
+      clearTimeout(timer);
+      response.req.off("end", end).off("close", end);
+      response.end();
+    };
+    const timer = setTimeout(end, LINGER_MS);
+    response.req.once("end", end).once("close", end).resume();
   }
 }

@@ -1,6 +1,6 @@
 /** Pure. What is judged on the raw head of a request, before anything else reads it: pairs, duplicates, target, Host, Origin. */
 import type { BlockList } from "node:net";
-import { isIPv6 } from "node:net";
+import { isIP, isIPv4 } from "node:net";
 import { type Refusal, refuse } from "../../refusal.ts";
 
 export type DoorOptions = {
@@ -41,21 +41,41 @@ const SINGLE = new Set([
   "traceparent",
 ]);
 
-export function judgeHead(head: RawHead, options: DoorOptions): { headers: Headers } | { refusal: Refusal } {
-  if (head.rawHeaders.length > PAIRS_MAX * 2)
-    return { refusal: refuse("request_too_large", { limit: PAIRS_MAX }, "too many header pairs") };
+/** The headers come back in either case: a refusal is recorded with its user agent and address. */
+export type JudgedHead = { readonly headers: Headers; readonly refusal: Refusal | null };
+
+export function judgeHead(head: RawHead, options: DoorOptions): JudgedHead {
   const headers = new Map<string, string>();
-  for (let i = 0; i < head.rawHeaders.length; i += 2) {
-    const name = (head.rawHeaders[i] ?? "").toLowerCase();
-    const value = head.rawHeaders[i + 1] ?? "";
+  if (head.rawHeaders.length > PAIRS_MAX * 2) {
+    return { headers, refusal: refuse("request_too_large", { limit: PAIRS_MAX }, "too many header pairs") };
+  }
+  const refusal =
+    collect(head.rawHeaders, headers) ??
+    judgeTarget(head) ??
+    judgeTransfer(head, headers) ??
+    judgeHost(headers, options.hosts) ??
+    judgeOrigin(headers, options.origins);
+  return { headers, refusal };
+}
+
+/** The first value of each header, and what is wrong with a second one. */
+function collect(rawHeaders: readonly string[], headers: Map<string, string>): Refusal | null {
+  let refusal: Refusal | null = null;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] ?? "").toLowerCase();
+    const value = rawHeaders[i + 1] ?? "";
     const before = headers.get(name);
     if (before === undefined) headers.set(name, value);
-    else if (SINGLE.has(name)) return { refusal: refuse("request_malformed", {}, `two ${name} headers`) };
-    else if (name.startsWith("mcp-")) return { refusal: refuse("header_mismatch", { header: name }, "the header stands twice") };
+    else if (SINGLE.has(name)) refusal ??= refuse("request_malformed", {}, `two ${name} headers`);
+    else if (name.startsWith("mcp-")) refusal ??= refuse("header_mismatch", {}, "an Mcp-* header stands twice");
     else headers.set(name, `${before}, ${value}`);
   }
-  const refusal = judgeTransfer(head, headers) ?? judgeHost(head, headers, options.hosts) ?? judgeOrigin(headers, options.origins);
-  return refusal === null ? { headers } : { refusal };
+  return refusal;
+}
+
+/** A target in absolute form names an authority of its own; no client of an origin server sends one. */
+function judgeTarget({ target }: RawHead): Refusal | null {
+  return target.startsWith("/") ? null : refuse("route_unknown", {}, "not an origin-form target");
 }
 
 /** Smuggling needs two readings of where a body ends. */
@@ -70,9 +90,7 @@ function judgeTransfer(head: RawHead, headers: Headers): Refusal | null {
   return null;
 }
 
-function judgeHost(head: RawHead, headers: Headers, hosts: ReadonlySet<string>): Refusal | null {
-  // A target in absolute form names an authority of its own; no client of an origin server sends one.
-  if (!head.target.startsWith("/")) return refuse("route_unknown", {}, "not an origin-form target");
+function judgeHost(headers: Headers, hosts: ReadonlySet<string>): Refusal | null {
   return hosts.has((headers.get("host") ?? "").toLowerCase()) ? null : refuse("host_unknown");
 }
 
@@ -81,20 +99,26 @@ function judgeOrigin(headers: Headers, origins: ReadonlySet<string>): Refusal | 
   return origin === undefined || origins.has(origin) ? null : refuse("origin_forbidden");
 }
 
-/** The peer, or the last hop that a trusted proxy vouches for. */
+/** The peer, or the last hop that trusted proxies vouch for. What is no address is not believed. */
 export function remoteAddressOf(peer: string, headers: Headers, trusted: BlockList | null): string {
   let address = plainAddress(peer);
   if (trusted === null) return address;
   const hops = (headers.get("x-forwarded-for") ?? "").split(",").map((hop) => plainAddress(hop.trim()));
-  for (let hop = hops.pop(); hop !== undefined && hop !== "" && isTrusted(address, trusted); hop = hops.pop()) address = hop;
+  while (isTrusted(address, trusted)) {
+    const hop = hops.pop();
+    if (hop === undefined || isIP(hop) === 0) break;
+    address = hop;
+  }
   return address;
 }
 
 function isTrusted(address: string, trusted: BlockList): boolean {
-  return trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+  const version = isIP(address);
+  return version !== 0 && trusted.check(address, version === 6 ? "ipv6" : "ipv4");
 }
 
-/** `::ffff:10.0.0.1` is 10.0.0.1. */
+/** `::ffff:10.0.0.1` is 10.0.0.1, and a zone (RFC 4007) belongs to this machine, not to the address. */
 function plainAddress(address: string): string {
-  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+  const plain = address.replace(/%.*$/, "").toLowerCase();
+  return plain.startsWith("::ffff:") && isIPv4(plain.slice(7)) ? plain.slice(7) : plain;
 }

@@ -1,11 +1,15 @@
 /** Pure. The text of an Mcp-* header: plain, or `=?base64?...?=` where it holds what a header cannot (SEP-2243). */
 
+const PREFIX = "=?base64?";
+const SUFFIX = "?=";
+
 /** Null: the sentinel is broken, so the header cannot be compared with anything. */
 export function headerText(value: string): string | null {
-  const sentinel = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/.exec(value);
-  if (sentinel === null) return value;
-  const bytes = Buffer.from(sentinel[1] ?? "", "base64");
-  if (bytes.toString("base64") !== sentinel[1]) return null;
+  if (!value.startsWith(PREFIX) || !value.endsWith(SUFFIX)) return value;
+  const encoded = value.slice(PREFIX.length, -SUFFIX.length);
+  const bytes = Buffer.from(encoded, "base64");
+  // Node skips junk and unused bits: only the one canonical spelling comes back as it was.
+  if (bytes.toString("base64") !== encoded) return null;
   const text = bytes.toString("utf8");
   return Buffer.from(text, "utf8").equals(bytes) ? text : null;
 }

@@ -245,6 +245,5 @@ function preflight(response: ServerResponse): void {
 
 /** What a client chose, fit for a log and a record. */
 function plainText(text: string, max: number): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed
-  return text.slice(0, max).replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g, "");
+  return text.slice(0, max).replace(/[\p{Cc}\u200b-\u200f\u2028-\u202e\u2066-\u2069]/gu, "");
 }

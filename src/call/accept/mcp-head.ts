@@ -1,7 +1,7 @@
 /** Pure. The head of a request to an MCP endpoint: method, media types, and which headers go on to the upstream. */
-import { type Refusal, refuse } from "../../refusal.ts";
+import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Headers } from "./door.ts";
-import { LEGACY_REVISIONS, MODERN_REVISION, SUPPORTED_REVISIONS } from "./methods.ts";
+import { LEGACY_REVISIONS, MODERN_REVISION, nameMember } from "./methods.ts";
 import type { Message, MessageHeaders } from "./parse.ts";
 import type { Era } from "./request.ts";
 
@@ -14,12 +14,12 @@ export type McpHead = {
   readonly sessionId: string | null;
   readonly lastEventId: string | null;
   readonly accept: string;
-  readonly forwarded: Readonly<Record<string, string>>;
 };
 
-/** Headers that MCP means for the server; everything else stays here. `Mcp-Param-*` must pass unknown (SEP-2243). */
-const FORWARDED = new Set(["mcp-protocol-version", "mcp-method", "mcp-name", "traceparent", "tracestate", "baggage"]);
-const SESSION_ID = /^[!-~]{1,256}$/;
+/** Headers that MCP means for the server in every era; everything else stays here. */
+const FORWARDED = new Set(["mcp-protocol-version", "traceparent", "tracestate", "baggage"]);
+/** Visible ASCII (MCP 2025-11-25, Session Management); servers that keep their state in the id need more than a UUID. */
+const SESSION_ID = /^[!-~]{1,1024}$/;
 
 export function judgeMcpHead(method: string, headers: Headers): McpHead | { refusal: Refusal; era: Era } {
   const protocolVersion = headers.get("mcp-protocol-version") ?? null;
@@ -37,7 +37,6 @@ export function judgeMcpHead(method: string, headers: Headers): McpHead | { refu
     sessionId,
     lastEventId: headers.get("last-event-id") ?? null,
     accept: headers.get("accept") ?? "",
-    forwarded: forwardedOf(headers),
   };
 }
 
@@ -55,7 +54,7 @@ function judgePost(headers: Headers): Refusal | null {
 
 function judgeBodyless(method: string, headers: Headers, protocolVersion: string | null): Refusal | null {
   if (protocolVersion !== null && !LEGACY_REVISIONS.includes(protocolVersion)) {
-    return refuse("revision_unsupported", { supported: SUPPORTED_REVISIONS, requested: protocolVersion.slice(0, 32) });
+    return malformed(-32600, "an unknown MCP-Protocol-Version");
   }
   return method === "GET" && !accepts(headers.get("accept") ?? "", "text/event-stream") ? refuse("not_acceptable") : null;
 }
@@ -63,14 +62,22 @@ function judgeBodyless(method: string, headers: Headers, protocolVersion: string
 function accepts(accept: string, type: string): boolean {
   const [kind] = type.split("/");
   return accept.split(",").some((each) => {
-    const range = each.split(";")[0]?.trim().toLowerCase();
+    const [range, ...parameters] = each.split(";").map((part) => part.trim().toLowerCase());
+    if (parameters.some((parameter) => /^q=0(\.0{0,3})?$/.test(parameter))) return false;
     return range === type || range === "*/*" || range === `${kind}/*`;
   });
 }
 
-function forwardedOf(headers: Headers): Record<string, string> {
+/**
+ * `Mcp-Method` and `Mcp-Name` go on only where they were compared with the body: what the upstream routes by is what was judged.
+ * `Mcp-Param-*` must pass unknown (SEP-2243). The older era knows none of them.
+ */
+export function forwardedHeaders(headers: Headers, { era, method }: Pick<Message, "era" | "method">): Record<string, string> {
   const forwarded: Record<string, string> = Object.create(null);
-  for (const [name, value] of headers) if (FORWARDED.has(name) || name.startsWith("mcp-param-")) forwarded[name] = value;
+  for (const [name, value] of headers) {
+    const compared = (name === "mcp-method" && method !== null) || (name === "mcp-name" && method !== null && nameMember(method) !== null);
+    if (FORWARDED.has(name) || (era === "modern" && (compared || name.startsWith("mcp-param-")))) forwarded[name] = value;
+  }
   return forwarded;
 }
 

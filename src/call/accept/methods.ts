@@ -51,6 +51,10 @@ export function nameMember(method: string): "name" | "uri" | "taskId" | null {
   return method === "tasks/get" || method === "tasks/update" || method === "tasks/cancel" ? "taskId" : null;
 }
 
+export function takesArguments(method: string): boolean {
+  return method === "tools/call" || method === "prompts/get";
+}
+
 function named(kind: "tool" | "prompt" | "resource", params: JsonNode | undefined, key: string, body: Buffer): Aim | { lacks: string } {
   const node = params === undefined ? undefined : member(params, key);
   const name = stringValue(body, node);

@@ -1,32 +1,57 @@
-/** Reads a request's body within its limits of size and time. */
+/** Reads a request's body within its limits of size, pieces and time. */
 import type { IncomingMessage } from "node:http";
 import { type Refusal, refuse } from "../../refusal.ts";
 
 /** MCP's own servers take 4 MiB. */
 export const BODY_BYTES_MAX = 4_194_304;
-/** 4 MiB in this time is 1.1 Mbit/s; a body that drips is an attack. */
-const BODY_TIMEOUT_MS = 30_000;
+/** A body of 4 MiB in pieces of 64 bytes; each piece costs an event, and one-byte chunks are an attack. */
+const PIECES_MAX = 65_536;
+/** First room for a body that comes in several pieces: one read of a socket. */
+const ROOM_BYTES = 65_536;
+
+export type BodyLimits = {
+  /** Declared Content-Length, or undefined. */
+  readonly declared: string | undefined;
+  /** 4 MiB in 30 s is 1.1 Mbit/s; a body that drips is an attack. */
+  readonly timeoutMs: number;
+};
 
 /** Null: the client went away before its body was whole; there is nobody to answer. */
-export function readBody(request: IncomingMessage, declared: string | undefined): Promise<Buffer | Refusal | null> {
+export function readBody(request: IncomingMessage, { declared, timeoutMs }: BodyLimits): Promise<Buffer | Refusal | null> {
   const tooLarge = refuse("request_too_large", { limit: BODY_BYTES_MAX });
   if (declared !== undefined && Number(declared) > BODY_BYTES_MAX) return Promise.resolve(tooLarge);
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    const timer = setTimeout(() => done(refuse("request_timeout")), BODY_TIMEOUT_MS);
+    let body = EMPTY;
+    let room = EMPTY;
+    let pieces = 0;
+    const timer = setTimeout(() => done(refuse("request_timeout")), timeoutMs);
     const done = (result: Buffer | Refusal | null) => {
       clearTimeout(timer);
       request.off("data", onData).off("end", onEnd).off("close", onClose);
       resolve(result);
     };
-    const onData = (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > BODY_BYTES_MAX) return done(tooLarge);
-      chunks.push(chunk);
+    const onData = (piece: Buffer) => {
+      const bytes = body.length + piece.length;
+      if (bytes > BODY_BYTES_MAX || ++pieces > PIECES_MAX) return done(tooLarge);
+      // The common body is one piece and is not copied; the others grow by doubling, so that small pieces cost no object each.
+      if (pieces === 1) {
+        body = piece;
+        return;
+      }
+      if (bytes > room.length) room = grown(body, bytes);
+      piece.copy(room, body.length);
+      body = room.subarray(0, bytes);
     };
-    const onEnd = () => done(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks));
+    const onEnd = () => done(body);
     const onClose = () => done(null);
     request.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
   });
+}
+
+const EMPTY: Buffer = Buffer.alloc(0);
+
+function grown(body: Buffer, bytes: number): Buffer {
+  const room = Buffer.allocUnsafe(Math.max(ROOM_BYTES, Math.min(BODY_BYTES_MAX, bytes * 2)));
+  body.copy(room);
+  return room;
 }

@@ -23,20 +23,13 @@ const PROBLEM_TYPE = "application/problem+json";
 
 export function replyOf(refusal: Refusal, context: ReplyContext): Reply {
   const wire: Wire = WIRE[refusal.refused];
-  const http = takesHttp(context);
-  const status = http ? wire.http : statusOf(refusal, wire, context);
+  const status = statusOf(refusal, wire, context);
   const headers = { ...challenge(refusal, context), ...hints(refusal, status) };
-  if (!http && context.mode === "toolResult" && wire.status === 200 && context.method === "tools/call") {
-    return { status: 200, headers: { ...headers, "content-type": JSON_TYPE }, body: toolResult(refusal, context) };
+  if (status === 200 && context.mode === "toolResult" && context.method === "tools/call" && context.idText !== null) {
+    return { status, headers: { ...headers, "content-type": JSON_TYPE }, body: toolResult(refusal, context) };
   }
-  // A code needs an id to answer: without one, and where there is no code, the problem stands alone.
-  if (wire.code === null || context.idText === null) {
-    const spoken = context.idText === null && !isMessageFault(refusal) ? wire.http : status;
-    return {
-      status: spoken,
-      headers: { ...headers, "content-type": PROBLEM_TYPE },
-      body: JSON.stringify(problemOf(refusal, spoken, context)),
-    };
+  if (wire.code === null || !hasError(context)) {
+    return { status, headers: { ...headers, "content-type": PROBLEM_TYPE }, body: JSON.stringify(problemOf(refusal, status, context)) };
   }
   return { status, headers: { ...headers, "content-type": JSON_TYPE }, body: rpcError(refusal, status, context) };
 }
@@ -59,25 +52,29 @@ export function faultBody(context: ReplyContext): string {
   return `{"jsonrpc":"2.0","id":${context.idText ?? "null"},"error":${JSON.stringify(error)}}`;
 }
 
-/** Clients fall back to the older era on 200 + error at these, and messages without an id have no error to carry. */
-function takesHttp({ mode, course }: ReplyContext): boolean {
-  return (
-    mode === "http" ||
-    course === "handshake" ||
-    course === "stream" ||
-    course === "end" ||
-    course === "notification" ||
-    course === "response"
-  );
+function statusOf(refusal: Refusal, wire: Wire, { mode, course, era, idText }: ReplyContext): number {
+  // Clients fall back to the older era on 200 + error at a handshake, and without an id there is no error to carry the no.
+  if (course === "handshake" || idText === null) return wire.http;
+  // Up to 2025-11-25 a 404 ends the session, so an unknown method is said with 200 in every mode.
+  if (refusal.refused === "method_unknown" && era === "legacy") return 200;
+  return mode === "http" ? wire.http : wire.status;
 }
 
-function statusOf(refusal: Refusal, wire: Wire, { era }: ReplyContext): number {
-  // Up to 2025-11-25 a 404 ends the session, so an unknown method is said with 200.
-  return refusal.refused === "method_unknown" && era === "legacy" ? 200 : wire.status;
+const MESSAGELESS: ReadonlySet<Course | null> = new Set(["notification", "response", "stream", "end"]);
+
+/**
+ * True where a JSON-RPC error can be said: with the id, or with `null` where a POST to an MCP route could not be read that far
+ * (JSON-RPC 2.0 section 5). GET, DELETE, notifications and other routes get the problem alone.
+ */
+function hasError({ idText, course, server }: ReplyContext): boolean {
+  return idText !== null || (server !== null && !MESSAGELESS.has(course));
 }
 
-function isMessageFault(refusal: Refusal): boolean {
-  return WIRE[refusal.refused].status === WIRE[refusal.refused].http;
+/** Whatever the cause, an unknown name is told in the same bytes: a fact would tell which of them it was. */
+const SECRETIVE: ReadonlySet<string> = new Set(["tool_unknown", "server_unknown"]);
+
+function factsOf({ refused, facts }: Refusal): Facts {
+  return SECRETIVE.has(refused) ? {} : facts;
 }
 
 type Problem = Facts & { type: string; title: string; status: number; detail: string; reason: string; call_id: string };
@@ -91,13 +88,13 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
     detail: remedy,
     reason: refusal.refused,
     call_id: callId,
-    ...refusal.facts,
+    ...factsOf(refusal),
   };
 }
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget } = refusal.facts;
+  const { resets_at, budget } = factsOf(refusal);
   const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`].filter(Boolean).join(", ");
   const text = `${title}${facts === "" ? "" : ` (${facts})`}. ${remedy} [${refusal.refused}, ${callId}]`;
   const result = { content: [{ type: "text", text }], isError: true, ...(era === "modern" ? { resultType: "complete" } : {}) };
@@ -121,10 +118,12 @@ function challenge(refusal: Refusal, { publicUrl, server }: ReplyContext): Recor
 }
 
 function hints(refusal: Refusal, status: number): Record<string, string> {
-  const { retry_after_ms, allow } = refusal.facts;
+  const { retry_after_ms, resets_at, allow } = factsOf(refusal);
   const headers: Record<string, string> = {};
   if (allow !== undefined) headers.allow = allow;
   if (retry_after_ms !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retry_after_ms / 1000)));
   else if (status === 503) headers["retry-after"] = "1";
+  // RFC 9110 section 10.2.3 takes a date as well, and this file has no clock.
+  else if (status === 429 && resets_at !== undefined) headers["retry-after"] = new Date(resets_at).toUTCString();
   return headers;
 }

@@ -63,5 +63,7 @@ function definitionsOf(listing: ToolListing): Map<string, Definition> {
 
 /** Over the whole definition: a pin of the description alone misses most changes. */
 function sha256Of(tool: unknown): string {
-  return createHash("sha256").update(canonicalize(tool) ?? "").digest("hex");
+  return createHash("sha256")
+    .update(canonicalize(tool) ?? "")
+    .digest("hex");
 }

@@ -27,7 +27,10 @@ export function filterList(bytes: Buffer, result: JsonNode, method: string, era:
   const edits: Edit[] = [];
   if (kept.length < list.elements.length) edits.push({ start: list.start, end: list.end, replacement: arrayOf(bytes, kept) });
   if (era === "modern") edits.push(privateScope(result));
-  return splice(bytes, edits.toSorted((a, b) => a.start - b.start));
+  return splice(
+    bytes,
+    edits.toSorted((a, b) => a.start - b.start),
+  );
 }
 
 function arrayOf(bytes: Buffer, kept: readonly JsonNode[]): Buffer {

@@ -3,7 +3,13 @@ import { isScanFault, type JsonNode, member, scanJson, stringValue } from "../..
 import type { OutcomeKind } from "./outcome.ts";
 
 export type UpstreamMessage =
-  | { readonly kind: "response"; readonly root: JsonNode; readonly idText: string; readonly body: JsonNode; readonly outcome: Extract<OutcomeKind, "result" | "tool_error" | "protocol_error"> }
+  | {
+      readonly kind: "response";
+      readonly root: JsonNode;
+      readonly idText: string;
+      readonly body: JsonNode;
+      readonly outcome: Extract<OutcomeKind, "result" | "tool_error" | "protocol_error">;
+    }
   | { readonly kind: "request" | "notification"; readonly root: JsonNode; readonly method: string }
   | { readonly kind: "invalid"; readonly why: string };
 
@@ -21,8 +27,15 @@ export function readMessage(bytes: Buffer): UpstreamMessage {
   const result = member(root, "result");
   const error = member(root, "error");
   const body = result ?? error;
-  if (body === undefined || id === undefined || (result !== undefined && error !== undefined)) return { kind: "invalid", why: "neither a result nor an error" };
-  return { kind: "response", root, idText: bytes.toString("utf8", id.start, id.end), body, outcome: error !== undefined ? "protocol_error" : kindOf(bytes, body) };
+  if (body === undefined || id === undefined || (result !== undefined && error !== undefined))
+    return { kind: "invalid", why: "neither a result nor an error" };
+  return {
+    kind: "response",
+    root,
+    idText: bytes.toString("utf8", id.start, id.end),
+    body,
+    outcome: error !== undefined ? "protocol_error" : kindOf(bytes, body),
+  };
 }
 
 function kindOf(bytes: Buffer, result: JsonNode): "result" | "tool_error" {

@@ -41,7 +41,11 @@ export function assertDialable(url: URL): void {
 export type Outbound = { fetch(url: string, init: RequestInit): Promise<Response>; close(): Promise<void> };
 
 export function createOutbound(): Outbound {
-  const dispatcher = new Agent({ connect: { lookup: guardedLookup, timeout: CONNECT_TIMEOUT_MS }, headersTimeout: ANSWER_TIMEOUT_MS, bodyTimeout: ANSWER_TIMEOUT_MS });
+  const dispatcher = new Agent({
+    connect: { lookup: guardedLookup, timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: ANSWER_TIMEOUT_MS,
+    bodyTimeout: ANSWER_TIMEOUT_MS,
+  });
   return {
     fetch: (url, init) => send(dispatcher, url, init),
     close: () => dispatcher.close(),
@@ -93,6 +97,7 @@ export async function readLimited(body: AsyncIterable<Buffer> & { destroy(): unk
 
 function flatHeaders(headers: Dispatcher.ResponseData["headers"]): Headers {
   const flat = new Headers();
-  for (const [name, value] of Object.entries(headers)) for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) flat.append(name, each);
+  for (const [name, value] of Object.entries(headers))
+    for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) flat.append(name, each);
   return flat;
 }

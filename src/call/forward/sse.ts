@@ -67,7 +67,7 @@ function eventOf(bytes: Buffer): SseEvent {
   let hasId = false;
   const data: Buffer[] = [];
   for (const line of linesOf(bytes)) {
-    if (startsWith(line, "data")) data.push(valueOf(line, 4));
+    if (startsWith(line, "data")) data.push(fieldValue(line, 4));
     else if (startsWith(line, "id")) hasId = true;
   }
   return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), hasId };
@@ -91,7 +91,7 @@ function startsWith(line: Buffer, field: string): boolean {
   return line.toString("latin1", 0, length) === field && (line.length === length || line[length] === 0x3a);
 }
 
-function valueOf(line: Buffer, nameLength: number): Buffer {
+function fieldValue(line: Buffer, nameLength: number): Buffer {
   const start = nameLength + 1;
   return line.subarray(line[start] === 0x20 ? start + 1 : start);
 }

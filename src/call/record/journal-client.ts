@@ -3,109 +3,146 @@ import { Worker } from "node:worker_threads";
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { type Journal, StoreUnavailable } from "./journal.ts";
-import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
-import type { Entry } from "./writer.ts";
+import type { CursorMove, JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
+import { permitRow, type Row, recordRow, settleRow } from "./rows.ts";
 
 export type OpenJournal = Journal & {
   /** The gateway's id. */
   readonly source: string;
   /** Calls that a crash left open and that are now settled as `unknown`. */
   readonly recovered: number;
-  /** Balances whose held amount had to be set right at start. */
+  /** Balances that were not what their lines say, and have been set right. */
   readonly repaired: number;
+  /** Those of windows that have not ended at `nowMs`: what the ledger goes on from. */
   readonly balances: readonly Balance[];
-  /** Durable position of a sink; `rejected` events were set aside. Rejects while the store is away. */
-  moveCursor(sink: string, sequence: number, rejected: number): Promise<void>;
+  /** Durable position of a sink, and what it refused for good. Rejects while the store is away. */
+  moveCursor(move: CursorMove): Promise<void>;
+  /** Writes what was handed over before, then ends the thread. */
   close(): Promise<void>;
 };
 
-export type JournalOptions = {
-  readonly dataDir: string;
-  readonly newSource: string;
-  readonly nowMs: number;
-  readonly outageRecord: AuditRecord;
-  /** Tells of an outage (`down`, with SQLite's words), its end (`up`), and the thread's death (`died`). */
+export type JournalOptions = JournalSetup & {
+  /** Tells of an outage (`down`, with SQLite's words), its end (`up`, with counts), and the thread's death (`died`). */
   readonly onState: (state: "down" | "up" | "died", message: string) => void;
 };
 
-type Waiter = { readonly resolve: () => void; readonly reject: (fault: Error) => void };
-
+/** Rejects where the journal cannot be opened, is damaged, or was written by a newer tollgate; the message says which. */
 export async function openJournal(options: JournalOptions): Promise<OpenJournal> {
-  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-  const { dataDir, newSource, nowMs, outageRecord } = options;
-  const setup: JournalSetup = { dataDir, newSource, nowMs, outageRecord };
-  const worker = new Worker(new URL(`./journal.worker${extension}`, import.meta.url), { workerData: setup });
-  const waiters = new Map<number, Waiter>();
-  const ready = Promise.withResolvers<Extract<JournalReply, { kind: "ready" }>>();
-  const closed = Promise.withResolvers<void>();
-  let available = true;
-  let lastNumber = 0;
-  let turn: Numbered[] = [];
-
-  const settleAll = (numbers: readonly number[], act: (waiter: Waiter) => void) => {
-    for (const number of numbers) {
-      const waiter = waiters.get(number);
-      waiters.delete(number);
-      if (waiter !== undefined) act(waiter);
-    }
-  };
-  const unavailable = () => new StoreUnavailable("the journal cannot write");
-  worker.on("message", (reply: JournalReply) => {
-    if (reply.kind === "written") settleAll(reply.numbers, (waiter) => waiter.resolve());
-    else if (reply.kind === "refused") settleAll(reply.numbers, (waiter) => waiter.reject(unavailable()));
-    else if (reply.kind === "fault") settleAll([reply.number], (waiter) => waiter.reject(new Error(reply.message)));
-    else if (reply.kind === "ready") ready.resolve(reply);
-    else if (reply.kind === "closed") closed.resolve();
-    else {
-      available = reply.kind === "up";
-      options.onState(reply.kind, reply.kind === "down" ? reply.message : "");
-    }
-  });
-  const died = (message: string) => {
-    available = false;
-    ready.reject(new Error(`the journal's thread ended: ${message}`));
-    closed.resolve();
-    settleAll([...waiters.keys()], (waiter) => waiter.reject(unavailable()));
-    options.onState("died", message);
-  };
-  worker.on("error", (fault) => died(fault instanceof Error ? fault.message : String(fault)));
-  worker.on("exit", (code) => code !== 0 && available && died(`exit code ${code}`));
-
-  const post = (request: JournalRequest) => worker.postMessage(request);
-  const flush = () => {
-    const entries = turn;
-    turn = [];
-    post({ kind: "entries", entries });
-  };
-  const write = (entry: Entry): Promise<void> =>
-    new Promise((resolve, reject) => {
-      lastNumber += 1;
-      waiters.set(lastNumber, { resolve, reject });
-      if (turn.push({ number: lastNumber, entry }) === 1) queueMicrotask(flush);
-    });
-
-  const { source, recovered, repaired, balances } = await ready.promise;
+  const { onState, ...setup } = options;
+  const line = startThread(setup, onState);
+  const { source, recovered, repaired, balances } = await line.ready;
   return {
     source,
     recovered,
     repaired,
     balances,
     get available() {
-      return available;
+      return line.available();
     },
-    permit: (entry) => write({ kind: "permit", entry }),
-    settle: (entry) => write({ kind: "settle", entry }),
-    append: (entry) => write({ kind: "append", entry }),
-    moveCursor: (sink, sequence, rejected) =>
-      new Promise((resolve, reject) => {
-        lastNumber += 1;
-        waiters.set(lastNumber, { resolve, reject });
-        post({ kind: "cursor", number: lastNumber, sink, sequence, rejected });
-      }),
-    async close() {
-      post({ kind: "close" });
-      await closed.promise;
-      await worker.terminate();
+    permit: (entry) => line.write(() => permitRow(entry)),
+    settle: (entry) => line.write(() => settleRow(entry, source)),
+    append: (record: AuditRecord) => line.write(() => recordRow(record, source)),
+    moveCursor: (move) => line.moveCursor(move),
+    close: () => line.close(),
+  };
+}
+
+type State = "open" | "closing" | "dead";
+type Ready = Extract<JournalReply, { kind: "ready" }>;
+
+function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
+  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+  const worker = new Worker(new URL(`./journal.worker${extension}`, import.meta.url), { workerData: setup });
+  const waiters = createWaiters();
+  const ready = Promise.withResolvers<Ready>();
+  const ended = Promise.withResolvers<void>();
+  let state: State = "open";
+  let available = true;
+  let turn: Numbered[] = [];
+
+  worker.on("message", (reply: JournalReply) => {
+    if (reply.kind === "written") waiters.resolve(reply.numbers);
+    else if (reply.kind === "refused") waiters.reject(reply.numbers, unavailable());
+    else if (reply.kind === "fault") waiters.reject([reply.number], new Error(reply.message));
+    else if (reply.kind === "ready") ready.resolve(reply);
+    else if (reply.kind !== "closed") {
+      available = reply.kind === "up";
+      onState(reply.kind, reply.message);
+    }
+  });
+  const end = (message: string) => {
+    const wasOpen = state === "open";
+    state = "dead";
+    available = false;
+    ready.reject(new Error(message));
+    ended.resolve();
+    waiters.rejectAll(unavailable());
+    if (wasOpen) onState("died", message);
+  };
+  worker.on("error", (fault) => end(fault instanceof Error ? fault.message : String(fault)));
+  worker.on("exit", () => state !== "dead" && end("the journal's thread ended"));
+
+  const post = (request: JournalRequest) => worker.postMessage(request);
+  const flush = () => {
+    const rows = turn;
+    turn = [];
+    if (rows.length > 0) post({ kind: "rows", rows });
+  };
+  return {
+    ready: ready.promise,
+    available: () => available,
+    /** The row is composed at once: what its entry refers to may change later. */
+    async write(compose: () => Row): Promise<void> {
+      if (state !== "open") throw unavailable();
+      const row = compose();
+      const { number, promise } = waiters.add();
+      if (turn.push({ number, row }) === 1) queueMicrotask(flush);
+      return promise;
+    },
+    async moveCursor(move: CursorMove): Promise<void> {
+      if (state !== "open") throw unavailable();
+      const { number, promise } = waiters.add();
+      post({ kind: "cursor", number, move });
+      return promise;
+    },
+    async close(): Promise<void> {
+      if (state === "open") {
+        state = "closing";
+        flush();
+        post({ kind: "close" });
+      }
+      await ended.promise;
     },
   };
+}
+
+function createWaiters() {
+  const waiting = new Map<number, PromiseWithResolvers<void>>();
+  let lastNumber = 0;
+  const take = (number: number): PromiseWithResolvers<void> | undefined => {
+    const waiter = waiting.get(number);
+    waiting.delete(number);
+    return waiter;
+  };
+  return {
+    add() {
+      lastNumber += 1;
+      const waiter = Promise.withResolvers<void>();
+      waiting.set(lastNumber, waiter);
+      return { number: lastNumber, promise: waiter.promise };
+    },
+    resolve(numbers: readonly number[]): void {
+      for (const number of numbers) take(number)?.resolve();
+    },
+    reject(numbers: readonly number[], fault: Error): void {
+      for (const number of numbers) take(number)?.reject(fault);
+    },
+    rejectAll(fault: Error): void {
+      this.reject([...waiting.keys()], fault);
+    },
+  };
+}
+
+function unavailable(): StoreUnavailable {
+  return new StoreUnavailable("the journal cannot write");
 }

@@ -1,22 +1,27 @@
 /** Pure. What the journal's two threads say to each other. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
-import type { Entry } from "./writer.ts";
+import type { Row } from "./rows.ts";
 
 export type JournalSetup = {
   readonly dataDir: string;
   /** Taken as the gateway's id if the journal has none yet. */
   readonly newSource: string;
   readonly nowMs: number;
-  /** The record that follows an outage of the store; times and details are filled in then. */
+  /** The `gateway.recovered` record that follows an outage of the store or a repair; times and details are filled in then. */
   readonly outageRecord: AuditRecord;
 };
 
-export type Numbered = { readonly number: number; readonly entry: Entry };
+export type Numbered = { readonly number: number; readonly row: Row };
+
+/** An event that a sink refused for good, and the status it gave. */
+export type SinkRefusal = { readonly sequence: number; readonly status: number };
+
+export type CursorMove = { readonly sink: string; readonly sequence: number; readonly refused: readonly SinkRefusal[] };
 
 export type JournalRequest =
-  | { readonly kind: "entries"; readonly entries: readonly Numbered[] }
-  | { readonly kind: "cursor"; readonly number: number; readonly sink: string; readonly sequence: number; readonly rejected: number }
+  | { readonly kind: "rows"; readonly rows: readonly Numbered[] }
+  | { readonly kind: "cursor"; readonly number: number; readonly move: CursorMove }
   | { readonly kind: "close" };
 
 export type JournalReply =
@@ -31,5 +36,5 @@ export type JournalReply =
   | { readonly kind: "refused"; readonly numbers: readonly number[] }
   | { readonly kind: "fault"; readonly number: number; readonly message: string }
   | { readonly kind: "down"; readonly message: string }
-  | { readonly kind: "up" }
+  | { readonly kind: "up"; readonly message: string }
   | { readonly kind: "closed" };

@@ -1,6 +1,6 @@
 /** The reading thread: answers questions on its own connection, so that neither calls nor commits wait for a long one. */
 import { parentPort, workerData } from "node:worker_threads";
-import { type Books, openBooks, type Question } from "./queries.ts";
+import { type Books, openBooks, type Question } from "./books.ts";
 import { openReader } from "./store.ts";
 
 export type ReaderJob = { readonly number: number; readonly question: Question };

@@ -1,71 +1,66 @@
 /** What a crash left open becomes exactly one outcome: fate unknown, charged as held, said so in the records. */
-import type { Balance, HoldLine } from "../budget/reservation.ts";
+import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { type Move, recordRow, type SettleRow, usageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 import type { UsageEvent } from "./usage-event.ts";
-import type { Entry, Writer } from "./writer.ts";
+import type { Writer } from "./writer.ts";
 
-type OpenCall = {
-  readonly call_id: string;
-  readonly at_ms: number;
-  readonly lines: string;
-  readonly audit: string;
-  readonly usage: string;
-};
+type OpenCall = { readonly call_id: string; readonly moves: string; readonly audit: string; readonly usage: string };
 
 /** Calls settled in one transaction: bounds the memory of a start after a long outage. */
 const BATCH = 500;
 
 export type Recovery = { readonly recovered: number; readonly repaired: number };
 
-/** Nobody else writes yet. Afterwards no call is open and no amount is held. */
-export function recover(store: Store, writer: Writer, nowMs: number): Recovery {
+/** Nobody else writes yet. Afterwards no call is open, no amount is held, and every balance is what its lines say. */
+export function recover(store: Store, writer: Writer, source: string, nowMs: number): Recovery {
   let recovered = 0;
-  const open = store.prepare("SELECT call_id, at_ms, lines, audit, usage FROM open_call ORDER BY at_ms LIMIT ?");
+  const open = store.prepare("SELECT call_id, moves, audit, usage FROM open_call ORDER BY at_ms, call_id LIMIT ?");
   for (let rows = open.all(BATCH) as OpenCall[]; rows.length > 0; rows = open.all(BATCH) as OpenCall[]) {
-    writer.writeAll(rows.map((row) => unknownSettlement(row, nowMs)));
+    writer.writeAll(rows.map((row) => unknownSettlement(row, source, nowMs)));
     recovered += rows.length;
   }
-  const repaired = store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes;
-  return { recovered, repaired };
+  return { recovered, repaired: repairBalances(store, nowMs) };
 }
 
-export function readBalances(store: Store): Balance[] {
-  const rows = store.prepare("SELECT budget, scope, window_start, window_end, committed, held, debt FROM balance").all() as {
-    budget: string;
-    scope: string;
-    window_start: number;
-    window_end: number | null;
-    committed: number;
-    held: number;
-    debt: number;
-  }[];
-  return rows.map(({ window_start, window_end, ...rest }) => ({ ...rest, windowStartMs: window_start, windowEndMs: window_end }));
+/** Balances of windows that have not ended: what a ledger goes on from. */
+export function currentBalances(store: Store, nowMs: number): Balance[] {
+  return store
+    .prepare(
+      `SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance
+       WHERE window_end IS NULL OR window_end > ? ORDER BY budget, scope, window_start`,
+    )
+    .all(nowMs) as Balance[];
 }
 
-function unknownSettlement(row: OpenCall, nowMs: number): Entry {
-  const lines = JSON.parse(row.lines) as HoldLine[];
+/** Recounts the windows that have not ended from their posted lines; returns how many rows had to be set right. */
+function repairBalances(store: Store, nowMs: number): number {
+  const repair = store.prepare(
+    `UPDATE balance SET committed = truth.posted, debt = truth.debt, held = 0
+     FROM (SELECT b.id, coalesce(sum(p.posted), 0) AS posted, coalesce(sum(p.debt), 0) AS debt
+           FROM balance AS b LEFT JOIN posted_line AS p ON p.balance = b.id
+           WHERE b.window_end IS NULL OR b.window_end > @nowMs GROUP BY b.id) AS truth
+     WHERE truth.id = balance.id AND (committed <> truth.posted OR balance.debt <> truth.debt OR held <> 0)`,
+  );
+  return repair.run({ nowMs }).changes + store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes;
+}
+
+function unknownSettlement(row: OpenCall, source: string, nowMs: number): SettleRow {
+  const moves = (JSON.parse(row.moves) as Move[]).map(
+    ([budget, scope, start, end, , held]): Move => [budget, scope, start, end, held, -held, 0],
+  );
   const audit = JSON.parse(row.audit) as AuditRecord;
   const usage = JSON.parse(row.usage) as UsageEvent;
   const time = new Date(nowMs).toISOString();
-  return {
-    kind: "settle",
-    entry: {
-      callId: row.call_id as SettledCallId,
-      atMs: nowMs,
-      state: "unknown",
-      lines: lines.map((line) => ({ line, posted: line.amount, debt: 0 })),
-      audit: {
-        ...audit,
-        time_end: time,
-        outcome: "unknown",
-        settlement: "unknown",
-        note: "the gateway stopped before this call was settled",
-        budget: audit.budget.map((line) => ({ ...line, posted: line.held })),
-      },
-      usage: { ...usage, time, data: { ...usage.data, outcome: "unknown", provisional: true } },
-    },
+  const record: AuditRecord = {
+    ...audit,
+    time_end: time,
+    outcome: "unknown",
+    settlement: "unknown",
+    note: "the gateway stopped before this call was settled",
+    budget: audit.budget.map((line) => ({ ...line, posted: line.held })),
   };
+  const event: UsageEvent = { ...usage, time, data: { ...usage.data, outcome: "unknown", provisional: true, token_source: "held" } };
+  return { kind: "settle", callId: row.call_id, moves: JSON.stringify(moves), usage: usageRow(event), record: recordRow(record, source) };
 }
-
-type SettledCallId = Extract<Entry, { kind: "settle" }>["entry"]["callId"];

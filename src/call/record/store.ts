@@ -1,33 +1,56 @@
-/** The journal's database: its schema, its pragmas, and the lock that keeps a second process out. The one home of SQLite in the data plane. */
-import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+/** The journal's database: its pragmas, and the lock that keeps a second process out. The one home of SQLite in the data plane. */
+import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
+import { PAGE_BYTES, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 export type Store = Database.Database;
 export type Statement = Database.Statement;
 
 export const JOURNAL_FILE = "journal.db";
-const SCHEMA_VERSION = 1;
 // SQLite 3.7.0 to 3.51.2 could lose commits when a WAL was reset at the wrong moment.
 const SQLITE_VERSION_MIN = [3, 51, 3] as const;
 const BUSY_TIMEOUT_MS = 5_000;
 
-/** Opens or makes `<dataDir>/journal.db` for the one writer. */
-export function openStore(dataDir: string): Store {
+/** A long reader (backup, verify) lets the WAL grow; once it is gone, the next reset cuts it back to this. */
+const WAL_BYTES_KEPT = 67_108_864;
+
+/** Opens `<dataDir>/journal.db` for the one writer. `make` false: a file that is gone is an error, never an empty journal. */
+export function openStore(dataDir: string, make: boolean): Store {
   prepareFolder(dataDir);
   const file = join(dataDir, JOURNAL_FILE);
   refuseOddFile(file);
-  const store = new Database(file);
-  chmodSync(file, 0o600);
+  const store = new Database(file, { fileMustExist: !make });
+  try {
+    chmodSync(file, 0o600);
+    prepareStore(store, file);
+    syncFolder(dataDir);
+  } catch (fault) {
+    store.close();
+    throw fault;
+  }
+  return store;
+}
+
+function prepareStore(store: Store, file: string): void {
   assertVersion(store);
-  store.pragma("journal_mode = WAL");
+  store.pragma(`page_size = ${PAGE_BYTES}`);
+  const mode = store.pragma("journal_mode = WAL", { simple: true });
+  if (mode !== "wal") throw new Error(`${file} lies on a file system that cannot hold a write-ahead log (journal mode ${String(mode)})`);
   // The package's build would run WAL at NORMAL, which loses acknowledged commits on power loss.
   store.pragma("synchronous = FULL");
   store.pragma("foreign_keys = ON");
   store.pragma("trusted_schema = OFF");
   store.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  store.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
   migrate(store, file);
-  return store;
+}
+
+/** The name of a new file must survive a power loss as well as its content. */
+function syncFolder(dataDir: string): void {
+  const folder = openSync(dataDir, "r");
+  fsyncSync(folder);
+  closeSync(folder);
 }
 
 /** A connection that cannot write; works on a live journal and on a copied file. */
@@ -64,6 +87,18 @@ export function codeOf(fault: unknown): string {
   return fault instanceof Error && "code" in fault && typeof fault.code === "string" ? fault.code : "";
 }
 
+/** The gateway's id: made once, kept in the journal, the `source` of every event and record. */
+export function sourceOf(store: Store, newSource: string): string {
+  store.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES ('source', ?)").run(newSource);
+  return String(store.prepare("SELECT value FROM meta WHERE name = 'source'").pluck().get());
+}
+
+/** Which file the path leads to now; changes when it is replaced or removed. */
+export function fileIdentity(dataDir: string): string {
+  const found = lstatSync(join(dataDir, JOURNAL_FILE), { throwIfNoEntry: false });
+  return found === undefined ? "none" : `${found.dev}:${found.ino}`;
+}
+
 function prepareFolder(dataDir: string): void {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   if (!lstatSync(dataDir).isDirectory()) throw new Error(`${dataDir} is not a folder of its own`);
@@ -97,70 +132,3 @@ function migrate(store: Store, file: string): void {
     store.pragma(`user_version = ${SCHEMA_VERSION}`);
   })();
 }
-
-const SCHEMA = `
--- A call between its permit and its settlement: what recovery needs, and nothing that the audit record will not repeat.
-CREATE TABLE open_call (
-  call_id TEXT PRIMARY KEY,
-  at_ms   INTEGER NOT NULL,
-  lines   TEXT NOT NULL,
-  audit   TEXT NOT NULL,
-  usage   TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- Leaves of the Merkle log. body is RFC 8785 JSON, leaf is SHA-256(0x00 || body). The columns repeat the body for look-ups.
-CREATE TABLE audit_record (
-  sequence INTEGER PRIMARY KEY,
-  kind     TEXT NOT NULL,
-  call_id  TEXT,
-  body     TEXT NOT NULL,
-  leaf     BLOB NOT NULL CHECK (length(leaf) = 32)
-) STRICT;
-CREATE INDEX audit_record_by_call ON audit_record (call_id) WHERE call_id IS NOT NULL;
--- A call settles once: the second settlement of one call cannot be written.
-CREATE UNIQUE INDEX audit_record_settled_once ON audit_record (call_id) WHERE kind = 'call';
-
--- Roots of complete subtrees of 256^level leaves: a proof never reads more than 256 rows a level.
-CREATE TABLE merkle_node (
-  level  INTEGER NOT NULL,
-  number INTEGER NOT NULL,
-  hash   BLOB NOT NULL CHECK (length(hash) = 32),
-  PRIMARY KEY (level, number)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE usage_event (
-  sequence INTEGER PRIMARY KEY,
-  call_id  TEXT NOT NULL UNIQUE,
-  time     TEXT NOT NULL,
-  subject  TEXT NOT NULL,
-  data     TEXT NOT NULL
-) STRICT;
-CREATE INDEX usage_event_by_time ON usage_event (time);
-
--- Balances are a snapshot kept in the same transactions; the records are the truth.
-CREATE TABLE balance (
-  budget       TEXT NOT NULL,
-  scope        TEXT NOT NULL,
-  window_start INTEGER NOT NULL,
-  window_end   INTEGER,
-  committed    INTEGER NOT NULL DEFAULT 0 CHECK (committed >= 0),
-  held         INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
-  debt         INTEGER NOT NULL DEFAULT 0 CHECK (debt >= 0),
-  PRIMARY KEY (budget, scope, window_start)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE sink_cursor (
-  sink     TEXT PRIMARY KEY,
-  sequence INTEGER NOT NULL,
-  rejected INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER audit_record_is_never_changed BEFORE UPDATE ON audit_record BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END;
-CREATE TRIGGER audit_record_is_never_deleted BEFORE DELETE ON audit_record BEGIN SELECT RAISE(ABORT, 'audit records are never deleted'); END;
-CREATE TRIGGER merkle_node_is_never_changed BEFORE UPDATE ON merkle_node BEGIN SELECT RAISE(ABORT, 'nodes of the log are never changed'); END;
-CREATE TRIGGER merkle_node_is_never_deleted BEFORE DELETE ON merkle_node BEGIN SELECT RAISE(ABORT, 'nodes of the log are never deleted'); END;
-CREATE TRIGGER usage_event_is_never_changed BEFORE UPDATE ON usage_event BEGIN SELECT RAISE(ABORT, 'usage events are never changed'); END;
-CREATE TRIGGER usage_event_is_never_deleted BEFORE DELETE ON usage_event BEGIN SELECT RAISE(ABORT, 'usage events are never deleted'); END;
-`;

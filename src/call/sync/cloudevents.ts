@@ -1,5 +1,6 @@
 /** Pure. A usage event as a CloudEvent 1.0.2 in the JSON format. */
-import type { StoredEvent } from "../record/queries.ts";
+import type { StoredEvent } from "../record/event-query.ts";
+import type { UsageEvent } from "../record/usage-event.ts";
 
 /** Lexicographic order of the text is numeric order, for any safe integer. */
 const SEQUENCE_DIGITS = 17;
@@ -8,25 +9,25 @@ export type CloudEvent = {
   readonly specversion: "1.0";
   readonly id: string;
   readonly source: string;
-  readonly type: "io.tollgate.call.settled.v1";
+  readonly type: UsageEvent["type"];
   readonly subject: string;
   readonly time: string;
   readonly datacontenttype: "application/json";
   readonly sequence: string;
-  readonly data: unknown;
+  readonly data: UsageEvent["data"];
 };
 
 /** `id` depends on the call alone, so a batch that is sent again carries the same ones. */
 export function cloudEventOf(event: StoredEvent, source: string): CloudEvent {
   return {
     specversion: "1.0",
-    id: `${event.call_id}.settled`,
+    id: event.id,
     source: `urn:tollgate:${source}`,
-    type: "io.tollgate.call.settled.v1",
+    type: event.type,
     subject: event.subject,
     time: event.time,
     datacontenttype: "application/json",
     sequence: String(event.sequence).padStart(SEQUENCE_DIGITS, "0"),
-    data: JSON.parse(event.data),
+    data: event.data,
   };
 }

@@ -1,5 +1,5 @@
 /** Sends what the journal holds to one sink, in order, at least once, from where it last stopped. */
-import type { StoredEvent } from "../record/queries.ts";
+import type { StoredEvent } from "../record/event-query.ts";
 import { cloudEventOf } from "./cloudevents.ts";
 
 export type SinkOptions = {

@@ -1,0 +1,37 @@
+/** Why a job ends before its answer: its time is over, its client has gone, or it was stopped. One signal, one reason. */
+
+export type Ending = "timeout" | "gone" | "stopped";
+
+export type Deadline = Disposable & {
+  readonly signal: AbortSignal;
+  /** The first reason, or null while the job may go on. */
+  readonly ending: Ending | null;
+};
+
+/** `gone` is null where a client that leaves does not cancel (revisions up to 2025-11-25). */
+export function startDeadline(timeoutMs: number, gone: AbortSignal | null, stopped: AbortSignal): Deadline {
+  const controller = new AbortController();
+  let ending: Ending | null = null;
+  const end = (reason: Ending) => {
+    ending ??= reason;
+    controller.abort();
+  };
+  const timer = setTimeout(() => end("timeout"), timeoutMs);
+  const onGone = () => end("gone");
+  const onStopped = () => end("stopped");
+  gone?.addEventListener("abort", onGone, { once: true });
+  stopped.addEventListener("abort", onStopped, { once: true });
+  if (gone?.aborted) onGone();
+  if (stopped.aborted) onStopped();
+  return {
+    signal: controller.signal,
+    get ending() {
+      return ending;
+    },
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      gone?.removeEventListener("abort", onGone);
+      stopped.removeEventListener("abort", onStopped);
+    },
+  };
+}

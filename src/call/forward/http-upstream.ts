@@ -1,0 +1,138 @@
+/** A server over Streamable HTTP: bytes out as received, its answer judged before a piece of it passes. */
+
+import type { ServerName } from "../../ids.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+import type { Agent } from "../authenticate/agent.ts";
+import type { IssuedToken } from "../exchange/issued-token.ts";
+import { createCatalogue } from "./catalogue.ts";
+import { type Deadline, startDeadline } from "./deadline.ts";
+import { readListing } from "./http-listing.ts";
+import { createWire, headerOf, neverSent, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import { readJsonAnswer } from "./json-answer.ts";
+import { readLimited } from "./outbound.ts";
+import type { Outcome } from "./outcome.ts";
+import { accepted, credentialRefused, ended, httpError, notSent, unknownFate } from "./outcomes.ts";
+import { passStream, readSseAnswer } from "./sse-answer.ts";
+import type { ForwardJob, Upstream } from "./upstream.ts";
+
+export type HttpUpstreamOptions = {
+  readonly name: ServerName;
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly maxResultBytes: number;
+  readonly now: () => number;
+  readonly mono: () => number;
+  /** One fresh credential after the upstream refused `failed`. */
+  readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
+};
+
+/** Calls under way at once to one upstream; beyond it they wait within their deadline. */
+const CONNECTIONS = 256;
+/** A stream without an end of its own lives this long at most. */
+const STREAM_AGE_MAX_MS = 3_600_000;
+const ERROR_BYTES_MAX = 65_536;
+
+export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
+  const wire = createWire(options.url, CONNECTIONS);
+  const catalogue = createCatalogue(options.mono);
+  const context = { ...options, wire, listChanged: () => catalogue.forget() };
+  return {
+    forward: (job) => forward(job, context),
+    definition: (toolName, agent, issued) =>
+      catalogue.find(issued.shareKey, toolName, () =>
+        readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
+      ),
+    close: (graceMs) => wire.close(graceMs),
+  };
+}
+
+export type ForwardContext = HttpUpstreamOptions & { readonly wire: Wire; readonly listChanged: () => void };
+
+async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
+  const { request, agent } = job;
+  const streams = request.course === "stream" || request.method === "subscriptions/listen";
+  const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
+  // In the modern era, and for a stream that carries nothing else, leaving is cancelling.
+  using deadline = startDeadline(timeoutMs, request.era === "modern" || streams ? job.answer.gone : null, job.stopped);
+  try {
+    const first = await send(job, job.issued, context, deadline);
+    if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
+    first.body.destroy();
+    const again = await context.reissue(agent, request.server, job.issued);
+    if (isRefusal(again)) return credentialRefused(first.status);
+    if (again.shareKey === job.issued.shareKey && again.expiresAtMs === job.issued.expiresAtMs) return credentialRefused(first.status);
+    const second = await send(job, again, context, deadline);
+    if (second.status !== 401 && second.status !== 403) return await answerOf(second, job, context, deadline);
+    second.body.destroy();
+    return credentialRefused(second.status);
+  } catch (fault) {
+    if (deadline.ending !== null) return ended(deadline.ending, 0);
+    const note = fault instanceof Error ? fault.message : "unknown";
+    return neverSent(fault) ? notSent(refuse("upstream_unreachable", {}, note)) : unknownFate(refuse("upstream_unreachable", {}, note), 0);
+  }
+}
+
+function send({ request }: ForwardJob, issued: IssuedToken, { wire }: ForwardContext, deadline: Deadline): Promise<UpstreamAnswer> {
+  return wire.send(
+    request.httpMethod,
+    requestHeaders(request, issued),
+    request.httpMethod === "POST" ? request.body : null,
+    deadline.signal,
+  );
+}
+
+async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<Outcome> {
+  const { request } = job;
+  const coding = headerOf(answer.headers, "content-encoding");
+  if (coding !== null && coding !== "identity") return invalid(answer, "a content coding");
+  const type = headerOf(answer.headers, "content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
+  const ok = answer.status >= 200 && answer.status < 300;
+  if (request.idText === null || request.course === "response") return await unanswered(answer, ok, type, job, deadline);
+  if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline);
+  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline);
+  if (answer.status >= 400) return await errorAnswer(answer, type, job);
+  return invalid(answer, `${answer.status} ${type}`);
+}
+
+/** GET, DELETE, notifications and posted responses: there is no message to answer, only a status or a stream. */
+async function unanswered(answer: UpstreamAnswer, ok: boolean, type: string, job: ForwardJob, deadline: Deadline): Promise<Outcome> {
+  if (job.request.course === "stream" && ok && type === "text/event-stream") return await passStream(answer, job, deadline);
+  answer.body.destroy();
+  if (job.request.course === "stream" && ok) return unknownFate(refuse("upstream_invalid", {}, `a stream of ${type}`), 0, answer.status);
+  if (ok) return accepted(job.request.course === "end" ? 200 : 202);
+  if (answer.status === 405) return httpError(405, { allow: "POST" }, null);
+  return answer.status >= 400
+    ? httpError(answer.status, retryAfter(answer), null)
+    : unknownFate(refuse("upstream_invalid", {}, `${answer.status}`), 0, answer.status);
+}
+
+/** An HTTP error passes where it means something to an MCP client: a JSON-RPC error, a lost session, a busy server. */
+async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob): Promise<Outcome> {
+  const { status } = answer;
+  if (type === "application/json") {
+    const bytes = await readLimited(answer.body, ERROR_BYTES_MAX).catch(() => null);
+    if (bytes !== null && isRpcError(bytes)) return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
+  } else answer.body.destroy();
+  const lostSession = status === 404 && job.request.era === "legacy" && job.request.sessionId !== null;
+  if (lostSession || status === 429 || status === 503) return httpError(status, retryAfter(answer), null);
+  return { ...unknownFate(refuse("upstream_invalid", { upstream_status: status }, `${status} ${type}`), 0, status), kind: "http_error" };
+}
+
+function isRpcError(bytes: Buffer): boolean {
+  try {
+    const value = JSON.parse(bytes.toString()) as { jsonrpc?: unknown; error?: { code?: unknown } } | null;
+    return value?.jsonrpc === "2.0" && typeof value.error?.code === "number";
+  } catch {
+    return false;
+  }
+}
+
+function retryAfter(answer: UpstreamAnswer): Record<string, string> {
+  const seconds = headerOf(answer.headers, "retry-after");
+  return seconds !== null && /^[0-9]{1,6}$/.test(seconds) ? { "retry-after": seconds } : {};
+}
+
+function invalid(answer: UpstreamAnswer, why: string): Outcome {
+  answer.body.destroy();
+  return unknownFate(refuse("upstream_invalid", {}, why), 0, answer.status);
+}

@@ -1,0 +1,89 @@
+/** Pure. The outcomes that every transport can have. */
+import { type Refusal, refuse } from "../../refusal.ts";
+import type { Ending } from "./deadline.ts";
+import type { UpstreamMessage } from "./message.ts";
+import type { Outcome } from "./outcome.ts";
+import { textsOf } from "./result-texts.ts";
+
+const NOTHING: Outcome = {
+  kind: "not_sent",
+  sent: false,
+  status: null,
+  headers: {},
+  last: null,
+  result: null,
+  resultTexts: [],
+  bytesIn: 0,
+  refusal: null,
+  sessionId: null,
+  serverVersion: null,
+};
+
+export function notSent(refusal: Refusal): Outcome {
+  return { ...NOTHING, refusal };
+}
+
+/** After sending: the call may have run. */
+export function unknownFate(refusal: Refusal | null, bytesIn: number, status: number | null = null): Outcome {
+  return { ...NOTHING, kind: "unknown", sent: true, status, bytesIn, refusal };
+}
+
+export function ended(ending: Ending, bytesIn: number): Outcome {
+  if (ending === "timeout") return { ...NOTHING, kind: "timeout", sent: true, bytesIn, refusal: refuse("upstream_timeout") };
+  // Nobody is there to be told; a stopped job's client is.
+  return { ...NOTHING, kind: "cancelled", sent: true, bytesIn, refusal: ending === "stopped" ? refuse("overloaded", {}, "stopped") : null };
+}
+
+export function accepted(status: number): Outcome {
+  return { ...NOTHING, kind: "accepted", sent: true, status };
+}
+
+/** An upstream's own HTTP error that the client may see; `body` only where it is JSON-RPC. */
+export function httpError(status: number, headers: Outcome["headers"], body: Buffer | null): Outcome {
+  return { ...NOTHING, kind: "http_error", sent: true, status, headers, last: body, bytesIn: body?.length ?? 0 };
+}
+
+/** The upstream refused the gateway's own credential: it ran nothing, and what it said stays here. */
+export function credentialRefused(status: number): Outcome {
+  return {
+    ...NOTHING,
+    kind: "http_error",
+    sent: false,
+    status,
+    refusal: refuse("exchange_failed", {}, `the upstream answered ${status} to the gateway's credential`),
+  };
+}
+
+export function streamClosed(bytesIn: number): Outcome {
+  return { ...NOTHING, kind: "stream", sent: true, bytesIn };
+}
+
+export type Answered = {
+  readonly status: number;
+  readonly headers: Outcome["headers"];
+  /** The whole message as received. */
+  readonly bytes: Buffer;
+  readonly message: Extract<UpstreamMessage, { kind: "response" }>;
+  /** What goes to the client: the message or its event, filtered and framed. */
+  readonly last: Buffer;
+  readonly metered: boolean;
+  readonly bytesIn: number;
+  readonly sessionId: string | null;
+};
+
+export function answered(answer: Answered): Outcome {
+  const { message, bytes, metered } = answer;
+  const result = bytes.subarray(message.body.start, message.body.end);
+  return {
+    ...NOTHING,
+    kind: message.outcome,
+    sent: true,
+    status: answer.status,
+    headers: answer.headers,
+    last: answer.last,
+    result,
+    resultTexts: metered ? textsOf(result) : [],
+    bytesIn: answer.bytesIn,
+    sessionId: answer.sessionId,
+  };
+}

@@ -1,0 +1,109 @@
+/** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
+import { refuse } from "../../refusal.ts";
+import type { Deadline } from "./deadline.ts";
+import { headerOf, type UpstreamAnswer } from "./http-wire.ts";
+import { finalMessage, oversized } from "./json-answer.ts";
+import { readMessage, sameId } from "./message.ts";
+import type { Outcome } from "./outcome.ts";
+import { answered, ended, streamClosed, unknownFate } from "./outcomes.ts";
+import { createEventCutter, type SseEvent, withData } from "./sse.ts";
+import type { ForwardJob } from "./upstream.ts";
+
+/** An event on a stream without a request; MCP's own messages are far smaller. */
+const EVENT_BYTES_MAX = 4_194_304;
+
+type Context = { readonly maxResultBytes: number; readonly listChanged: () => void };
+
+export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
+  const { request } = job;
+  const sessionId = request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
+  job.answer.head(200, streamHeaders(sessionId));
+  const cutter = createEventCutter(context.maxResultBytes);
+  let bytesIn = 0;
+  let resumable = false;
+  try {
+    for await (const chunk of answer.body) {
+      bytesIn += chunk.length;
+      const events = cutter.push(chunk);
+      if (events === null) return oversized(job, context.maxResultBytes);
+      for (const event of events) {
+        resumable ||= event.hasId;
+        const verdict = judge(event, job, context);
+        if (verdict === "pass") await job.answer.piece(event.bytes);
+        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn, sessionId);
+      }
+    }
+  } catch (fault) {
+    if (deadline.ending !== null) return ended(deadline.ending, bytesIn);
+    return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
+  }
+  // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
+  if (request.era === "legacy" && resumable && cutter.rest === 0) return { ...unknownFate(null, bytesIn), sessionId };
+  return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
+}
+
+type Verdict = "pass" | "drop" | ReturnType<typeof finalMessage>;
+
+function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
+  if (event.data === null || event.data.length === 0) return "pass";
+  const message = readMessage(event.data);
+  if (message.kind === "invalid") return { why: message.why };
+  if (message.kind === "notification" && message.method === "notifications/tools/list_changed") context.listChanged();
+  // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
+  if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
+  if (message.kind !== "response") return "pass";
+  return sameId(message.idText, job.request.idText ?? "") ? finalMessage(event.data, job) : "pass";
+}
+
+/** What an upstream sends after its answer is nobody's: the body is let go. */
+function finish(
+  verdict: ReturnType<typeof finalMessage>,
+  event: SseEvent,
+  answer: UpstreamAnswer,
+  job: ForwardJob,
+  bytesIn: number,
+  sessionId: string | null,
+): Outcome {
+  answer.body.destroy();
+  if ("why" in verdict) return unknownFate(refuse("upstream_invalid", {}, verdict.why), bytesIn);
+  const data = event.data ?? Buffer.alloc(0);
+  return answered({
+    status: 200,
+    headers: {},
+    bytes: data,
+    message: verdict.message,
+    last: verdict.bytes === data ? event.bytes : withData(event, verdict.bytes),
+    metered: job.request.course === "metered",
+    bytesIn,
+    sessionId,
+  });
+}
+
+/** A GET stream: everything passes until one side ends it. */
+export async function passStream(answer: UpstreamAnswer, job: ForwardJob, deadline: Deadline): Promise<Outcome> {
+  job.answer.head(200, streamHeaders(null));
+  const cutter = createEventCutter(EVENT_BYTES_MAX);
+  let bytesIn = 0;
+  try {
+    for await (const chunk of answer.body) {
+      bytesIn += chunk.length;
+      const events = cutter.push(chunk);
+      if (events === null) break;
+      for (const event of events) await job.answer.piece(event.bytes);
+    }
+  } catch (fault) {
+    // An end by deadline, by the client or by a broken connection: the stream is over either way.
+    if (deadline.ending === null && !(fault instanceof Error)) throw fault;
+  }
+  answer.body.destroy();
+  return streamClosed(bytesIn);
+}
+
+function streamHeaders(sessionId: string | null): Record<string, string> {
+  return {
+    "content-type": "text/event-stream",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+    ...(sessionId === null ? {} : { "mcp-session-id": sessionId }),
+  };
+}

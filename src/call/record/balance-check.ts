@@ -1,0 +1,59 @@
+/** Posted lines and balances must be the sums of what the records say was posted. */
+import type { AuditRecord } from "./audit-record.ts";
+import type { Store } from "./store.ts";
+import type { Complain } from "./verify.ts";
+
+type Sums = { posted: number; debt: number };
+type Stored = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly window_start: number;
+  readonly committed: number;
+  readonly debt: number;
+  readonly lines_posted: number;
+  readonly lines_debt: number;
+};
+
+/** Keeps one pair of numbers a balance, about 150 bytes each. */
+export function createBalanceCheck(store: Store, complain: Complain) {
+  const sums = new Map<string, Sums>();
+  return {
+    settled(record: AuditRecord): void {
+      if (record.settlement === null) return;
+      for (const line of record.budget) {
+        const key = keyOf(line.budget, line.scope, Date.parse(line.window_start));
+        const sum = sums.get(key) ?? { posted: 0, debt: 0 };
+        sum.posted += line.posted;
+        sum.debt += line.debt;
+        sums.set(key, sum);
+      }
+    },
+    end(): void {
+      for (const row of storedBalances(store)) {
+        const key = keyOf(row.budget, row.scope, row.window_start);
+        const { posted, debt } = sums.get(key) ?? { posted: 0, debt: 0 };
+        sums.delete(key);
+        const what = `budget ${row.budget}${row.scope === "" ? "" : ` (${row.scope})`}`;
+        if (row.lines_posted !== posted || row.lines_debt !== debt)
+          complain(null, `${what}: its lines say ${row.lines_posted} posted and ${row.lines_debt} debt, the records ${posted} and ${debt}`);
+        if (row.committed !== posted || row.debt !== debt)
+          complain(null, `${what}: its balance says ${row.committed} committed and ${row.debt} debt, the records ${posted} and ${debt}`);
+      }
+      if (sums.size > 0) complain(null, `${sums.size} balances that the records speak of are missing`);
+    },
+  };
+}
+
+function keyOf(budget: string, scope: string, windowStartMs: number): string {
+  return `${budget}\0${scope}\0${windowStartMs}`;
+}
+
+function storedBalances(store: Store): Iterable<Stored> {
+  return store
+    .prepare(
+      `SELECT b.budget, b.scope, b.window_start, b.committed, b.debt,
+              coalesce(sum(p.posted), 0) AS lines_posted, coalesce(sum(p.debt), 0) AS lines_debt
+       FROM balance AS b LEFT JOIN posted_line AS p ON p.balance = b.id GROUP BY b.id`,
+    )
+    .iterate() as Iterable<Stored>;
+}

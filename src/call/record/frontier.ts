@@ -1,0 +1,23 @@
+/** Pure. The root of a growing log from one hash per set bit of its size: only the right edge is kept. */
+import { EMPTY_ROOT, nodeHash } from "./merkle.ts";
+
+export function createFrontier() {
+  const edge: { readonly hash: Buffer; readonly width: number }[] = [];
+  return {
+    add(leaf: Buffer): void {
+      let hash = leaf;
+      let width = 1;
+      for (let last = edge.at(-1); last !== undefined && last.width === width; last = edge.at(-1)) {
+        edge.pop();
+        hash = nodeHash(last.hash, hash);
+        width *= 2;
+      }
+      edge.push({ hash, width });
+    },
+    root(): Buffer {
+      let root: Buffer | null = null;
+      for (const { hash } of edge.toReversed()) root = root === null ? hash : nodeHash(hash, root);
+      return root ?? EMPTY_ROOT;
+    },
+  };
+}

@@ -1,0 +1,95 @@
+/** Pure. Entries as the flat texts that cross to the journal's thread: composing them here spares that thread, and the copy of whole trees. */
+import type { HoldLine } from "../budget/reservation.ts";
+import type { AuditRecord } from "./audit-record.ts";
+import { canonicalAround, canonicalJson } from "./canonical.ts";
+import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import type { UsageEvent } from "./usage-event.ts";
+
+/** What an entry changes on one balance: budget, scope, window start and end (ms), then the changes of committed, held and debt. */
+export type Move = readonly [string, string, number, number | null, number, number, number];
+
+export type PermitRow = {
+  readonly kind: "permit";
+  readonly callId: string;
+  readonly atMs: number;
+  /** JSON of `Move[]`. */
+  readonly moves: string;
+  readonly audit: string;
+  readonly usage: string;
+};
+
+/** Canonical JSON of a record in two pieces: the journal puts `"sequence":N` between them. */
+export type RecordRow = {
+  readonly kind: "append";
+  readonly recordKind: string;
+  readonly callId: string | null;
+  readonly before: string;
+  readonly after: string;
+};
+
+/** A usage event: what is its own, and its attributes, which it shares with many others. */
+export type UsageRow = {
+  readonly atMs: number;
+  readonly logicalCallId: string | null;
+  /** JSON of the customer and all that is not below. */
+  readonly attributes: string;
+  readonly quantities: readonly number[];
+};
+
+export type SettleRow = {
+  readonly kind: "settle";
+  readonly callId: string;
+  readonly moves: string;
+  readonly usage: UsageRow | null;
+  readonly record: RecordRow;
+};
+
+export type Row = PermitRow | SettleRow | RecordRow;
+
+/** Order of `quantities`, and the columns of `usage_event`. */
+export const QUANTITIES = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"] as const;
+
+export function permitRow({ callId, atMs, lines, audit, usage }: PermitEntry): PermitRow {
+  const moves = lines.map((line) => moveOf(line, 0, line.amount, 0));
+  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: JSON.stringify(audit), usage: JSON.stringify(usage) };
+}
+
+export function settleRow({ callId, lines, audit, usage }: SettlementEntry, source: string): SettleRow {
+  const moves = lines.map(({ line, posted, debt }) => moveOf(line, posted, -line.amount, debt));
+  return {
+    kind: "settle",
+    callId,
+    moves: JSON.stringify(moves),
+    usage: usage === null ? null : usageRow(usage),
+    record: recordRow(audit, source),
+  };
+}
+
+export function recordRow(record: AuditRecord, source: string): RecordRow {
+  const { before, after } = canonicalAround({ ...record, source }, "sequence");
+  return { kind: "append", recordKind: record.kind, callId: record.call_id, before, after };
+}
+
+export function bodyOf({ before, after }: RecordRow, sequence: number): string {
+  return `${before},"sequence":${sequence},${after}`;
+}
+
+export function usageRow({ time, subject, data }: UsageEvent): UsageRow {
+  const { call_id, logical_call_id, quantity, ...attributes } = data;
+  return {
+    atMs: Date.parse(time),
+    logicalCallId: logical_call_id === call_id ? null : logical_call_id,
+    attributes: canonicalJson({ ...attributes, customer: subject }),
+    quantities: QUANTITIES.map((name) => whole(quantity[name])),
+  };
+}
+
+function moveOf({ draw, windowStartMs, windowEndMs }: HoldLine, committed: number, held: number, debt: number): Move {
+  return [draw.budget, draw.scope, windowStartMs, windowEndMs, whole(committed), whole(held), whole(debt)];
+}
+
+/** Beyond 2^53 a JSON reader may round, and the books would no longer say what was counted. */
+function whole(amount: number): number {
+  if (!Number.isSafeInteger(amount)) throw new RangeError(`${amount} is not a whole amount`);
+  return amount;
+}

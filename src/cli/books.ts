@@ -1,0 +1,94 @@
+/** The books of a gateway: asked of it while it runs, read from its data folder while none does. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { openBooks as openFolderBooks, type StoredRecord } from "../call/record/books.ts";
+import type { UsageAnswer, UsageDimension } from "../call/record/queries.ts";
+import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
+import type { Proof } from "../call/record/tree.ts";
+import type { Config } from "../config.ts";
+import { type BudgetRow, budgetFacts, budgetRows } from "../control/admin/budget-rows.ts";
+import { loadPolicies } from "../policy-load.ts";
+import { adminClient, NoGateway } from "./admin-client.ts";
+import { problemLines } from "./command.ts";
+import { EXIT, Exit, type Io, paint } from "./io.ts";
+
+export type CallRecord = { readonly record: StoredRecord; readonly proof: Proof };
+export type UsageQuestion = { readonly by: readonly string[]; readonly since: string | null; readonly until: string | null };
+
+export type Books = {
+  usage(question: UsageQuestion): Promise<UsageAnswer>;
+  budgets(): Promise<readonly BudgetRow[]>;
+  tail(limit: number): Promise<readonly StoredRecord[]>;
+  record(callId: string): Promise<CallRecord>;
+};
+
+export function openBooks(config: Config, io: Io): Books {
+  const admin = adminClient(config);
+  const either = async <T>(ask: () => Promise<T>, read: () => T): Promise<T> => {
+    try {
+      return await ask();
+    } catch (fault) {
+      if (!(fault instanceof NoGateway) || !existsSync(join(config.data, JOURNAL_FILE))) throw fault;
+      if (io.color) io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
+      return read();
+    }
+  };
+  return {
+    usage: (question) =>
+      either(
+        () => admin.get(`/metering/usage?${queryOf(question)}`),
+        () => inFolder(config, (books) => books.usage({ ...question, by: question.by as UsageDimension[] })),
+      ),
+    budgets: () =>
+      either(
+        async () => (await admin.get<{ items: BudgetRow[] }>("/budgets")).items,
+        () => budgetsInFolder(config),
+      ),
+    tail: (limit) =>
+      either(
+        () => newest(config, limit),
+        () => inFolder(config, (books) => books.tail(limit, null)),
+      ),
+    record: (callId) =>
+      either(
+        () => admin.get<CallRecord>(`/audit/records/${encodeURIComponent(callId)}`),
+        () => recordInFolder(config, callId),
+      ),
+  };
+}
+
+async function newest(config: Config, limit: number): Promise<StoredRecord[]> {
+  return (await adminClient(config).get<{ items: StoredRecord[] }>(`/audit/records?limit=${limit}`)).items;
+}
+
+function inFolder<T>(config: Config, read: (books: ReturnType<typeof openFolderBooks>) => T): T {
+  const store = openReader(join(config.data, JOURNAL_FILE));
+  try {
+    return read(openFolderBooks(store));
+  } finally {
+    store.close();
+  }
+}
+
+function recordInFolder(config: Config, callId: string): CallRecord {
+  const found = inFolder(config, (books) => books.record(callId));
+  if (found === null) throw new Exit(EXIT.no, `there is no record of ${callId}`);
+  return found;
+}
+
+function budgetsInFolder(config: Config): BudgetRow[] {
+  const policies = loadPolicies(config.policies, config.servers);
+  if ("problems" in policies) throw new Exit(EXIT.config, problemLines(policies.problems));
+  return budgetRows(
+    budgetFacts(policies.policySet),
+    inFolder(config, (books) => books.balances()),
+    Date.now(),
+  );
+}
+
+function queryOf({ by, since, until }: UsageQuestion): string {
+  const query = new URLSearchParams({ by: by.join(",") });
+  if (since !== null) query.set("since", since);
+  if (until !== null) query.set("until", until);
+  return query.toString();
+}

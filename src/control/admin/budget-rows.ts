@@ -1,0 +1,42 @@
+/** Pure. What `budget list` shows: every counter in use, and every budget nobody has drawn on yet. */
+import type { PolicySet } from "../../call/authorize/candidates.ts";
+import type { Balance } from "../../call/budget/reservation.ts";
+
+/** What a policy set says of a budget. */
+export type BudgetFacts = { readonly name: string; readonly meter: string; readonly limit: number; readonly each: readonly string[] };
+
+export type BudgetRow = {
+  readonly name: string;
+  readonly scope: string;
+  readonly meter: string;
+  readonly limit: number;
+  readonly committed: number;
+  readonly held: number;
+  readonly debt: number;
+  readonly remaining: number;
+  /** RFC 3339, UTC; end null for a budget without one, both null for one nobody has drawn on. */
+  readonly window: { readonly start: string | null; readonly end: string | null };
+};
+
+export function budgetFacts(policySet: Pick<PolicySet, "budgets">): BudgetFacts[] {
+  return policySet.budgets.map(({ draw, each }) => ({ name: draw.budget, meter: draw.meter, limit: draw.limit, each }));
+}
+
+/** Counters of windows that are over are history, not budget. */
+export function budgetRows(budgets: readonly BudgetFacts[], balances: readonly Balance[], nowMs: number): BudgetRow[] {
+  const current = balances.filter((balance) => balance.windowEndMs === null || balance.windowEndMs > nowMs);
+  return budgets.flatMap((budget) => {
+    const counters = current.filter((balance) => balance.budget === budget.name).toSorted((a, b) => (a.scope < b.scope ? -1 : 1));
+    return counters.length === 0 ? [unused(budget)] : counters.map((balance) => row(budget, balance));
+  });
+}
+
+function row({ name, meter, limit }: BudgetFacts, { scope, committed, held, debt, windowStartMs, windowEndMs }: Balance): BudgetRow {
+  const window = { start: new Date(windowStartMs).toISOString(), end: windowEndMs === null ? null : new Date(windowEndMs).toISOString() };
+  return { name, scope, meter, limit, committed, held, debt, remaining: Math.max(0, limit - committed - held - debt), window };
+}
+
+function unused({ name, meter, limit, each }: BudgetFacts): BudgetRow {
+  const scope = each.length === 0 ? "" : `each ${each.join(", ")}`;
+  return { name, scope, meter, limit, committed: 0, held: 0, debt: 0, remaining: limit, window: { start: null, end: null } };
+}

@@ -1,0 +1,32 @@
+/** The part of oidc-provider that this folder uses; the package ships no types. */
+declare module "oidc-provider" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+
+  export type Context = {
+    readonly oidc?: {
+      readonly route?: string;
+      readonly params?: Record<string, unknown>;
+      readonly client?: { readonly clientId: string };
+    };
+    status: number;
+    body: unknown;
+    set(name: string, value: string): void;
+  };
+
+  export class Provider {
+    constructor(issuer: string, configuration: Record<string, unknown>);
+    proxy: boolean;
+    readonly Client: { prototype: { clientId: string; compareClientSecret(presented: string): boolean | Promise<boolean> } };
+    use(middleware: (context: Context, next: () => Promise<void>) => Promise<void>): void;
+    on(event: string, listener: (...args: unknown[]) => void): void;
+    callback(): (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  }
+
+  export default Provider;
+
+  export const errors: {
+    readonly InvalidTarget: new (description?: string) => Error;
+    readonly InvalidScope: new (description: string, scope: string) => Error;
+    readonly InvalidClientAuth: new (description: string) => Error;
+  };
+}

@@ -1,0 +1,298 @@
+/** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
+import { randomUUID } from "node:crypto";
+import { createPublicListener } from "./call/accept/listener.ts";
+import { createPages } from "./call/accept/pages.ts";
+import { createAuthenticator } from "./call/authenticate/authenticate.ts";
+import { decide } from "./call/authorize/decide.ts";
+import { scopesFor, visible } from "./call/authorize/visible.ts";
+import { createLedger } from "./call/budget/memory-ledger.ts";
+import { live, refuseAtDoor } from "./call/call.ts";
+import { createExchange } from "./call/exchange/exchange.ts";
+import { createOutbound } from "./call/forward/outbound.ts";
+import { createSessions } from "./call/forward/sessions.ts";
+import { auditOfAct, blankRecord, type Scribe } from "./call/record/compose.ts";
+import { digestOf } from "./call/record/digest.ts";
+import { openJournal } from "./call/record/journal-client.ts";
+import { openReaderThread } from "./call/record/reader.ts";
+import { lockFolder } from "./call/record/store.ts";
+import { openTokenCounter } from "./call/record/token-counter.ts";
+import type { Steps } from "./call/steps.ts";
+import { startSink } from "./call/sync/sink.ts";
+import type { Config } from "./config.ts";
+import { type Environment, loadConfig } from "./config-load.ts";
+import { openAdminKeys } from "./control/admin/admin-keys.ts";
+import { createAdminApi } from "./control/admin/api.ts";
+import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
+import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
+import { openDigestKeys } from "./control/agents/digest-keys.ts";
+import { openRegistry } from "./control/agents/registry.ts";
+import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
+import { openSigningKey } from "./control/signing-key.ts";
+import { openControlStore } from "./control/store.ts";
+import type { Problem } from "./document.ts";
+import { mintId } from "./ids.ts";
+import { issuersOf } from "./issuers.ts";
+import { doorOf, listen, loopbackHosts } from "./listen.ts";
+import { createMetrics, type Log } from "./observe.ts";
+import { loadPolicies, type Policies } from "./policy-load.ts";
+import { createUpstreams } from "./upstreams.ts";
+
+export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
+export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
+
+/** The start is refused: with problems the configuration is at fault (exit 78), without them the machine (exit 69). */
+export class StartRefused extends Error {
+  readonly problems: readonly Problem[] | null;
+  constructor(message: string, problems: readonly Problem[] | null) {
+    super(message);
+    this.problems = problems;
+  }
+}
+
+/** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
+const DRAIN_MS = 30_000;
+const SWEEP_MS = 60_000;
+
+export async function startGateway({ configFile, env, log }: GatewayOptions): Promise<Gateway> {
+  const { config, policies } = load(configFile, env, log);
+  const closing: (() => unknown)[] = [];
+  const closeAll = async () => {
+    for (const close of closing.splice(0).toReversed()) await close();
+  };
+  try {
+    return await assemble(config, policies, log, closing, closeAll);
+  } catch (fault) {
+    await closeAll();
+    throw fault instanceof StartRefused ? fault : new StartRefused(fault instanceof Error ? fault.message : String(fault), null);
+  }
+}
+
+function load(configFile: string, env: Environment, log: Log): { config: Config; policies: Policies } {
+  const loaded = loadConfig(configFile, env);
+  const problems = "problems" in loaded ? [...loaded.problems] : [];
+  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers) : null;
+  if (policies !== null && "problems" in policies) problems.push(...policies.problems);
+  if ("problems" in loaded || policies === null || "problems" in policies) {
+    throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);
+  }
+  for (const { file, line, message } of policies.warnings) log.warn({ file, line }, message);
+  return { config: loaded.config, policies };
+}
+
+async function assemble(
+  config: Config,
+  policies: Policies,
+  log: Log,
+  closing: (() => unknown)[],
+  closeAll: () => Promise<void>,
+): Promise<Gateway> {
+  const { publicUrl } = config;
+  const { policySet } = policies;
+  const now = Date.now;
+  const mono = () => performance.now();
+  const metrics = createMetrics();
+  const stopping = new AbortController();
+  let state: "starting" | "ready" | "draining" = "starting";
+  let inFlight = 0;
+
+  const lock = lockFolder(config.data);
+  closing.push(() => lock.release());
+  const store = openControlStore(config.data);
+  closing.push(() => store.close());
+  const configVersion = () => config.configVersion;
+  const [journal, signingKey] = await Promise.all([
+    openJournal({
+      dataDir: config.data,
+      newSource: mintId("gw", now()),
+      nowMs: now(),
+      outageRecord: { ...blankRecord("gateway.recovered"), administrator: "gateway", config_version: config.configVersion },
+      onState: (to, message) => log[to === "up" ? "info" : "error"]({ journal: to, why: message }, `the journal is ${to}`),
+    }),
+    openSigningKey(config.data),
+  ]);
+  closing.push(() => journal.close());
+  const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
+    journal.append(auditOfAct(kind, by, details, { now, configVersion }));
+  const registry = openRegistry(store, act, now);
+  await registry.declare(policies.agents);
+  await act("gateway.started", "gateway", {
+    recovered_calls: journal.recovered,
+    repaired_balances: journal.repaired,
+    policy_version: policySet.policyVersion,
+  });
+
+  const ledger = createLedger(journal.balances);
+  const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
+  closing.push(() => clearInterval(sweep));
+  const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
+  closing.push(() => counter.close());
+  const reader = openReaderThread(config.data);
+  closing.push(() => reader.close());
+  const outbound = createOutbound();
+  closing.push(() => outbound.close());
+  const digestKeys = openDigestKeys(store);
+  const sessions = createSessions();
+  const authenticate = createAuthenticator({
+    publicUrl,
+    issuers: issuersOf(config, signingKey.publicKeys),
+    directory: registry,
+    fetch: outbound.fetch,
+    keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
+  });
+  const upstreams = createUpstreams(config, { now, mono, log, reissue });
+  closing.push(() => upstreams.close(2_000));
+  const exchange = createExchange({
+    publicUrl,
+    servers: upstreams.credentials,
+    fetch: outbound.fetch,
+    now,
+    signAssertion: (claims) => signingKey.sign(claims, "JWT"),
+    uniqueId: randomUUID,
+  });
+  function reissue(...[agent, server, failed]: Parameters<typeof exchange.invalidate>) {
+    exchange.invalidate(agent, server, failed);
+    return exchange.exchange(agent, server);
+  }
+
+  const scribe: Scribe = {
+    now,
+    mono,
+    configVersion,
+    digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.subject)),
+  };
+  const steps: Steps = {
+    authenticate,
+    authorize: (agent, request) => decide(policySet, agent, request, now()),
+    ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
+    bindSession: (sessionId, agent, server) => sessions.bind(sessionId, agent.principal, server),
+    visible: (agent, server) => visible(policySet, agent, server, now()),
+    define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
+    hold: (permit, request) =>
+      ledger.hold(
+        request.callId,
+        permit.draws,
+        { calls: 1, tool_tokens: config.servers.get(request.server)?.reserve.tool_tokens ?? 0 },
+        request.receivedAtMs,
+      ),
+    exchange: exchange.exchange,
+    forward: (job) => upstreams.get(job.request.server).forward(job),
+    countTokens: counter.count,
+    journal,
+    scribe,
+    stopped: () => stopping.signal,
+    tell(story, fault) {
+      const durationMs = mono() - story.opening.receivedMonoMs;
+      metrics.tell(story, durationMs, fault !== null);
+      log[fault === null ? "info" : "error"](
+        {
+          call_id: story.opening.callId,
+          server: story.opening.server,
+          method: story.opening.method,
+          agent: story.agent?.profile.id,
+          reason: story.refusal?.refused,
+          outcome: story.outcome?.kind,
+          ms: Math.round(durationMs * 10) / 10,
+          ...(fault === null ? {} : { fault: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault) }),
+        },
+        fault === null ? "request" : "fault",
+      );
+    },
+  };
+
+  const issued = ({ agentId, tokenId, grant, audience, scope, by }: IssuedFacts) =>
+    act("token.issued", by, { agent_id: agentId, token_id: tokenId, grant, audience, scope });
+  const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
+  const authorizationServer = config.authorizationServer.enabled
+    ? createAuthorizationServer({
+        publicUrl,
+        accessTokenTtlMs: config.authorizationServer.accessTokenTtlMs,
+        store,
+        registry,
+        signingKey,
+        scopesFor: (profile) => scopesFor(policySet, profile),
+        issued,
+        now,
+        fault,
+      })
+    : null;
+  const counted = <T>(work: Promise<T>) => {
+    inFlight += 1;
+    void work.catch(fault).finally(() => {
+      inFlight -= 1;
+    });
+  };
+  const listener = createPublicListener({
+    ...doorOf(config),
+    mode: config.refusals,
+    publicUrl,
+    now,
+    mono,
+    pages: createPages({ publicUrl, authorizationServers: issuersOf(config, []).map((each) => each.issuer) }),
+    oauth: (request, response) =>
+      authorizationServer === null ? response.writeHead(404).end() : authorizationServer.handle(request, response),
+    live: (request, answer) => counted(live(request, answer, steps)),
+    refused: (sketch, refusal, answer) => counted(refuseAtDoor(sketch, refusal, answer, steps)),
+    parserRefusal: () => metrics.parserRefusal(),
+  });
+  const api = createAdminApi({
+    keys: openAdminKeys(store, config.data, now),
+    store,
+    registry,
+    authorizationServer,
+    publicUrl,
+    servers: [...config.servers.keys()],
+    reader,
+    budgets: () => budgetRows(budgetFacts(policySet), ledger.balances(), now()),
+    hosts: () => loopbackHosts(config.admin),
+    now,
+    fault,
+  });
+  const readiness = () => [
+    { check: "listening", ok: state === "ready" },
+    { check: "journal", ok: journal.available },
+  ];
+  metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => (journal.available ? 1 : 0));
+  metrics.gauge("tollgate_requests_in_flight", "Requests that are not answered to their end.", () => inFlight);
+
+  closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
+  closing.push(await listen(createAdminListener(api), config.admin, "admin"));
+  await listen(listener.server, config.listen, "listen");
+  const sinks = config.sync.map((sink) =>
+    startSink({
+      ...sink,
+      source: journal.source,
+      fetch: outbound.fetch,
+      reader,
+      journal,
+      random: Math.random,
+      warn: (facts, message) => log.warn(facts, message),
+    }),
+  );
+  state = "ready";
+  log.info(
+    {
+      public_url: publicUrl,
+      admin: config.admin.port,
+      probes: config.probes.port,
+      servers: [...config.servers.keys()],
+      recovered: journal.recovered,
+    },
+    "tollgate is ready",
+  );
+  setTimeout(() => void authorizationServer?.warm().catch(fault), 100).unref();
+
+  return {
+    config,
+    publicUrl,
+    async close() {
+      state = "draining";
+      listener.drain();
+      const late = setTimeout(() => stopping.abort(), DRAIN_MS);
+      while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      clearTimeout(late);
+      listener.server.closeAllConnections();
+      for (const sink of sinks) await sink.stop();
+      await closeAll();
+    },
+  };
+}

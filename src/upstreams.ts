@@ -1,0 +1,52 @@
+/** The servers of the configuration as upstreams, whatever their transport. */
+import type { ServerCredential } from "./call/exchange/server-credential.ts";
+import { createHttpUpstream, type HttpUpstreamOptions } from "./call/forward/http-upstream.ts";
+import { createStdioUpstream } from "./call/forward/stdio/stdio-upstream.ts";
+import type { Upstream } from "./call/forward/upstream.ts";
+import type { Config, Server } from "./config.ts";
+import type { ServerName } from "./ids.ts";
+import type { Log } from "./observe.ts";
+
+export type Upstreams = {
+  get(server: ServerName): Upstream;
+  /** What the gateway shows each of them. */
+  readonly credentials: ReadonlyMap<string, ServerCredential>;
+  close(graceMs: number): Promise<void>;
+};
+
+type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue"> & { readonly log: Log };
+
+export function createUpstreams(config: Config, surroundings: Surroundings): Upstreams {
+  const upstreams = new Map<ServerName, Upstream>();
+  const credentials = new Map<string, ServerCredential>();
+  for (const [name, server] of config.servers) {
+    upstreams.set(name, upstreamOf(server, surroundings));
+    credentials.set(name, credentialOf(server));
+  }
+  return {
+    credentials,
+    get(server) {
+      const upstream = upstreams.get(server);
+      // A server outside the configuration is refused long before: server_unknown.
+      if (upstream === undefined) throw new Error(`there is no server ${server}`);
+      return upstream;
+    },
+    async close(graceMs) {
+      await Promise.all([...upstreams.values()].map((upstream) => upstream.close(graceMs)));
+    },
+  };
+}
+
+function upstreamOf(server: Server, { now, mono, reissue, log }: Surroundings): Upstream {
+  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue });
+  const env = Object.fromEntries(Object.entries(server.env).map(([name, secret]) => [name, secret.reveal()]));
+  return createStdioUpstream({ ...server, env, mono, warn: (facts, message) => log.warn(facts, message) });
+}
+
+/** RFC 8707: the token is for the server that it is shown to, unless the configuration names another resource. */
+function credentialOf(server: Server): ServerCredential {
+  if (server.kind === "stdio") return { kind: "none" };
+  const { credential, url } = server;
+  if (credential.kind !== "clientCredentials" && credential.kind !== "tokenExchange") return credential;
+  return { ...credential, resource: credential.resource ?? url };
+}
