@@ -17,7 +17,6 @@ import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
-import { startSink } from "./call/sync/sink.ts";
 import type { Config } from "./config.ts";
 import { type Environment, loadConfig } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
@@ -35,6 +34,7 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { createMetrics, type Log } from "./observe.ts";
 import { loadPolicies, type Policies } from "./policy-load.ts";
+import { startSinks } from "./sinks.ts";
 import { createUpstreams } from "./upstreams.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
@@ -233,6 +233,7 @@ async function assemble(
     live: (request, answer) => counted(live(request, answer, steps)),
     refused: (sketch, refusal, answer) => counted(refuseAtDoor(sketch, refusal, answer, steps)),
     parserRefusal: () => metrics.parserRefusal(),
+    fault: (_, thrown) => fault(thrown),
   });
   const api = createAdminApi({
     keys: openAdminKeys(store, config.data, now),
@@ -257,17 +258,7 @@ async function assemble(
   closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
   closing.push(await listen(createAdminListener(api), config.admin, "admin"));
   await listen(listener.server, config.listen, "listen");
-  const sinks = config.sync.map((sink) =>
-    startSink({
-      ...sink,
-      source: journal.source,
-      fetch: outbound.fetch,
-      reader,
-      journal,
-      random: Math.random,
-      warn: (facts, message) => log.warn(facts, message),
-    }),
-  );
+  const sinks = startSinks(config, { fetch: outbound.fetch, now, journal, reader, log });
   state = "ready";
   log.info(
     {

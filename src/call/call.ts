@@ -4,14 +4,17 @@ import type { Answer } from "./accept/answer.ts";
 import { argumentsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
-import type { Reservation, Settlement, Usage } from "./budget/reservation.ts";
+import type { Reservation, Settlement } from "./budget/reservation.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
-import { auditOfCall, usageOfCall } from "./record/compose.ts";
+import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable } from "./record/journal.ts";
 import { openStory, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
+
+/** Null: the answer is given. */
+type Verdict = Promise<Refusal | null>;
 
 export async function live(request: McpRequest, answer: Answer, steps: Steps): Promise<void> {
   const story = openStory(request, request);
@@ -20,9 +23,9 @@ export async function live(request: McpRequest, answer: Answer, steps: Steps): P
     const refusal = await govern(story, request, answer, steps);
     if (refusal !== null) await sayNo(story, refusal, answer, steps);
   } catch (thrown) {
-    fault = thrown;
-    if (thrown instanceof StoreUnavailable) answer.refuse(refuse("store_unavailable"));
-    else answer.fault();
+    fault = thrown instanceof StoreUnavailable ? null : thrown;
+    if (fault === null) await sayNo(story, refuse("store_unavailable"), answer, steps, story.settlement !== null);
+    else await stumble(story, answer, steps);
   }
   steps.tell(story, fault);
 }
@@ -34,7 +37,7 @@ export async function refuseAtDoor(sketch: RequestSketch, refusal: Refusal, answ
   steps.tell(story, null);
 }
 
-async function govern(story: Story, request: McpRequest, answer: Answer, steps: Steps): Promise<Refusal | null> {
+async function govern(story: Story, request: McpRequest, answer: Answer, steps: Steps): Verdict {
   const agent = await steps.authenticate(request.authorization, request.server, request.receivedAtMs);
   if (isRefusal(agent)) return agent;
   story.agent = agent;
@@ -48,14 +51,7 @@ async function govern(story: Story, request: McpRequest, answer: Answer, steps: 
 }
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
-async function meter(
-  story: Story,
-  request: McpRequest,
-  agent: Agent,
-  permit: Permit,
-  answer: Answer,
-  steps: Steps,
-): Promise<Refusal | null> {
+async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
   const held = steps.hold(permit, request);
   if (isRefusal(held)) return held;
   using reservation = held;
@@ -66,13 +62,8 @@ async function meter(
   story.issued = issued;
   story.reservation = reservation;
   story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));
-  await steps.journal.permit({
-    callId: request.callId,
-    atMs: request.receivedAtMs,
-    lines: reservation.lines,
-    audit: auditOfCall(story, steps.scribe),
-    usage: usageOfCall(story, steps.scribe),
-  });
+  if (request.era === "modern" && answer.gone.aborted) return refuse("request_timeout", {}, "the client left before the call was sent");
+  await steps.journal.permit(permitOf(story, request, reservation, steps.scribe));
   reservation.sent();
   try {
     const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
@@ -83,21 +74,14 @@ async function meter(
     // A fault between sending and settling: the fate is unknown, and the books say so before the client hears of it.
     story.settlement ??= reservation.postUnknown();
     story.refusal = story.settlement.withheld ?? story.outcome?.refusal ?? null;
-    await steps.journal.settle({
-      callId: request.callId,
-      atMs: steps.scribe.now(),
-      state: story.settlement.state,
-      lines: story.settlement.lines,
-      audit: auditOfCall(story, steps.scribe),
-      usage: story.settlement.state === "voided" ? null : usageOfCall(story, steps.scribe),
-    });
+    await steps.journal.settle(settlementOf(story, request, story.settlement, steps.scribe));
   }
   release(story.outcome, story.refusal, answer);
   return null;
 }
 
 /** A tool that its server does not list is unknown, whatever a policy's pattern reaches. */
-async function recognise(story: Story, request: McpRequest, agent: Agent, issued: IssuedToken, steps: Steps): Promise<Refusal | null> {
+async function recognise(story: Story, request: McpRequest, agent: Agent, issued: IssuedToken, steps: Steps): Verdict {
   if (request.target?.kind !== "tool") return null;
   const definition = await steps.define(agent, request.server, request.target.name, issued);
   if (isRefusal(definition)) return definition;
@@ -107,7 +91,7 @@ async function recognise(story: Story, request: McpRequest, agent: Agent, issued
 }
 
 /** Free of charge: forwarded, recorded, answered. A stream is recorded when it opens and when it closes. */
-async function pass(story: Story, request: McpRequest, agent: Agent, answer: Answer, steps: Steps): Promise<Refusal | null> {
+async function pass(story: Story, request: McpRequest, agent: Agent, answer: Answer, steps: Steps): Verdict {
   const issued = await steps.exchange(agent, request.server);
   if (isRefusal(issued)) return issued;
   story.issued = issued;
@@ -126,16 +110,14 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  const usage: Usage =
-    outcome.kind === "http_error" ? { calls: 1, tool_tokens: 0 } : { calls: 1, tool_tokens: await measure(story, request, outcome, steps) };
-  story.usage = usage;
-  return reservation.post(usage);
+  const tool_tokens = outcome.kind === "http_error" ? 0 : await measure(story, request, outcome, steps);
+  story.usage = { calls: 1, tool_tokens };
+  return reservation.post(story.usage);
 }
 
 async function measure(story: Story, request: McpRequest, outcome: Outcome, steps: Steps): Promise<number> {
-  const tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
-  story.tokenCount = tokenCount;
-  return tokenCount.input + tokenCount.output;
+  story.tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
+  return story.tokenCount.input + story.tokenCount.output;
 }
 
 function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {
@@ -145,12 +127,21 @@ function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answe
 }
 
 /** A refusal is on disk before it is said; where the disk is away it is counted instead, and said all the same: nothing ran. */
-async function sayNo(story: Story, refusal: Refusal, answer: Answer, steps: Steps): Promise<void> {
+async function sayNo(story: Story, refusal: Refusal, answer: Answer, steps: Steps, recorded = false): Promise<void> {
   story.refusal = refusal;
-  await steps.journal.append(auditOfCall(story, steps.scribe)).catch((fault) => {
-    if (!(fault instanceof StoreUnavailable)) throw fault;
-  });
+  if (!recorded) await steps.journal.append(auditOfCall(story, steps.scribe)).catch(unlessAway);
   answer.refuse(refusal);
+}
+
+/** A bug of ours: recorded where it is not yet, told to the client by the call's id alone. */
+async function stumble(story: Story, answer: Answer, steps: Steps): Promise<void> {
+  story.fault = true;
+  if (story.settlement === null) await steps.journal.append(auditOfCall(story, steps.scribe)).catch(unlessAway);
+  answer.fault();
+}
+
+function unlessAway(fault: unknown): void {
+  if (!(fault instanceof StoreUnavailable)) throw fault;
 }
 
 function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {

@@ -67,7 +67,7 @@ export class ClientAnswer implements Answer {
     if (!response.req.complete) return this.#linger(bytes);
     if (bytes === null) response.end();
     else response.end(bytes);
-    if (!response.writableFinished) this.#watch();
+    if (response.writableLength > 0) this.#watch();
   }
 
   refuse(refusal: Refusal): void {

@@ -1,5 +1,8 @@
 /** The pages beside the hot route: protected resource metadata (RFC 9728) and what each refusal means. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { html } from "hono/html";
 import { WIRE } from "../../refusal.ts";
 
 export type PagesOptions = { readonly publicUrl: string; readonly authorizationServers: readonly string[] };
@@ -28,22 +31,41 @@ export function createPages({ publicUrl, authorizationServers }: PagesOptions): 
     pages.get(`/problems/${reason}`, (c) => {
       const wantsJson = (c.req.header("accept") ?? "").includes("json");
       return wantsJson
-        ? c.json(facts, 200, { "cache-control": METADATA_CACHE })
+        ? c.json(facts, 200, { "cache-control": METADATA_CACHE, vary: "Accept" })
         : c.html(problemPage(reason, title, remedy), 200, PAGE_HEADERS);
     });
   }
   return pages;
 }
 
+export type PageListener = {
+  /** True for the exact path of a page, without a query. */
+  knows(target: string): boolean;
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+};
+
+/** hono folds dot segments and takes absolute targets: it is asked only for what it knows byte for byte. */
+export function pageListener(pages: Hono): PageListener {
+  const listener = getRequestListener(pages.fetch, { overrideGlobalObjects: false });
+  return {
+    knows: (target) => pages.router.match("GET", target)[0].length > 0,
+    answer: async (request, response) => {
+      await listener(request, response);
+    },
+  };
+}
+
 const PAGE_HEADERS = {
   "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
   "referrer-policy": "no-referrer",
+  "x-frame-options": "DENY",
+  vary: "Accept",
   "cache-control": METADATA_CACHE,
 };
 
 /** Only texts of our own table go in here: nothing of a request is ever reflected. */
-function problemPage(reason: string, title: string, remedy: string): string {
-  return `<!doctype html>
+function problemPage(reason: string, title: string, remedy: string) {
+  return html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">

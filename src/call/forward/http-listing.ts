@@ -2,7 +2,7 @@
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { ToolListing } from "./catalogue.ts";
-import { headerOf, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import { headerOf, letGo, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readLimited } from "./outbound.ts";
 import { createEventCutter } from "./sse.ts";
 
@@ -125,7 +125,7 @@ function headersOf(method: string | null, session: Session, issued: IssuedToken)
 async function read(answer: UpstreamAnswer, id: number | null): Promise<Said> {
   const { status, headers } = answer;
   if (status === 401 || status === 403) {
-    answer.body.destroy();
+    letGo(answer);
     throw new Unauthorized(`the upstream answered ${status}`);
   }
   const type = headerOf(headers, "content-type") ?? "";
@@ -146,7 +146,7 @@ async function readEvents(answer: UpstreamAnswer, id: number | null): Promise<Me
       if (event.data === null || event.data.length === 0) continue;
       const message = JSON.parse(event.data.toString()) as Message & { id?: unknown };
       if (message.id !== id) continue;
-      answer.body.destroy();
+      letGo(answer);
       return message;
     }
   }

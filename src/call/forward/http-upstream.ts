@@ -7,7 +7,7 @@ import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
 import { readListing } from "./http-listing.ts";
-import { createWire, headerOf, neverSent, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import { createWire, headerOf, letGo, neverSent, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
 import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
@@ -57,13 +57,13 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   try {
     const first = await send(job, job.issued, context, deadline);
     if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
-    first.body.destroy();
+    await readAway(first);
     const again = await context.reissue(agent, request.server, job.issued);
     if (isRefusal(again)) return credentialRefused(first.status);
     if (again.shareKey === job.issued.shareKey && again.expiresAtMs === job.issued.expiresAtMs) return credentialRefused(first.status);
     const second = await send(job, again, context, deadline);
     if (second.status !== 401 && second.status !== 403) return await answerOf(second, job, context, deadline);
-    second.body.destroy();
+    await readAway(second);
     return credentialRefused(second.status);
   } catch (fault) {
     if (deadline.ending !== null) return ended(deadline.ending, 0);
@@ -97,7 +97,7 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
 /** GET, DELETE, notifications and posted responses: there is no message to answer, only a status or a stream. */
 async function unanswered(answer: UpstreamAnswer, ok: boolean, type: string, job: ForwardJob, deadline: Deadline): Promise<Outcome> {
   if (job.request.course === "stream" && ok && type === "text/event-stream") return await passStream(answer, job, deadline);
-  answer.body.destroy();
+  await readAway(answer);
   if (job.request.course === "stream" && ok) return unknownFate(refuse("upstream_invalid", {}, `a stream of ${type}`), 0, answer.status);
   if (ok) return accepted(job.request.course === "end" ? 200 : 202);
   if (answer.status === 405) return httpError(405, { allow: "POST" }, null);
@@ -112,7 +112,7 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
   if (type === "application/json") {
     const bytes = await readLimited(answer.body, ERROR_BYTES_MAX).catch(() => null);
     if (bytes !== null && isRpcError(bytes)) return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
-  } else answer.body.destroy();
+  } else letGo(answer);
   const lostSession = status === 404 && job.request.era === "legacy" && job.request.sessionId !== null;
   if (lostSession || status === 429 || status === 503) return httpError(status, retryAfter(answer), null);
   return { ...unknownFate(refuse("upstream_invalid", { upstream_status: status }, `${status} ${type}`), 0, status), kind: "http_error" };
@@ -133,6 +133,6 @@ function retryAfter(answer: UpstreamAnswer): Record<string, string> {
 }
 
 function invalid(answer: UpstreamAnswer, why: string): Outcome {
-  answer.body.destroy();
+  letGo(answer);
   return unknownFate(refuse("upstream_invalid", {}, why), 0, answer.status);
 }

@@ -83,3 +83,16 @@ export function headerOf(headers: UpstreamAnswer["headers"], name: string): stri
   const value = headers[name];
   return typeof value === "string" ? value : null;
 }
+
+/** Lets go of an answer whose rest nobody wants: its connection ends with it. */
+export function letGo({ body }: UpstreamAnswer): void {
+  // undici says an abort as an error of the stream; here it is meant.
+  body.on("error", () => {}).destroy();
+}
+
+/** Reads a small rest to its end, so that the connection can serve again. */
+export async function readAway({ body }: UpstreamAnswer): Promise<void> {
+  await body.dump({ limit: REST_BYTES_MAX }).catch(() => {});
+}
+
+const REST_BYTES_MAX = 65_536;

@@ -65,7 +65,7 @@ async function send(dispatcher: Dispatcher, address: string, init: RequestInit):
   });
   const coding = answer.headers["content-encoding"];
   if (coding !== undefined && coding !== "identity") {
-    answer.body.destroy();
+    answer.body.on("error", () => {}).destroy();
     throw new Error("the answer has a content coding");
   }
   const bytes = await readLimited(answer.body, ANSWER_BYTES_MAX);

@@ -1,7 +1,7 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
-import { headerOf, type UpstreamAnswer } from "./http-wire.ts";
+import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized } from "./json-answer.ts";
 import { readMessage, sameId } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -64,7 +64,7 @@ function finish(
   bytesIn: number,
   sessionId: string | null,
 ): Outcome {
-  answer.body.destroy();
+  letGo(answer);
   if ("why" in verdict) return unknownFate(refuse("upstream_invalid", {}, verdict.why), bytesIn);
   const data = event.data ?? Buffer.alloc(0);
   return answered({
@@ -95,7 +95,7 @@ export async function passStream(answer: UpstreamAnswer, job: ForwardJob, deadli
     // An end by deadline, by the client or by a broken connection: the stream is over either way.
     if (deadline.ending === null && !(fault instanceof Error)) throw fault;
   }
-  answer.body.destroy();
+  letGo(answer);
   return streamClosed(bytesIn);
 }
 

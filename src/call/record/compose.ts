@@ -1,7 +1,10 @@
 /** Pure. From the story of a call to its audit record and its usage event. */
+
+import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { HoldLine, PostedLine } from "../budget/reservation.ts";
+import type { HoldLine, PostedLine, Reservation, Settlement } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
+import type { PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Story } from "./story.ts";
 import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
 import type { UsageEvent } from "./usage-event.ts";
@@ -55,7 +58,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     settlement: settlement?.state ?? null,
     usage: story.usage,
     token_count: story.tokenCount === null ? null : { source: story.tokenCount.source, encoding: TOKEN_ENCODING, counter: TOKEN_COUNTER },
-    outcome: outcome?.kind ?? (story.refusal === null ? null : "refused"),
+    outcome: story.fault ? "fault" : (outcome?.kind ?? (story.refusal === null ? null : "refused")),
     upstream:
       outcome === null
         ? null
@@ -111,6 +114,17 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
       use: ["chargeback", "policy"],
     },
   };
+}
+
+/** What becomes durable before the first upstream byte. */
+export function permitOf(story: Story, { callId, receivedAtMs }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
+  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage: usageOfCall(story, scribe) };
+}
+
+/** What becomes durable before the last piece of the answer. */
+export function settlementOf(story: Story, { callId }: McpRequest, { state, lines }: Settlement, scribe: Scribe): SettlementEntry {
+  const usage = state === "voided" ? null : usageOfCall(story, scribe);
+  return { callId, atMs: scribe.now(), state, lines, audit: auditOfCall(story, scribe), usage };
 }
 
 /** A record of something that is not a call: who administered what, and its facts. */

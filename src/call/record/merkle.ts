@@ -1,17 +1,17 @@
 /** Pure. The RFC 6962 Merkle tree: hashes, roots, inclusion proofs and their check. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 const LEAF_PREFIX = Buffer.from([0]);
 const NODE_PREFIX = Buffer.from([1]);
 
-export const EMPTY_ROOT = createHash("sha256").digest();
+export const EMPTY_ROOT = hash("sha256", "", "buffer");
 
 export function leafHash(bytes: Uint8Array): Buffer {
-  return createHash("sha256").update(LEAF_PREFIX).update(bytes).digest();
+  return hash("sha256", Buffer.concat([LEAF_PREFIX, bytes]), "buffer");
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash("sha256").update(NODE_PREFIX).update(left).update(right).digest();
+  return hash("sha256", Buffer.concat([NODE_PREFIX, left, right]), "buffer");
 }
 
 /** Root over hashes of equal, complete subtrees (or leaves), with the RFC's split at the largest power of two. */

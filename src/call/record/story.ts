@@ -42,6 +42,8 @@ export type Story = {
   usage: Usage | null;
   settlement: Settlement | null;
   refusal: Refusal | null;
+  /** A bug of the gateway ended it. */
+  fault: boolean;
 };
 
 export function openStory(opening: Opening, request: McpRequest | null): Story {
@@ -61,5 +63,6 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     usage: null,
     settlement: null,
     refusal: null,
+    fault: false,
   };
 }
