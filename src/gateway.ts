@@ -91,6 +91,7 @@ async function assemble(
   const now = Date.now;
   const mono = () => performance.now();
   const metrics = createMetrics();
+  const draining = new AbortController();
   const stopping = new AbortController();
   let state: "starting" | "ready" | "draining" = "starting";
   let inFlight = 0;
@@ -179,7 +180,7 @@ async function assemble(
     countTokens: counter.count,
     journal,
     scribe,
-    stopped: () => stopping.signal,
+    stopped: (_, { course, method }) => (course === "stream" || method === "subscriptions/listen" ? draining.signal : stopping.signal),
     tell(story, fault) {
       const durationMs = mono() - story.opening.receivedMonoMs;
       metrics.tell(story, durationMs, fault !== null);
@@ -278,6 +279,7 @@ async function assemble(
     async close() {
       state = "draining";
       listener.drain();
+      draining.abort();
       const late = setTimeout(() => stopping.abort(), DRAIN_MS);
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);

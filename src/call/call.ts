@@ -146,5 +146,5 @@ function unlessAway(fault: unknown): void {
 
 function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {
   const visible = request.course === "list" ? steps.visible(agent, request.server) : null;
-  return { request, agent, issued, visible, metersResult, answer, stopped: steps.stopped(agent) };
+  return { request, agent, issued, visible, metersResult, answer, stopped: steps.stopped(agent, request) };
 }

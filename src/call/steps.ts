@@ -28,8 +28,8 @@ export type Steps = {
   countTokens: CountTokens;
   journal: Journal;
   scribe: Scribe;
-  /** Ends the job when the agent is stopped or the gateway gives up draining. */
-  stopped(agent: Agent): AbortSignal;
+  /** Ends the job: a stream when the gateway drains, a call when it gives up waiting for it. */
+  stopped(agent: Agent, request: McpRequest): AbortSignal;
   /** Metrics and log of a finished story; a fault is named there and nowhere else. */
   tell(story: Story, fault: unknown): void;
 };

@@ -72,8 +72,9 @@ function answerOk({ idText }: McpRequest, answer: Answer): void {
     answer.head(202, {});
     return answer.last(null);
   }
-  answer.head(200, { "content-type": "application/json" });
-  answer.last(Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":{}}`));
+  const body = Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":{}}`);
+  answer.head(200, { "content-type": "application/json", "content-length": String(body.length) });
+  answer.last(body);
 }
 
 export const LEGACY_PING = '{"jsonrpc":"2.0","id":7,"method":"ping"}';

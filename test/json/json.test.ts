@@ -126,7 +126,7 @@ test.each<[string, string | Buffer]>([
   ["a high surrogate before an escape", '"\\ud800\\n"'],
   ["a high surrogate at the end", '"\\ud800'],
   ["depth 65", "[".repeat(65) + "]".repeat(65)],
-  ["depth 65 of objects", '{"a":'.repeat(65) + "1" + "}".repeat(65)],
+  ["depth 65 of objects", `${'{"a":'.repeat(65)}1${"}".repeat(65)}`],
   ["depth 100,000", "[".repeat(100_000)],
   ["10,001 members", many(10_001)],
   ["a number beyond all", "1e400"],

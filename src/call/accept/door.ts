@@ -53,7 +53,7 @@ export function judgeHead(head: RawHead, options: DoorOptions): JudgedHead {
     collect(head.rawHeaders, headers) ??
     judgeTarget(head) ??
     judgeTransfer(head, headers) ??
-    judgeHost(headers, options.hosts) ??
+    judgeHost(head, headers, options.hosts) ??
     judgeOrigin(headers, options.origins);
   return { headers, refusal };
 }
@@ -90,7 +90,8 @@ function judgeTransfer(head: RawHead, headers: Headers): Refusal | null {
   return null;
 }
 
-function judgeHost(headers: Headers, hosts: ReadonlySet<string>): Refusal | null {
+function judgeHost({ httpVersion }: RawHead, headers: Headers, hosts: ReadonlySet<string>): Refusal | null {
+  if (httpVersion === "1.1" && !headers.has("host")) return refuse("request_malformed", {}, "no Host (RFC 9112 section 3.2)");
   return hosts.has((headers.get("host") ?? "").toLowerCase()) ? null : refuse("host_unknown");
 }
 

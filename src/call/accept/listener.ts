@@ -51,6 +51,8 @@ const HEADER_BYTES_MAX = 16_384;
 const REQUEST_GRACE_MS = 15_000;
 /** How often node looks for late requests. */
 const CHECK_INTERVAL_MS = 1_000;
+/** For the last bytes of an answer to leave a connection that is broken in the other direction. */
+const HANG_UP_MS = 1_000;
 /** One descriptor and some 50 kB each when all of them stream. */
 const CONNECTIONS_MAX = 10_000;
 /** A kept connection is closed in peace after this many: nobody holds one for ever. */
@@ -78,6 +80,8 @@ export function createPublicListener(options: ListenerOptions): PublicListener {
       keepAliveTimeout: timeouts.idleMs,
       connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, timeouts.headersMs),
       noDelay: true,
+      // Judged at the door, where a refusal is recorded.
+      requireHostHeader: false,
     },
     onRequest,
   );
@@ -110,7 +114,8 @@ function refuseRaw(server: Server, parserRefusal: () => void, unanswered: Unansw
     if (fault.code === "ECONNRESET") return void socket.destroy();
     parserRefusal();
     // Bytes written now would be read as the answer to a call that is still under way.
-    if (!socket.writable || unanswered.isBusy(socket)) return void socket.destroy();
+    if (unanswered.isBusy(socket)) return hangUp(socket);
+    if (!socket.writable) return void socket.destroy();
     socket.end(rawAnswer(RAW_STATUS[fault.code ?? ""] ?? "400 Bad Request"));
   });
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
@@ -124,6 +129,12 @@ function refuseRaw(server: Server, parserRefusal: () => void, unanswered: Unansw
     socket.on("error", () => socket.destroy());
     socket.end(rawAnswer("405 Method Not Allowed"));
   });
+}
+
+/** What was said already still leaves; nothing is added to it. */
+function hangUp(socket: Socket): void {
+  socket.destroySoon();
+  setTimeout(() => socket.destroy(), HANG_UP_MS).unref();
 }
 
 const RAW_HEADERS = { "x-content-type-options": "nosniff", "cache-control": "no-store" };

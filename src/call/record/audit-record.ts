@@ -30,8 +30,8 @@ export type BudgetLine = {
 };
 
 /**
- * Wire names, snake_case, schema_version "1". The journal adds `sequence` (= index of the leaf) and `source`
- * (gateway id) and stores the JCS (RFC 8785) bytes; leaf = SHA-256(0x00 || bytes), RFC 6962.
+ * Wire names, snake_case, schema_version "1". The journal adds `sequence` (= index of the leaf), `source` (gateway id)
+ * and `usage_event` (digest of what is billed, or null) and stores the JCS (RFC 8785) bytes; leaf = SHA-256(0x00 || bytes), RFC 6962.
  */
 export type AuditRecord = {
   readonly schema_version: "1";

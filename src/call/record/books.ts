@@ -6,7 +6,8 @@ import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
 
-export type StoredRecord = AuditRecord & { readonly sequence: number; readonly source: string };
+/** `usage_event`: the digest of the usage event that was written with the record, or null. */
+export type StoredRecord = AuditRecord & { readonly sequence: number; readonly source: string; readonly usage_event: string | null };
 
 /** Records in one answer: about 25 MB. */
 export const RECORDS_MAX = 10_000;

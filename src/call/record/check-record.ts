@@ -1,12 +1,12 @@
 /** Pure. Whether a stored record is what it says of itself. */
 import canonicalize from "canonicalize";
-import type { AuditRecord } from "./audit-record.ts";
+import type { StoredRecord } from "./books.ts";
 import type { Complain, RecordRow } from "./verify.ts";
 
 /** The record, or null where its body cannot be read. The check uses the library, not the writer's own canonical form. */
-export function checkRecord(row: RecordRow, source: unknown, complain: Complain): AuditRecord | null {
+export function checkRecord(row: RecordRow, source: unknown, complain: Complain): StoredRecord | null {
   const bad = (what: string) => complain(row.sequence, `record ${row.sequence}: ${what}`);
-  let record: AuditRecord & { sequence: number; source: string };
+  let record: StoredRecord;
   try {
     record = JSON.parse(row.body);
     if (canonicalize(record) !== row.body) bad("its body is not in canonical form");

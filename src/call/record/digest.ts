@@ -1,7 +1,14 @@
 /** Pure. What stands for bytes in a record: their HMAC and their size. */
-import { createHmac } from "node:crypto";
+import { createHmac, hash } from "node:crypto";
 import type { Digest } from "./audit-record.ts";
+import { canonicalJson } from "./canonical.ts";
+import type { UsageEvent } from "./usage-event.ts";
 
 export function digestOf(bytes: Uint8Array, key: Uint8Array): Digest {
   return { hmac: `hmac-sha256:${createHmac("sha256", key).update(bytes).digest("hex")}`, bytes: bytes.length };
+}
+
+/** Binds a usage event to its call's record: SHA-256 over the RFC 8785 form of exactly these members. */
+export function digestOfEvent({ id, type, time, subject, data }: UsageEvent): string {
+  return `sha256:${hash("sha256", canonicalJson({ id, type, time, subject, data }), "base64url")}`;
 }

@@ -1,6 +1,7 @@
 /** What a crash left open becomes exactly one outcome: fate unknown, charged as held, said so in the records. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { digestOfEvent } from "./digest.ts";
 import { type Move, recordRow, type SettleRow, usageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 import type { UsageEvent } from "./usage-event.ts";
@@ -62,5 +63,11 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     budget: audit.budget.map((line) => ({ ...line, posted: line.held })),
   };
   const event: UsageEvent = { ...usage, time, data: { ...usage.data, outcome: "unknown", provisional: true, token_source: "held" } };
-  return { kind: "settle", callId: row.call_id, moves: JSON.stringify(moves), usage: usageRow(event), record: recordRow(record, source) };
+  return {
+    kind: "settle",
+    callId: row.call_id,
+    moves: JSON.stringify(moves),
+    usage: usageRow(event),
+    record: recordRow(record, source, digestOfEvent(event)),
+  };
 }

@@ -2,6 +2,7 @@
 import type { HoldLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { canonicalAround, canonicalJson } from "./canonical.ts";
+import { digestOfEvent } from "./digest.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
@@ -61,12 +62,12 @@ export function settleRow({ callId, lines, audit, usage }: SettlementEntry, sour
     callId,
     moves: JSON.stringify(moves),
     usage: usage === null ? null : usageRow(usage),
-    record: recordRow(audit, source),
+    record: recordRow(audit, source, usage === null ? null : digestOfEvent(usage)),
   };
 }
 
-export function recordRow(record: AuditRecord, source: string): RecordRow {
-  const { before, after } = canonicalAround({ ...record, source }, "sequence");
+export function recordRow(record: AuditRecord, source: string, usageEvent: string | null = null): RecordRow {
+  const { before, after } = canonicalAround({ ...record, source, usage_event: usageEvent }, "sequence");
   return { kind: "append", recordKind: record.kind, callId: record.call_id, before, after };
 }
 
@@ -76,8 +77,11 @@ export function bodyOf({ before, after }: RecordRow, sequence: number): string {
 
 export function usageRow({ time, subject, data }: UsageEvent): UsageRow {
   const { call_id, logical_call_id, quantity, ...attributes } = data;
+  const atMs = Date.parse(time);
+  // The time is kept as a number, and must come back as the text that was digested.
+  if (new Date(atMs).toISOString() !== time) throw new RangeError(`${time} is not a time in UTC with milliseconds`);
   return {
-    atMs: Date.parse(time),
+    atMs,
     logicalCallId: logical_call_id === call_id ? null : logical_call_id,
     attributes: canonicalJson({ ...attributes, customer: subject }),
     quantities: QUANTITIES.map((name) => whole(quantity[name])),

@@ -1,8 +1,8 @@
 /** Every charged call has exactly one usage event, and every usage event says what its call's record says. */
-import type { AuditRecord } from "./audit-record.ts";
+import type { StoredRecord } from "./books.ts";
+import { digestOfEvent } from "./digest.ts";
 import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-query.ts";
 import type { Store } from "./store.ts";
-import type { UsageEvent } from "./usage-event.ts";
 import type { Complain } from "./verify.ts";
 
 type Row = EventRow & { readonly record: number };
@@ -27,8 +27,8 @@ export function createUsageCheck(store: Store, complain: Complain) {
     if (stray !== null) complain(stray.record, `usage event ${stray.sequence} belongs to no charged call`);
   };
   return {
-    settled(record: AuditRecord, sequence: number): void {
-      if (record.kind !== "call" || (record.settlement !== "posted" && record.settlement !== "unknown")) return;
+    settled(record: StoredRecord, sequence: number): void {
+      if (record.usage_event === null && record.settlement !== "posted" && record.settlement !== "unknown") return;
       while (current.done !== true && current.value.record < sequence) takeStray();
       if (current.done === true || current.value.record !== sequence) {
         complain(sequence, `record ${sequence}: the call was charged and has no usage event`);
@@ -43,19 +43,14 @@ export function createUsageCheck(store: Store, complain: Complain) {
   };
 }
 
-function compare(row: Row, record: AuditRecord, sequence: number, complain: Complain): void {
+function compare(row: Row, record: StoredRecord, sequence: number, complain: Complain): void {
   const bad = (what: string) => complain(sequence, `record ${sequence}: its usage event ${row.sequence} ${what}`);
-  let data: UsageEvent["data"];
-  let subject: string;
   try {
-    ({ data, subject } = eventOf(row));
+    const event = eventOf(row);
+    if (digestOfEvent(event) !== record.usage_event) bad("is not what the record says was billed");
+    if (event.data.call_id !== record.call_id) bad("is of another call");
+    if (event.data.provisional !== (record.settlement === "unknown")) bad("differs in whether the fate is known");
   } catch {
-    return bad("has lost its attributes");
+    bad("cannot be read");
   }
-  if (data.call_id !== record.call_id || data.logical_call_id !== record.logical_call_id) bad("is of another call");
-  if (data.provisional !== (record.settlement === "unknown")) bad("differs in whether the fate is known");
-  if (data.agent_id !== record.agent?.id || subject !== record.agent.customer) bad("differs in who pays");
-  if (data.server !== record.server || (record.target !== null && data.tool !== record.target.name)) bad("differs in what was called");
-  if (record.usage !== null && (data.quantity.calls !== record.usage.calls || data.quantity.tool_tokens !== record.usage.tool_tokens))
-    bad("differs in its quantities");
 }

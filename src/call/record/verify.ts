@@ -79,7 +79,7 @@ async function verify(store: Store, progress: (done: number, size: number) => vo
     }
     usage.end();
     balances.end();
-    checkNodes(store, expected, complain);
+    checkNodes(store, expected, () => firstBad, complain);
   } catch (fault) {
     // A torn page can stop a query half-way: that is a finding, too.
     complain(expected, `reading stopped at record ${expected}: ${fault instanceof Error ? fault.message : String(fault)}`);

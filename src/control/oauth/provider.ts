@@ -1,4 +1,4 @@
-/** oidc-provider, set up for one grant: client_credentials with resource indicators and JWT access tokens. */
+/** The oidc-provider package, set up for one grant: client_credentials with resource indicators and JWT access tokens. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { decodeJwt } from "jose";
 import type { Context } from "oidc-provider";

@@ -1,0 +1,194 @@
+import { afterEach, expect, test } from "vitest";
+import type { Answer } from "../../src/call/accept/answer.ts";
+import { refuse } from "../../src/refusal.ts";
+import { dial, type Front, type FrontOptions, knock, LEGACY_PING, openFront, parseReply, post, readUntil } from "./front.ts";
+
+const open: Front[] = [];
+const front = async (live: NonNullable<FrontOptions["live"]>, options: FrontOptions = {}) => {
+  const opened = await openFront({ ...options, live });
+  open.push(opened);
+  return opened;
+};
+afterEach(async () => {
+  await Promise.all(open.splice(0).map(({ listener }) => listener.close()));
+});
+
+const SSE = { "content-type": "text/event-stream" };
+const event = (text: string) => Buffer.from(`data: ${text}\n\n`);
+const GET = "GET /mcp/tickets HTTP/1.1\r\nHost: gate.example\r\nAccept: text/event-stream\r\n\r\n";
+const MEBIBYTE = Buffer.alloc(1_048_576, "a");
+
+test("the head of a stream is there before its first event", async () => {
+  let answer: Answer | undefined;
+  const gate = await front((_, given) => {
+    answer = given;
+    given.head(200, SSE);
+  });
+  const socket = await dial(gate);
+  socket.write(post(LEGACY_PING));
+  expect(await readUntil(socket, (text) => text.includes("\r\n\r\n"))).toContain("text/event-stream");
+  expect(answer?.started).toBe(true);
+  const first = readUntil(socket, (text) => text.includes("data: 1"));
+  answer?.piece(event("1"));
+  expect(await first).toContain("data: 1");
+  answer?.last(event("2"));
+  expect(await readUntil(socket, (text) => text.endsWith("0\r\n\r\n"))).toContain("data: 2");
+  socket.destroy();
+});
+
+test("a refusal or a fault behind the head is the last event of the stream, with the id", async () => {
+  for (const end of [(answer: Answer) => answer.refuse(refuse("upstream_invalid")), (answer: Answer) => answer.fault()]) {
+    const gate = await front((_, answer) => {
+      answer.head(200, SSE);
+      answer.piece(event("1"));
+      end(answer);
+      // Whatever a step still says afterwards is not said.
+      answer.piece(event("late"));
+      answer.last(event("later"));
+      answer.refuse(refuse("overloaded"));
+    });
+    const { status, body } = await knock(gate, post(LEGACY_PING));
+    expect(status).toBe(200);
+    const [last] = [...body.matchAll(/data: (\{.*\})\n/g)].map(([, json]) => JSON.parse(json ?? ""));
+    expect(last).toMatchObject({ jsonrpc: "2.0", id: 7, error: { code: expect.any(Number), data: { call_id: expect.any(String) } } });
+    expect(body).not.toContain("late");
+    expect(body).not.toContain("overloaded");
+  }
+});
+
+test("a stream without a request just ends", async () => {
+  const gate = await front((_, answer) => {
+    answer.head(200, SSE);
+    answer.piece(event("1"));
+    answer.refuse(refuse("upstream_invalid"));
+  });
+  const { body } = await knock(gate, GET);
+  expect(body).toContain("data: 1");
+  expect(body).not.toContain("upstream_invalid");
+});
+
+test("half a JSON answer is cut, not completed with something else", async () => {
+  const gate = await front((_, answer) => {
+    answer.head(200, { "content-type": "application/json", "content-length": "100" });
+    answer.piece(Buffer.from('{"jsonrpc"'));
+    answer.refuse(refuse("upstream_invalid"));
+  });
+  const socket = await dial(gate);
+  socket.write(post(LEGACY_PING));
+  expect(await readUntil(socket)).not.toContain("upstream_invalid");
+});
+
+test("a piece waits until the client takes more", async () => {
+  const settled: boolean[] = [];
+  const gate = await front(async (_, answer) => {
+    answer.head(200, SSE);
+    for (let i = 0; i < 24; i++) {
+      const more = answer.piece(MEBIBYTE);
+      settled.push(more === undefined);
+      await more;
+    }
+    answer.last(event("end"));
+  });
+  const socket = await dial(gate);
+  socket.pause();
+  socket.write(post(LEGACY_PING));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const before = settled.length;
+  expect(before).toBeLessThan(24);
+  expect(await readUntil(socket, (text) => text.endsWith("0\r\n\r\n"))).toContain("data: end");
+  expect(settled).toHaveLength(24);
+  socket.destroy();
+});
+
+test.each(["between pieces", "behind the last piece"])("a client that reads nothing is cut off %s", async (where) => {
+  const gone = new Promise<void>((resolve, reject) => {
+    void front(
+      async (_, answer) => {
+        answer.gone.addEventListener("abort", () => resolve());
+        answer.head(200, SSE);
+        if (where === "between pieces") for (let i = 0; i < 64; i++) await answer.piece(MEBIBYTE);
+        else answer.last(Buffer.alloc(64 * 1_048_576));
+      },
+      { timeouts: { stallMs: 200 } },
+    )
+      .then(dial)
+      .then((socket) => {
+        socket.pause();
+        socket.write(post(LEGACY_PING));
+      }, reject);
+  });
+  await gone;
+});
+
+test("a slow step is not a stalled client", async () => {
+  const gate = await front(
+    (_, answer) => {
+      answer.head(200, SSE);
+      answer.piece(event("1"));
+      setTimeout(() => answer.last(event("2")), 400);
+    },
+    { timeouts: { stallMs: 100 } },
+  );
+  expect((await knock(gate, post(LEGACY_PING))).body).toContain("data: 2");
+});
+
+test("gone aborts when the client leaves early, also for whoever asks later, and never after a whole answer", async () => {
+  const answers: Answer[] = [];
+  const left = Promise.withResolvers<void>();
+  const gate = await front(({ idText }, answer) => {
+    answers.push(answer);
+    if (idText === "7") return answer.last(Buffer.from("{}"));
+    answer.gone.addEventListener("abort", () => left.resolve());
+  });
+  await knock(gate, post(LEGACY_PING));
+  const socket = await dial(gate);
+  socket.write(post('{"jsonrpc":"2.0","id":8,"method":"ping"}'));
+  const third = await dial(gate);
+  third.write(post('{"jsonrpc":"2.0","id":9,"method":"ping"}'));
+  while (answers.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  socket.destroy();
+  await left.promise;
+  expect(answers[0]?.gone.aborted).toBe(false);
+  expect(
+    answers
+      .slice(1)
+      .map((answer) => answer.gone.aborted)
+      .sort(),
+  ).toEqual([false, true]);
+  const goneOne = answers.find((answer) => answer.gone.aborted);
+  expect(await goneOne?.piece(event("x"))).toBeUndefined();
+  goneOne?.refuse(refuse("overloaded"));
+  goneOne?.last(null);
+  third.destroy();
+  expect(gate.faults).toEqual([]);
+});
+
+test.each(["jsonrpc", "http", "toolResult"] as const)("%s: a refusal before the head has its row's status and length", async (mode) => {
+  const gate = await front((_, answer) => answer.refuse(refuse("entitlement_denied")), { mode });
+  const call = '{"jsonrpc":"2.0","id":"q","method":"tools/call","params":{"name":"x"}}';
+  const reply = await knock(gate, post(call));
+  expect(reply.status).toBe(mode === "http" ? 403 : 200);
+  expect(Number(reply.headers.get("content-length"))).toBe(reply.body.length);
+  expect(JSON.parse(reply.body).id).toBe("q");
+  expect(reply.headers.get("cache-control")).toBe("no-store");
+});
+
+test.each<[string, string, number]>([
+  ["{", "null", -32700],
+  ["[]", "null", -32600],
+  ['{"jsonrpc":"1.0","id":"x","method":"ping"}', '"x"', -32600],
+  ['{"jsonrpc":"2.0","id":3,"method":"tools/call","params":[]}', "3", -32600],
+  ['{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{}}', "3", -32602],
+])("%s is answered as JSON-RPC with the id %s", async (body, id, code) => {
+  const gate = await front(() => {});
+  const reply = await knock(gate, post(body));
+  expect([reply.status, reply.headers.get("content-type")]).toEqual([400, "application/json"]);
+  expect(reply.body).toContain(`"id":${id},"error":{"code":${code},`);
+  expect(gate.refused[0]?.sketch).toMatchObject({ idText: id === "null" ? null : id, server: "tickets", era: "legacy" });
+});
+
+test("nothing of a malformed body comes back", async () => {
+  const gate = await front(() => {});
+  const reply = await knock(gate, post('{"canary":1,"canary":2}'));
+  expect(parseReply(reply.text).body).not.toContain("canary");
+});
