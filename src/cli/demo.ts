@@ -1,8 +1,6 @@
 /** `demo`: the main job as a story of a real gateway, real MCP servers and a real client; every line is read from the system. */
 import type { Command } from "commander";
-import { type Gateway, startGateway } from "../gateway.ts";
-import { createLog } from "../observe.ts";
-import { play } from "./demo-play.ts";
+import type { Gateway } from "../gateway.ts";
 import { type Stage, setStage, stageIsPossible } from "./demo-stage.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 
@@ -18,6 +16,11 @@ export function registerDemo(program: Command, io: Io): void {
 
 async function demo(options: { exit?: boolean; logLevel: string }, io: Io): Promise<void> {
   if (!stageIsPossible()) throw new Exit(EXIT.away, "the demo needs the development dependencies of a clone: npm install && npm run demo");
+  const [{ startGateway }, { createLog }, { play }] = await Promise.all([
+    import("../gateway.ts"),
+    import("../observe.ts"),
+    import("./demo-play.ts"),
+  ]);
   const stage = await setStage();
   let gateway: Gateway | null = null;
   try {

@@ -1,7 +1,5 @@
 /** `serve`: the gateway in the foreground; SIGTERM and SIGINT drain it. */
 import type { Command } from "commander";
-import { StartRefused, startGateway } from "../gateway.ts";
-import { createLog } from "../observe.ts";
 import { type CommonOptions, leaf } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 
@@ -14,6 +12,8 @@ export function registerServe(program: Command, io: Io): void {
 }
 
 async function serve(options: ServeOptions, io: Io): Promise<void> {
+  // The whole gateway: loaded here, so that the small commands start without it.
+  const [{ StartRefused, startGateway }, { createLog }] = await Promise.all([import("../gateway.ts"), import("../observe.ts")]);
   const log = createLog(options.logLevel);
   const gateway = await startGateway({ configFile: options.config, env: io.env, log }).catch((fault: unknown) => {
     throw fault instanceof StartRefused ? new Exit(fault.problems ? EXIT.config : EXIT.away, fault.message) : fault;

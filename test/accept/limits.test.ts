@@ -48,11 +48,15 @@ test("chunks over the limit are refused, and the client can read it while it sti
   const gate = await front();
   const socket = await dial(gate);
   const answer = readUntil(socket);
+  // A client that looks for an answer only when it has sent everything.
+  socket.pause();
+  const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.write(`${HEAD}Transfer-Encoding: chunked\r\n\r\n`);
   const chunk = `${(65_536).toString(16)}\r\n${"a".repeat(65_536)}\r\n`;
-  for (let i = 0; i < 80 && !socket.destroyed; i++) {
-    if (!socket.write(chunk)) await Promise.race([new Promise((resolve) => socket.once("drain", resolve)), answer]);
+  for (let i = 0; i < 160 && !socket.destroyed; i++) {
+    if (!socket.write(chunk)) await Promise.race([new Promise((resolve) => socket.once("drain", resolve)), closed]);
   }
+  socket.resume();
   const reply = parseReply(await answer);
   expect([reply.status, reasonOf(reply), reply.headers.get("connection")]).toEqual([413, "request_too_large", "close"]);
   expect(gate.lived).toEqual([]);
@@ -188,4 +192,20 @@ test("a drain lets a call end, refuses what follows it on old connections, and t
   const served = parseReply(await readUntil(busy));
   expect([served.status, served.body, served.headers.get("connection")]).toEqual([200, "{}", "close"]);
   await gate.listener.close();
+});
+
+test("a stream that was open before the drain ends in peace, and its connection with it", async () => {
+  let finish = () => {};
+  const gate = await front({
+    live: (_, answer) => {
+      answer.head(200, { "content-type": "text/event-stream" });
+      finish = () => answer.last(Buffer.from("data: end\n\n"));
+    },
+  });
+  const socket = await dial(gate);
+  socket.write(post(LEGACY_PING));
+  await readUntil(socket, (text) => text.includes("\r\n\r\n"));
+  gate.listener.drain();
+  finish();
+  expect(await readUntil(socket)).toContain("data: end");
 });

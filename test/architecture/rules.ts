@@ -1,5 +1,7 @@
 /** Pure. The rules of the house over source texts: which file may know which, and what a file may look like. */
 
+import { withoutComments } from "./source-text.ts";
+
 export type Sources = ReadonlyMap<string, string>;
 export type Violation = { readonly rule: string; readonly file: string; readonly what: string };
 
@@ -44,8 +46,9 @@ export function violations(sources: Sources): Violation[] {
     const imports = importsOf(file, text);
     for (const each of imports) direction(file, each, say);
     for (const each of imports) home(file, each, say);
-    if (text.replace(/^#!.*\n/, "").startsWith("/** Pure.")) purity(text, imports, say);
+    if (isPure(text)) purity(text, imports, say);
   }
+  for (const file of impureNeighbours(sources)) found.push(file);
   for (const cycle of cycles(sources)) found.push({ rule: "cycle", file: cycle[0] ?? "", what: cycle.join(" -> ") });
   return found;
 }
@@ -62,6 +65,18 @@ export function dependencyViolations(dependencies: readonly string[], page: stri
   return found;
 }
 
+export function importedPackages(sources: Sources): Set<string> {
+  const targets = [...sources].flatMap(([file, text]) => importsOf(file, text).map(({ target }) => target));
+  return new Set(targets.filter((target) => !target.startsWith("src/") && !target.startsWith("node:")).map(packageOf));
+}
+
+function packageOf(target: string): string {
+  return target
+    .split("/")
+    .slice(0, target.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
 type Say = (rule: string, what: string) => void;
 
 function shape(file: string, text: string, say: Say): void {
@@ -71,9 +86,12 @@ function shape(file: string, text: string, say: Say): void {
   if (!/^(#!.*\n)?\/\*\* [A-Z`][^\n]*[.:]/.test(text)) say("header", "the file does not begin with a sentence of what it promises");
   if (BANNED_NAMES.test(file)) say("name", "a file is named for a noun or a verb");
   const code = withoutComments(text);
-  if (/^export default\b/m.test(code)) say("default-export", "exports have names");
+  // A declaration file tells the shape of somebody else's module.
+  if (!file.endsWith(".d.ts") && /^\s*export default\b|\bas default\b/m.test(code)) say("default-export", "exports have names");
   if (/^export (\*|\{[^}]*\}) from /m.test(code)) say("barrel", "a file exports what it defines");
-  if (/\bas any\b|: any\b|<any>/.test(code)) say("any", "no any");
+  if (/\bas any\b|: any\b|<any>|\bany\[\]/.test(code)) say("any", "no any");
+  if (/@ts-(ignore|nocheck|expect-error)/.test(text)) say("any", "the type checker is not silenced");
+  if (/\bconsole\./.test(code)) say("console", "logs go through observe, and the command line speaks through one place");
 }
 
 function direction(file: string, { target, value }: Import, say: Say): void {
@@ -96,14 +114,17 @@ function direction(file: string, { target, value }: Import, say: Say): void {
 
 function home(file: string, { target }: Import, say: Say): void {
   if (target.startsWith("src/") || target.startsWith("node:")) return;
-  const name = target.startsWith("@") ? target.split("/").slice(0, 2).join("/") : (target.split("/")[0] ?? target);
+  const name = packageOf(target);
+  if (name === COMPUTED) return say("home", "an import is written out");
   const homes = HOMES[name];
   if (homes === undefined) say("home", `${name} has no home`);
   else if (!homes.some((prefix) => file.startsWith(prefix))) say("home", `${name} lives in ${homes.join(", ")}`);
 }
 
+const COMPUTED = "(computed)";
+
 const IMPURE =
-  /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\bprocess\.|\bperformance\.|\bsetTimeout\b|\bsetInterval\b|\bfetch\(|\bnew Promise\b|\bPromise\.|\basync\b|\bawait\b|\brandom(Bytes|UUID|Int|FillSync)\b/;
+  /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\bprocess\.|\bperformance\.|\bset(Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bDate\(\)|\bAbortSignal\.timeout\b|\bfetch\(|\bnew Promise\b|\bPromise\.|\basync\b|\bawait\b|\brandom(Bytes|UUID|Int|FillSync)\b|\bgetRandomValues\b/;
 const PURE_NODE_MODULES = new Set(["node:crypto", "node:buffer", "node:net"]);
 
 function purity(text: string, imports: readonly Import[], say: Say): void {
@@ -112,6 +133,23 @@ function purity(text: string, imports: readonly Import[], say: Say): void {
   for (const { target, value } of imports) {
     if (value && target.startsWith("node:") && !PURE_NODE_MODULES.has(target)) say("pure", `${target} in a file that says it is pure`);
   }
+}
+
+function isPure(text: string): boolean {
+  return text.startsWith("/** Pure.");
+}
+
+/** What is pure takes no values from what is not, whatever that says of itself. */
+function impureNeighbours(sources: Sources): Violation[] {
+  const found: Violation[] = [];
+  for (const [file, text] of sources) {
+    if (!isPure(text)) continue;
+    for (const { target, value } of importsOf(file, text)) {
+      const neighbour = value ? (sources.get(target) ?? "") : "";
+      purity(neighbour, importsOf(target, neighbour), (_, what) => found.push({ rule: "pure", file, what: `${target}: ${what}` }));
+    }
+  }
+  return found;
 }
 
 function stepOf(file: string): number | null {
@@ -125,8 +163,8 @@ function importsOf(file: string, text: string): Import[] {
   for (const match of code.matchAll(/^(?:import|export)\s+(type\s+)?([^"';]*?)\s*from\s+"([^"]+)"/gms)) {
     found.push({ target: resolve(file, match[3] ?? ""), value: match[1] === undefined && carriesValue(match[2] ?? "") });
   }
-  for (const match of code.matchAll(/^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm))
-    found.push({ target: resolve(file, match[1] ?? match[2] ?? ""), value: true });
+  for (const match of code.matchAll(/^import\s+"([^"]+)"|\bimport\(\s*(?:"([^"]+)"\s*\)|[^"\s])|\b(?:createRequire|require)\(/gm))
+    found.push({ target: resolve(file, match[1] ?? match[2] ?? COMPUTED), value: true });
   return found;
 }
 
@@ -152,14 +190,6 @@ function resolve(file: string, target: string): string {
     else if (part !== ".") parts.push(part);
   }
   return parts.join("/");
-}
-
-/** Comments go, strings stay: import targets are strings. A `//` inside a string is left alone. */
-export function withoutComments(text: string): string {
-  return text.replace(
-    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
-    (_, string?: string) => string ?? "",
-  );
 }
 
 /** Cycles of value imports, each once, by depth-first search. */

@@ -194,6 +194,13 @@ test.each<[string, string]>([
   expect(faultOf(text)).toBeNull();
 });
 
+test("65,536 names of one simple hash cost no more than others", () => {
+  // "Aa" and "BB" collide under h * 31 + c, and so do all their combinations.
+  const names = Array.from({ length: 65_536 }, (_, i) => Array.from({ length: 16 }, (_, bit) => ((i >> bit) & 1 ? "Aa" : "BB")).join(""));
+  const bytes = Buffer.from(`{${names.map((name) => `"${name}":0`).join(",")}}`);
+  expect(isScanFault(scanJson(bytes, { treeDepth: 0, keysMax: 1_000_000 }))).toBe(false);
+});
+
 test("below the tree's depth nothing is built and everything is judged", () => {
   const node = tree('{"a":{"b":{"c":[1,2]}},"d":[[1]]}', 2);
   expect(member(node, "a")?.members.map(({ name }) => name)).toEqual(["b"]);

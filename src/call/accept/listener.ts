@@ -111,12 +111,11 @@ export function createPublicListener(options: ListenerOptions): PublicListener {
 /** What never becomes a request of ours: said in fixed bytes, counted, and the connection closed. */
 function refuseRaw(server: Server, parserRefusal: () => void, unanswered: Unanswered): void {
   server.on("clientError", (fault: NodeJS.ErrnoException, socket: Socket) => {
-    if (fault.code === "ECONNRESET") return void socket.destroy();
+    if (GONE.has(fault.code ?? "") || !socket.writable) return void socket.destroy();
     parserRefusal();
     // Bytes written now would be read as the answer to a call that is still under way.
-    if (unanswered.isBusy(socket)) return hangUp(socket);
-    if (!socket.writable) return void socket.destroy();
-    socket.end(rawAnswer(RAW_STATUS[fault.code ?? ""] ?? "400 Bad Request"));
+    if (!unanswered.isBusy(socket)) socket.write(rawAnswer(RAW_STATUS[fault.code ?? ""] ?? "400 Bad Request"));
+    hangUp(socket);
   });
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
     parserRefusal();
@@ -127,7 +126,8 @@ function refuseRaw(server: Server, parserRefusal: () => void, unanswered: Unansw
     parserRefusal();
     // node has taken its own listeners off: a reset would otherwise end the process.
     socket.on("error", () => socket.destroy());
-    socket.end(rawAnswer("405 Method Not Allowed"));
+    socket.write(rawAnswer("405 Method Not Allowed"));
+    hangUp(socket as Socket);
   });
 }
 
@@ -138,6 +138,8 @@ function hangUp(socket: Socket): void {
 }
 
 const RAW_HEADERS = { "x-content-type-options": "nosniff", "cache-control": "no-store" };
+/** The client left in the middle of its request. */
+const GONE: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "HPE_INVALID_EOF_STATE"]);
 const RAW_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
   ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
@@ -158,7 +160,7 @@ async function serve(visit: Visit, options: ListenerOptions, timeouts: ListenerT
   const target = request.url ?? "";
   if (!isPlainTarget(target)) return visit.refuse(refuse("route_unknown"));
   if (isOAuthRoute(target)) {
-    if (headers.has("expect")) response.writeContinue();
+    proceed(visit);
     return options.oauth(request, response);
   }
   if (!pages.knows(target)) return visit.refuse(refuse("route_unknown"));
@@ -166,13 +168,20 @@ async function serve(visit: Visit, options: ListenerOptions, timeouts: ListenerT
   return pages.answer(request, response);
 }
 
+function proceed({ headers, request, response }: Visit): void {
+  if (headers.has("expect") && request.httpVersion === "1.1") response.writeContinue();
+}
+
 async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptions, timeouts: ListenerTimeouts): Promise<void> {
-  const { request, response, headers } = visit;
+  const { request, headers } = visit;
   const head = judgeMcpHead(request.method ?? "", headers);
   if ("refusal" in head) return visit.refuse(head.refusal, { era: head.era });
   if (head.httpMethod !== "POST") return options.live(mcpRequestOf(visit, server, head, head.bodyless, EMPTY), visit.answer(head.bodyless));
-  if (headers.has("expect")) response.writeContinue();
-  const body = await readBody(request, { declared: headers.get("content-length"), timeoutMs: timeouts.bodyMs });
+  const body = await readBody(request, {
+    declared: headers.get("content-length"),
+    timeoutMs: timeouts.bodyMs,
+    proceed: () => proceed(visit),
+  });
   if (body === null) return;
   if (!Buffer.isBuffer(body)) return visit.refuse(body, { era: head.era });
   const { message, refusal } = parseMessage(body, head.messageHeaders);

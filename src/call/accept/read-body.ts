@@ -14,12 +14,15 @@ export type BodyLimits = {
   readonly declared: string | undefined;
   /** 4 MiB in 30 s is 1.1 Mbit/s; a body that drips is an attack. */
   readonly timeoutMs: number;
+  /** Called once the body is wanted: a client that asked `Expect: 100-continue` may send it now. */
+  readonly proceed: () => void;
 };
 
 /** Null: the client went away before its body was whole; there is nobody to answer. */
-export function readBody(request: IncomingMessage, { declared, timeoutMs }: BodyLimits): Promise<Buffer | Refusal | null> {
+export function readBody(request: IncomingMessage, { declared, timeoutMs, proceed }: BodyLimits): Promise<Buffer | Refusal | null> {
   const tooLarge = refuse("request_too_large", { limit: BODY_BYTES_MAX });
   if (declared !== undefined && Number(declared) > BODY_BYTES_MAX) return Promise.resolve(tooLarge);
+  proceed();
   return new Promise((resolve) => {
     let body = EMPTY;
     let room = EMPTY;

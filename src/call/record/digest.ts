@@ -10,5 +10,5 @@ export function digestOf(bytes: Uint8Array, key: Uint8Array): Digest {
 
 /** Binds a usage event to its call's record: SHA-256 over the RFC 8785 form of exactly these members. */
 export function digestOfEvent({ id, type, time, subject, data }: UsageEvent): string {
-  return `sha256:${hash("sha256", canonicalJson({ id, type, time, subject, data }), "base64url")}`;
+  return `sha256:${hash("sha256", canonicalJson({ id, type, time, subject, data }))}`;
 }
