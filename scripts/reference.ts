@@ -26,7 +26,10 @@ export function referencePages(program: Command): Map<string, string> {
   return new Map([
     ["cli.md", cliPage(program)],
     ["config.md", schemaPage("Configuration", "config.schema.json", "One YAML file; `tollgate check` lists every problem at once.")],
-    ["policy.md", schemaPage("Policy files", "policy.schema.json", "Every `*.yaml` in the `policies` folder; names are unique across files.")],
+    [
+      "policy.md",
+      schemaPage("Policy files", "policy.schema.json", "Every `*.yaml` in the `policies` folder; names are unique across files."),
+    ],
     ["refusals.md", refusalsPage()],
     ["events.md", eventsPage()],
   ]);
@@ -34,7 +37,8 @@ export function referencePages(program: Command): Map<string, string> {
 
 function refusalsPage(): string {
   const rows = Object.entries(WIRE).map(
-    ([reason, wire]) => `| \`${reason}\` | ${wire.status} | ${wire.code ?? "problem document"} | ${wire.http} | ${wire.title}. ${wire.remedy} |`,
+    ([reason, wire]) =>
+      `| \`${reason}\` | ${wire.status} | ${wire.code ?? "problem document"} | ${wire.http} | ${wire.title}. ${wire.remedy} |`,
   );
   return `${NOTE}# Refusals
 
@@ -112,7 +116,11 @@ function walk(schema: JsonSchema, path: string, rows: string[]): void {
     const here = path === "" ? key : `${path}.${key}`;
     const required = schema.required?.includes(key) === true && member.default === undefined;
     const value = cell(valueText(member));
-    const fallback = required ? "required" : member.default === undefined || isObject(member.default) ? "" : `\`${JSON.stringify(member.default)}\``;
+    const fallback = required
+      ? "required"
+      : member.default === undefined || isObject(member.default)
+        ? ""
+        : `\`${JSON.stringify(member.default)}\``;
     rows.push(`| \`${here}\` | ${value} | ${fallback} | ${cell(member.description ?? "")} |`);
     below(member, here, rows);
   }

@@ -1,6 +1,6 @@
 /** A gateway as its users run it: a process of its own, a config file, a data folder, the command line. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,6 +31,7 @@ export class GatewayProcess {
   /** Everything the process printed, for canary searches. */
   output = "";
   child: ChildProcess | null = null;
+  #namespaces = false;
 
   private constructor(folder: string, ports: readonly number[], setup: Setup) {
     this.folder = folder;
@@ -61,8 +62,37 @@ export class GatewayProcess {
     return gateway;
   }
 
-  async serve(): Promise<void> {
-    const child = spawn(process.execPath, [MAIN, "serve", "-c", this.configFile], { env: this.env, stdio: ["ignore", "pipe", "pipe"] });
+  serve(): Promise<void> {
+    return this.#serve(process.execPath, [MAIN, "serve", "-c", this.configFile]);
+  }
+
+  /** The data folder `small` is a file system of so many megabytes, in a mount namespace of the gateway's own. */
+  serveOnSmallDisk(megabytes: number): Promise<void> {
+    mkdirSync(join(this.folder, "small"));
+    this.#namespaces = true;
+    const script = `mount -t tmpfs -o size=${megabytes}m,mode=700 tmpfs "$1/small" && exec "$2" "$3" serve -c "$4"`;
+    return this.#serve("unshare", ["-rm", "sh", "-c", script, "sh", this.folder, process.execPath, MAIN, this.configFile]);
+  }
+
+  /** Through /proc, the only way into another mount namespace without entering it. */
+  get #smallDisk(): string {
+    return `/proc/${this.child?.pid}/root${this.folder}/small`;
+  }
+
+  fillDisk(): void {
+    try {
+      for (let i = 0; ; i++) writeFileSync(join(this.#smallDisk, `ballast-${i}`), Buffer.alloc(4096, 1));
+    } catch {
+      // No room left: that is the point.
+    }
+  }
+
+  freeDisk(): void {
+    for (const file of readdirSync(this.#smallDisk)) if (file.startsWith("ballast-")) unlinkSync(join(this.#smallDisk, file));
+  }
+
+  async #serve(program: string, args: readonly string[]): Promise<void> {
+    const child = spawn(program, args, { env: this.env, stdio: ["ignore", "pipe", "pipe"] });
     this.child = child;
     child.stdout?.on("data", (bytes) => {
       this.output += bytes;
@@ -79,9 +109,12 @@ export class GatewayProcess {
     throw new Error(`the gateway is not ready:\n${this.output}`);
   }
 
+  /** Runs where the gateway runs, so that both see the same data folder. */
   async command(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const inside = this.#namespaces ? ["nsenter", "--preserve-credentials", "-U", "-m", "-t", String(this.child?.pid)] : [];
+    const [program = "", ...rest] = [...inside, process.execPath, MAIN, ...args, "-c", this.configFile];
     try {
-      const { stdout, stderr } = await run(process.execPath, [MAIN, ...args, "-c", this.configFile], { env: this.env });
+      const { stdout, stderr } = await run(program, rest, { env: this.env });
       return { code: 0, stdout, stderr };
     } catch (fault) {
       const failed = fault as { code?: number; stdout?: string; stderr?: string };
@@ -120,7 +153,7 @@ export class GatewayProcess {
 
   signal(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.child;
-    if (child === null || child.exitCode !== null) return Promise.resolve(child?.exitCode ?? null);
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child?.exitCode ?? null);
     return new Promise((resolve) => {
       child.once("exit", (code) => resolve(code));
       child.kill(signal);

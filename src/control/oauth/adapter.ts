@@ -55,7 +55,14 @@ function clientOf(id: string, registry: Registry): Payload | undefined {
   const profile = registry.byId(id);
   const [credential] = registry.credentialsOf(id);
   if (profile === undefined || profile.state !== "active" || credential === undefined) return undefined;
-  const common = { client_id: id, client_name: profile.name, grant_types: ["client_credentials"], response_types: [], redirect_uris: [], id_token_signed_response_alg: "ES256" };
+  const common = {
+    client_id: id,
+    client_name: profile.name,
+    grant_types: ["client_credentials"],
+    response_types: [],
+    redirect_uris: [],
+    id_token_signed_response_alg: "ES256",
+  };
   if (credential.jwks !== null) return { ...common, token_endpoint_auth_method: "private_key_jwt", jwks: JSON.parse(credential.jwks) };
   // The provider wants a secret to exist; ours is only a hash, and compareClientSecret looks at that.
   return { ...common, token_endpoint_auth_method: "client_secret_basic", client_secret: "only-a-hash-is-kept" };
