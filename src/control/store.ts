@@ -14,6 +14,18 @@ export function openControlStore(dataDir: string): ControlStore {
   const found = lstatSync(file, { throwIfNoEntry: false });
   if (found !== undefined && !found.isFile()) throw new Error(`${file} is not a regular file`);
   const store = new Database(file);
+  try {
+    prepareStore(store, file);
+    return store;
+  } catch (fault) {
+    store.close();
+    // SQLite does not say which file it means.
+    const why = fault instanceof Error ? fault.message : String(fault);
+    throw new Error(why.includes(file) ? why : `${file}: ${why}`);
+  }
+}
+
+function prepareStore(store: ControlStore, file: string): void {
   chmodSync(file, 0o600);
   store.pragma("journal_mode = WAL");
   store.pragma("synchronous = FULL");
@@ -30,7 +42,6 @@ export function openControlStore(dataDir: string): ControlStore {
       store.pragma(`user_version = ${SCHEMA_VERSION}`);
     })();
   }
-  return store;
 }
 
 const SCHEMA = `

@@ -1,3 +1,4 @@
+import { createSecretKey } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { digestOf } from "../../src/call/record/digest.ts";
 import type { OpenJournal } from "../../src/call/record/journal-client.ts";
@@ -100,7 +101,7 @@ test("a closed reader answers nobody, and says so", async () => {
 });
 
 test("a digest tells the size and the key apart, never the bytes", () => {
-  const [a, b] = [Buffer.from("key a"), Buffer.from("key b")];
+  const [a, b] = [createSecretKey(Buffer.from("key a")), createSecretKey(Buffer.from("key b"))];
   const digest = digestOf(Buffer.from("arguments"), a);
   expect(digest).toEqual({ hmac: expect.stringMatching(/^hmac-sha256:[0-9a-f]{64}$/), bytes: 9 });
   expect(digestOf(Buffer.from("arguments"), b).hmac).not.toBe(digest.hmac);

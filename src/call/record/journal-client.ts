@@ -96,7 +96,7 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
       if (state !== "open") throw unavailable();
       const row = compose();
       const { number, promise } = waiters.add();
-      if (turn.push({ number, row }) === 1) queueMicrotask(flush);
+      if (turn.push({ number, row }) === 1) setImmediate(flush);
       return promise;
     },
     async moveCursor(move: CursorMove): Promise<void> {

@@ -1,5 +1,5 @@
 /** Keys of those who administer: hashed at rest; the first one is made at the first start and left in `admin.key`. */
-import { existsSync, lstatSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mintId } from "../../ids.ts";
 import { ADMIN_KEY_PREFIX, hashSecret, mintSecret } from "../agents/secrets.ts";
@@ -34,6 +34,8 @@ function makeFirst(store: ControlStore, file: string, nowMs: number): void {
     store
       .prepare("INSERT INTO admin_key (id, name, hash, role, created_at) VALUES (?, ?, ?, 'admin', ?)")
       .run(mintId("key", nowMs), FIRST, hashSecret(key), new Date(nowMs).toISOString());
-    writeFileSync(file, `${key}\n`, { mode: 0o600 });
+    // What waits under the name, a file that others may read or a link, must not receive the key.
+    rmSync(file, { force: true });
+    writeFileSync(file, `${key}\n`, { mode: 0o600, flag: "wx" });
   })();
 }

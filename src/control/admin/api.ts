@@ -1,15 +1,18 @@
 /** The admin API: the routes that the command line calls, each behind an admin key. */
 import { Hono } from "hono";
-import { z } from "zod";
+import { bodyLimit } from "hono/body-limit";
+import type { z } from "zod";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { StoreUnavailable } from "../../call/record/journal.ts";
 import { USAGE_DIMENSIONS, type UsageDimension } from "../../call/record/queries.ts";
 import type { Reader } from "../../call/record/reader.ts";
-import type { NewAgent, Registry, RegistryFault } from "../agents/registry.ts";
+import type { Issued, Registry, RegistryFault } from "../agents/registry.ts";
 import type { AuthorizationServer } from "../oauth/authorization-server.ts";
 import type { ControlStore } from "../store.ts";
 import type { AdminKeys } from "./admin-keys.ts";
+import { newAgent, newCredential, newToken } from "./bodies.ts";
 import type { BudgetRow } from "./budget-rows.ts";
-import { idempotentPost } from "./idempotent-post.ts";
+import { type Made, openIdempotentPosts, type PostFault } from "./idempotent-post.ts";
 import { type ProblemStatus, problem } from "./problem.ts";
 
 export type AdminOptions = {
@@ -35,12 +38,14 @@ const PAGE_MAX = 1_000;
 
 export function createAdminApi(options: AdminOptions): Hono<Env> {
   const api = new Hono<Env>();
-  const fail = (status: ProblemStatus, detail: string) =>
-    new Response(JSON.stringify(problem(status, detail)), { status, headers: PROBLEM_HEADERS });
+  const posts = openIdempotentPosts(options.store, options.now);
+  const bounded = bodyLimit({ maxSize: BODY_BYTES_MAX, onError: () => fail(413, `at most ${BODY_BYTES_MAX} bytes`) });
 
   api.use("*", async (c, next): Promise<Response | undefined> => {
-    if (!options.hosts().has((c.req.header("host") ?? "").toLowerCase()))
-      return fail(421, "the admin API is served on loopback names only");
+    const host = (c.req.header("host") ?? "").toLowerCase();
+    if (!options.hosts().has(host)) return fail(421, "the admin API is served on loopback names only");
+    const origin = c.req.header("origin");
+    if (origin !== undefined && origin !== `http://${host}`) return fail(403, "pages of other origins may not use the admin API");
     const [, presented] = /^Bearer ([A-Za-z0-9_-]{1,256})$/i.exec(c.req.header("authorization") ?? "") ?? [];
     const keyName = presented === undefined ? null : options.keys.nameOf(presented);
     if (keyName === null) return fail(401, "an admin key is required: Authorization: Bearer <the text of admin.key in the data folder>");
@@ -51,21 +56,29 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     return undefined;
   });
   api.onError((fault) => {
+    // An outage is told by the journal itself, once.
+    if (fault instanceof StoreUnavailable) return fail(503, "the gateway cannot record now", { "retry-after": "1" });
     options.fault(fault);
     return fail(500, "see the gateway's log");
   });
   api.notFound(() => fail(404, "there is no such route"));
 
-  api.post("/api/v1/agents", async (c) => {
-    const body = await readBody(c.req.raw, newAgent);
-    if (body instanceof Response) return body;
-    const post = idempotentPost(options.store, c.req.header("idempotency-key"), JSON.stringify(body), options.now());
-    if (post.fault !== null) return fail(post.fault.status, post.fault.detail);
-    const created = await options.registry.create(body, c.get("keyName"));
-    if ("fault" in created) return registryProblem(created, fail);
-    post.done(created.profile.id);
-    return c.json(issuedJson(created.profile, created.secret), 201);
-  });
+  type Make<T> = (body: T, by: string, id: string) => Promise<Made | PostFault>;
+  const post = <T>(path: string, schema: z.ZodType<T>, make: Make<T>) =>
+    api.post(path, bounded, async (c) => {
+      const body = await readBody(c.req.raw, schema);
+      if (body instanceof Response) return body;
+      const answer = await posts.once(c.req.header("idempotency-key"), c.req.path + JSON.stringify(body), () =>
+        make(body, c.get("keyName"), c.req.param("id") ?? ""),
+      );
+      return "made" in answer ? c.json(answer.json, 201) : fail(answer.status, answer.detail);
+    });
+  post("/api/v1/agents", newAgent, async (body, by) => issuedJson(await options.registry.create(body, by)));
+  post("/api/v1/agents/:id/credentials", newCredential, async ({ jwks }, by, id) =>
+    issuedJson(await options.registry.issueCredential(id, jwks, by)),
+  );
+  post("/api/v1/agents/:id/tokens", newToken, (body, by, id) => mintToken(options, id, body, by));
+
   api.get("/api/v1/agents", (c) => {
     const { limit, after } = pageOf(c.req.query());
     const all = options.registry.all().filter((profile) => after === null || profile.id > after);
@@ -76,34 +89,6 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
   api.get("/api/v1/agents/:id", (c) => {
     const profile = options.registry.find(c.req.param("id"));
     return profile === undefined ? fail(404, `there is no agent ${c.req.param("id")}`) : c.json(agentJson(profile, options.registry));
-  });
-  api.post("/api/v1/agents/:id/credentials", async (c) => {
-    const body = await readBody(c.req.raw, newCredential);
-    if (body instanceof Response) return body;
-    const post = idempotentPost(options.store, c.req.header("idempotency-key"), c.req.path + JSON.stringify(body), options.now());
-    if (post.fault !== null) return fail(post.fault.status, post.fault.detail);
-    const issued = await options.registry.issueCredential(c.req.param("id"), body.jwks, c.get("keyName"));
-    if ("fault" in issued) return registryProblem(issued, fail);
-    post.done(issued.profile.id);
-    return c.json(issuedJson(issued.profile, issued.secret), 201);
-  });
-  api.post("/api/v1/agents/:id/tokens", async (c) => {
-    const body = await readBody(c.req.raw, newToken);
-    if (body instanceof Response) return body;
-    const profile = options.registry.find(c.req.param("id"));
-    if (profile === undefined) return fail(404, `there is no agent ${c.req.param("id")}`);
-    if (profile.state !== "active") return fail(409, `${profile.name} is ${profile.state}`);
-    if (options.authorizationServer === null)
-      return fail(409, "authorizationServer.enabled is false: tokens come from the configured issuers");
-    if (!options.servers.includes(body.server))
-      return fail(404, `there is no server ${body.server}: there is ${options.servers.join(", ")}`);
-    const minted = await options.authorizationServer.mint(
-      profile,
-      `${options.publicUrl}/mcp/${body.server}`,
-      body.scope ?? null,
-      c.get("keyName"),
-    );
-    return "fault" in minted ? fail(422, minted.fault) : c.json(minted, 201);
   });
   api.get("/api/v1/budgets", (c) => c.json({ items: options.budgets() }));
   api.get("/api/v1/metering/usage", async (c) => {
@@ -131,40 +116,16 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
 
 const PROBLEM_HEADERS = { "content-type": "application/problem+json", "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
-const text = z.string().min(1).max(512);
-const jwks = z.object({
-  keys: z
-    .array(z.looseObject({ kty: z.string(), d: z.undefined() }))
-    .min(1)
-    .max(10),
-});
-const newAgent = z
-  .strictObject({
-    name: z.string().min(1).max(128),
-    owner: text.optional(),
-    purpose: text.optional(),
-    customer: text.optional(),
-    team: text.optional(),
-    workflow: text.optional(),
-    kind: z.enum(["autonomous", "service", "fleet", "collective", "synthetic", "human-driven"]).optional(),
-    risk_class: z.enum(["minimal", "limited", "high", "unclassified"]).optional(),
-    jwks: jwks.optional(),
-  })
-  .transform(({ risk_class, ...rest }): NewAgent => ({ ...rest, riskClass: risk_class }));
-const newCredential = z.strictObject({ jwks: jwks.optional() });
-const newToken = z.strictObject({ server: z.string().min(1).max(32), scope: z.string().max(2048).optional() });
+function fail(status: ProblemStatus, detail: string, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify(problem(status, detail)), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
+}
 
 async function readBody<T>(request: Request, schema: z.ZodType<T>): Promise<T | Response> {
-  const fail = (status: ProblemStatus, detail: string) =>
-    new Response(JSON.stringify(problem(status, detail)), { status, headers: PROBLEM_HEADERS });
   // A page in a browser can post text/plain anywhere; it cannot post JSON without being asked first.
   if (!/^application\/json\b/i.test(request.headers.get("content-type") ?? "")) return fail(415, "send application/json");
-  if (Number(request.headers.get("content-length") ?? "0") > BODY_BYTES_MAX) return fail(413, `at most ${BODY_BYTES_MAX} bytes`);
-  const written = await request.text();
-  if (written.length > BODY_BYTES_MAX) return fail(413, `at most ${BODY_BYTES_MAX} bytes`);
   let value: unknown;
   try {
-    value = JSON.parse(written);
+    value = JSON.parse(await request.text());
   } catch {
     return fail(400, "the body is not JSON");
   }
@@ -178,12 +139,24 @@ function pageOf(query: Record<string, string>): { limit: number; after: string |
   return { limit: Number.isInteger(limit) && limit > 0 ? Math.min(limit, PAGE_MAX) : 100, after: query.after ?? null };
 }
 
-function registryProblem(fault: RegistryFault, fail: (status: ProblemStatus, detail: string) => Response): Response {
-  return fail(({ conflict: 409, invalid: 422, absent: 404 } as const)[fault.fault], fault.detail);
+const REGISTRY_STATUS = { conflict: 409, invalid: 422, absent: 404 } as const;
+
+function issuedJson(answer: Issued | RegistryFault): Made | PostFault {
+  if ("fault" in answer) return { status: REGISTRY_STATUS[answer.fault], detail: answer.detail };
+  const { id, name } = answer.profile;
+  return { made: id, json: { id, name, client_id: id, ...(answer.secret === null ? {} : { client_secret: answer.secret }) } };
 }
 
-function issuedJson({ id, name }: AgentProfile, secret: string | null) {
-  return { id, name, client_id: id, ...(secret === null ? {} : { client_secret: secret }) };
+async function mintToken(options: AdminOptions, id: string, body: z.infer<typeof newToken>, by: string): Promise<Made | PostFault> {
+  const { registry, authorizationServer, servers, publicUrl } = options;
+  const profile = registry.find(id);
+  if (profile === undefined) return { status: 404, detail: `there is no agent ${id}` };
+  if (profile.state !== "active") return { status: 409, detail: `${profile.name} is ${profile.state}` };
+  if (authorizationServer === null)
+    return { status: 409, detail: "authorizationServer.enabled is false: tokens come from the configured issuers" };
+  if (!servers.includes(body.server)) return { status: 404, detail: `there is no server ${body.server}: there is ${servers.join(", ")}` };
+  const minted = await authorizationServer.mint(profile, `${publicUrl}/mcp/${body.server}`, body.scope ?? null, by);
+  return "fault" in minted ? { status: 422, detail: minted.fault } : { made: `a token for ${profile.name}`, json: minted };
 }
 
 function agentJson(profile: AgentProfile, registry: Registry) {

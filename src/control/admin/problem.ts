@@ -5,6 +5,7 @@ export type Problem = { readonly type: "about:blank"; readonly title: string; re
 const TITLES = {
   400: "Bad Request",
   401: "Unauthorized",
+  403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
   409: "Conflict",

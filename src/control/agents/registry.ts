@@ -64,8 +64,9 @@ export function openRegistry(store: ControlStore, audit: Audit, now: () => numbe
   }
   const rows = statements(store);
   const find = (idOrName: string) => byId.get(idOrName) ?? byName.get(idOrName);
+  const hasCredential = ({ id }: AgentProfile) => rows.credentials.all(id).length > 0;
 
-  const issue = async (profile: AgentProfile, jwks: NewAgent["jwks"], by: string): Promise<Issued> => {
+  const issue = async (profile: AgentProfile, jwks: NewAgent["jwks"], by: string): Promise<Issued | RegistryFault> => {
     const id = mintId("cred", now());
     await audit("credential.issued", by, {
       agent_id: profile.id,
@@ -73,6 +74,8 @@ export function openRegistry(store: ControlStore, audit: Audit, now: () => numbe
       credential_id: id,
       kind: jwks === undefined ? "secret" : "jwks",
     });
+    // Two requests may have waited for the audit at once: the second finds a credential.
+    if (hasCredential(profile)) return alreadyIssued(profile);
     const secret = jwks === undefined ? mintSecret() : null;
     rows.addCredential.run(
       id,
@@ -87,7 +90,7 @@ export function openRegistry(store: ControlStore, audit: Audit, now: () => numbe
     const profile = find(idOrName);
     if (profile === undefined) return { fault: "absent", detail: `there is no agent ${idOrName}` };
     if (profile.state !== "active") return { fault: "conflict", detail: `${profile.name} is ${profile.state}` };
-    if (rows.credentials.all(profile.id).length > 0) return { fault: "conflict", detail: `${profile.name} has a credential already` };
+    if (hasCredential(profile)) return alreadyIssued(profile);
     return await issue(profile, jwks, by);
   };
   return {
@@ -143,6 +146,10 @@ export function openRegistry(store: ControlStore, audit: Audit, now: () => numbe
       }
     },
   };
+}
+
+function alreadyIssued({ name }: AgentProfile): RegistryFault {
+  return { fault: "conflict", detail: `${name} has a credential already` };
 }
 
 function faultOf(agent: NewAgent): string | null {
