@@ -53,21 +53,23 @@ export class StartRefused extends Error {
 const DRAIN_MS = 30_000;
 const SWEEP_MS = 60_000;
 
-export async function startGateway({ configFile, env, log }: GatewayOptions): Promise<Gateway> {
-  const { config, policies } = load(configFile, env, log);
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const loaded = load(options);
   const closing: (() => unknown)[] = [];
   const closeAll = async () => {
     for (const close of closing.splice(0).toReversed()) await close();
   };
   try {
-    return await assemble(config, policies, log, closing, closeAll);
+    return await assemble(loaded, options, closing, closeAll);
   } catch (fault) {
     await closeAll();
     throw fault instanceof StartRefused ? fault : new StartRefused(fault instanceof Error ? fault.message : String(fault), null);
   }
 }
 
-function load(configFile: string, env: Environment, log: Log): { config: Config; policies: Policies } {
+type Loaded = { readonly config: Config; readonly policies: Policies };
+
+function load({ configFile, env, log }: GatewayOptions): Loaded {
   const loaded = loadConfig(configFile, env);
   const problems = "problems" in loaded ? [...loaded.problems] : [];
   const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers) : null;
@@ -80,9 +82,8 @@ function load(configFile: string, env: Environment, log: Log): { config: Config;
 }
 
 async function assemble(
-  config: Config,
-  policies: Policies,
-  log: Log,
+  { config, policies }: Loaded,
+  { env, log }: GatewayOptions,
   closing: (() => unknown)[],
   closeAll: () => Promise<void>,
 ): Promise<Gateway> {
@@ -253,6 +254,7 @@ async function assemble(
     { check: "listening", ok: state === "ready" },
     { check: "journal", ok: journal.available },
   ];
+  metrics.gauge("tollgate_runtime_outdated", "1 while Node.js is older than 24.22.1.", () => (env.TOLLGATE_OLD_NODE === undefined ? 0 : 1));
   metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => (journal.available ? 1 : 0));
   metrics.gauge("tollgate_requests_in_flight", "Requests that are not answered to their end.", () => inFlight);
 

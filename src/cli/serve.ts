@@ -15,16 +15,20 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   // The whole gateway: loaded here, so that the small commands start without it.
   const [{ StartRefused, startGateway }, { createLog }] = await Promise.all([import("../gateway.ts"), import("../observe.ts")]);
   const log = createLog(options.logLevel);
+  if (io.env.TOLLGATE_OLD_NODE !== undefined)
+    log.warn({ node: io.env.TOLLGATE_OLD_NODE }, "this Node.js has known faults that 24.22.1 mends: update it");
+  const told = heardSignal();
   const gateway = await startGateway({ configFile: options.config, env: io.env, log }).catch((fault: unknown) => {
     throw fault instanceof StartRefused ? new Exit(fault.problems ? EXIT.config : EXIT.away, fault.message) : fault;
   });
-  await new Promise<void>((resolve) => {
-    const drain = (signal: NodeJS.Signals) => {
-      log.info({ signal }, "draining");
-      resolve();
-    };
-    process.once("SIGTERM", drain);
-    process.once("SIGINT", drain);
-  });
+  log.info({ signal: await told }, "draining");
   await gateway.close();
+}
+
+/** Listens from before the start: a signal that comes meanwhile drains as soon as the start is done. */
+function heardSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
 }
