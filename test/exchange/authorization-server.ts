@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createLocalJWKSet, type JWK, type JWTPayload, jwtVerify } from "jose";
+import { createLocalJWKSet, createRemoteJWKSet, type JWK, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 
 export const CLIENT_SECRET = "secret of the gateway at the upstream's server: /+%";
 export const RESOURCE = "https://tickets.internal/mcp";
@@ -21,8 +21,8 @@ export type AuthorizationServer = {
 
 export type Behaviour = {
   readonly accessTokenSeconds: number;
-  /** Whose signature a subject token must bear, and its audience. */
-  readonly subjectKeys: readonly JWK[];
+  /** Whose signature a subject token must bear: keys, or where they are published once that is known. */
+  readonly subjectKeys: readonly JWK[] | (() => string);
   /** What the answer of a token exchange says beside the usual. */
   readonly answer?: Readonly<Record<string, unknown>>;
 };
@@ -87,7 +87,9 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
     extraTokenClaims: (ctx: Context) => (ctx.oidc.params.grant_type === EXCHANGE ? { for: subjects.at(-1) } : undefined),
   });
 
-  const subjectKeys = createLocalJWKSet({ keys: [...behaviour.subjectKeys] });
+  const keys = behaviour.subjectKeys;
+  const subjectKeys: JWTVerifyGetKey =
+    typeof keys === "function" ? (...asked) => createRemoteJWKSet(new URL(keys()))(...asked) : createLocalJWKSet({ keys: [...keys] });
   provider.registerGrantType(
     EXCHANGE,
     async (ctx) => {
