@@ -26,7 +26,7 @@ export function adminClient(config: Config): AdminClient {
 /** `key` is read at each request, so that it is never held longer than it is used. */
 export function adminAt(origin: string, key: () => string, remedy = "Start it: tollgate serve"): AdminClient {
   const base = `${origin}/api/v1`;
-  const send = async (method: string, path: string, body?: unknown) => {
+  const send = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
     const answer = await fetch(`${base}${path}`, {
       method,
       headers: { authorization: `Bearer ${key()}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
@@ -37,9 +37,11 @@ export function adminAt(origin: string, key: () => string, remedy = "Start it: t
       const cause = fault.cause instanceof Error ? fault.cause.message : fault.message;
       throw new NoGateway(EXIT.away, `no gateway answers at ${base} (${cause || "connection refused"}). ${remedy}`);
     });
-    const text = await answer.text();
-    if (!answer.ok) throw refused(answer.status, text);
-    return JSON.parse(text);
+    const json = jsonOf(await answer.text());
+    if (typeof json !== "object" || json === null)
+      throw new NoGateway(EXIT.away, `what answers at ${base} is no gateway: another program has the port. ${remedy}`);
+    if (!answer.ok) throw refused(answer.status, json);
+    return json as T;
   };
   return { get: (path) => send("GET", path), post: (path, body) => send("POST", path, body) };
 }
@@ -57,17 +59,16 @@ function adminKey(config: Config): string {
 }
 
 /** RFC 9457: 4xx is the answer "no", anything else a gateway in trouble. */
-function refused(status: number, text: string): Exit {
-  const problem = problemOf(text);
+function refused(status: number, problem: { title?: string; detail?: string }): Exit {
   const message = [problem.title, problem.detail].filter(Boolean).join(": ") || `the gateway answered ${status}`;
   return new Exit(status >= 500 ? EXIT.away : EXIT.no, message);
 }
 
-function problemOf(text: string): { title?: string; detail?: string } {
+function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text) as { title?: string; detail?: string };
+    return JSON.parse(text);
   } catch {
-    return {};
+    return undefined;
   }
 }
 

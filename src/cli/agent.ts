@@ -1,7 +1,7 @@
 /** `agent create|list|show`: the registry of a running gateway. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { adminClient } from "./admin-client.ts";
+import { type AdminClient, adminClient } from "./admin-client.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { table } from "./table.ts";
@@ -48,7 +48,7 @@ export function registerAgent(program: Command, io: Io): void {
     .option("--jwks <file>", "register these public keys (a JWK Set) for private_key_jwt instead of a secret")
     .action((name: string, options: CreateOptions) => create(name, options, io));
   leaf(agent, "list", "all agents", "tollgate agent list").action(async (options: CommonOptions) => {
-    const { items } = await adminClient(configOf(options, io)).get<{ items: AgentRow[] }>("/agents?limit=1000");
+    const items = await allAgents(adminClient(configOf(options, io)));
     print(io, options, items, () =>
       table(
         ["NAME", "ID", "STATE", "TEAM", "OWNER", "PURPOSE"],
@@ -67,6 +67,17 @@ export function registerAgent(program: Command, io: Io): void {
       );
     },
   );
+}
+
+async function allAgents(admin: AdminClient): Promise<AgentRow[]> {
+  const found: AgentRow[] = [];
+  for (let after: string | null = ""; after !== null; ) {
+    const path: string = `/agents?limit=1000${after === "" ? "" : `&after=${after}`}`;
+    const page = await admin.get<{ items: AgentRow[]; next_cursor: string | null }>(path);
+    found.push(...page.items);
+    after = page.next_cursor;
+  }
+  return found;
 }
 
 async function create(name: string, options: CreateOptions, io: Io): Promise<void> {
@@ -93,7 +104,8 @@ async function create(name: string, options: CreateOptions, io: Io): Promise<voi
 function readJwks(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
-  } catch (fault) {
-    throw new Exit(EXIT.usage, `${file}: not a readable JWK Set: ${fault instanceof Error ? fault.message : "unreadable"}`);
+  } catch {
+    // What the parser would say repeats a piece of the file, which may be a private key.
+    throw new Exit(EXIT.usage, `${file} is not a readable JWK Set`);
   }
 }

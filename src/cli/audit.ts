@@ -1,12 +1,16 @@
 /** `audit tail|show|verify`: the evidence; `verify` needs no gateway, only the file. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { AuditRecord } from "../call/record/audit-record.ts";
+import { RECORDS_MAX } from "../call/record/books.ts";
+import { JOURNAL_FILE } from "../call/record/store.ts";
 import { verifyLog } from "../call/record/verify.ts";
+import type { Config } from "../config.ts";
 import { openBooks } from "./books.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
-import { table } from "./table.ts";
+import { plain, table } from "./table.ts";
 
 export function registerAudit(program: Command, io: Io): void {
   const audit = branch(program, "audit", "the evidence: every request left one record");
@@ -23,7 +27,9 @@ export function registerAudit(program: Command, io: Io): void {
       const { record, proof } = await openBooks(configOf(options, io), io).record(callId);
       print(io, options, { record, proof }, () => {
         const path = proof.hashes.map((hash) => `  ${hash}`).join("\n");
-        return `${JSON.stringify(record, null, 2)}\n\nleaf ${proof.leaf_index} of ${proof.tree_size}, root ${proof.root}\n${path}`;
+        // JSON leaves some characters as they are that a terminal obeys.
+        const lines = JSON.stringify(record, null, 2).split("\n").map(plain).join("\n");
+        return `${lines}\n\nleaf ${proof.leaf_index} of ${proof.tree_size}, root ${proof.root}\n${path}`;
       });
     },
   );
@@ -38,9 +44,13 @@ export function registerAudit(program: Command, io: Io): void {
 }
 
 async function verify(options: CommonOptions & { file?: string }, io: Io): Promise<void> {
-  const file = options.file ?? join(configOf(options, io).data, "journal.db");
-  const verdict = await verifyLog(file, (done, size) => {
+  const file = options.file ?? ownJournal(configOf(options, io));
+  if (!existsSync(file)) throw new Exit(EXIT.usage, `${file} does not exist`);
+  const progress = (done: number, size: number) => {
     if (io.color && done % 50_000 === 0) io.err(`${done} of ${size} records`);
+  };
+  const verdict = await verifyLog(file, progress).catch((fault: Error) => {
+    throw new Exit(EXIT.no, `${file} does not verify: it cannot be read as a journal (${fault.message})`);
   });
   print(io, options, verdict, () => {
     const size = `${verdict.size} records, root ${verdict.root}`;
@@ -49,6 +59,12 @@ async function verify(options: CommonOptions & { file?: string }, io: Io): Promi
     return `${paint(io, "red", "NOT ok")}: first bad sequence ${verdict.first_bad ?? "unknown"}; ${size}`;
   });
   if (!verdict.ok) throw new Exit(EXIT.no, `${file} does not verify`);
+}
+
+function ownJournal(config: Config): string {
+  const file = join(config.data, JOURNAL_FILE);
+  if (existsSync(file)) return file;
+  throw new Exit(EXIT.away, `${file} does not exist: it is made when the gateway first starts. Start it: tollgate serve -c ${config.file}`);
 }
 
 function row(record: AuditRecord & { sequence: number }) {
@@ -68,7 +84,7 @@ function row(record: AuditRecord & { sequence: number }) {
 
 function wholeNumber(option: string, written: string): number {
   const number = Number(written);
-  if (!Number.isInteger(number) || number < 1 || number > 100_000)
-    throw new Exit(EXIT.usage, `${option} ${written}: a whole number from 1 to 100000`);
+  if (!Number.isInteger(number) || number < 1 || number > RECORDS_MAX)
+    throw new Exit(EXIT.usage, `${option} ${written}: a whole number from 1 to ${RECORDS_MAX}`);
   return number;
 }

@@ -62,11 +62,16 @@ async function newest(config: Config, limit: number): Promise<StoredRecord[]> {
 }
 
 function inFolder<T>(config: Config, read: (books: ReturnType<typeof openFolderBooks>) => T): T {
-  const store = openReader(join(config.data, JOURNAL_FILE));
+  const file = join(config.data, JOURNAL_FILE);
   try {
-    return read(openFolderBooks(store));
-  } finally {
-    store.close();
+    const store = openReader(file);
+    try {
+      return read(openFolderBooks(store));
+    } finally {
+      store.close();
+    }
+  } catch (fault) {
+    throw new Exit(EXIT.away, `${file} cannot be read: ${fault instanceof Error ? fault.message : String(fault)}`);
   }
 }
 

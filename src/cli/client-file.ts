@@ -16,7 +16,7 @@ export type ClientServers = { readonly servers: readonly ServerLine[]; readonly 
 export function readClientFile(text: string): ClientServers | { problem: string } {
   let document: unknown;
   try {
-    document = JSON.parse(withoutComments(text));
+    document = JSON.parse(withoutComments(text.replace(/^\ufeff/, "")));
   } catch {
     return { problem: "not JSON" };
   }
@@ -27,9 +27,11 @@ export function readClientFile(text: string): ClientServers | { problem: string 
   const taken = new Set<string>();
   for (const [key, entry] of Object.entries(entries)) {
     const name = uniqueName(key, taken);
-    const yaml = yamlOf(name, entry, notes);
-    if (yaml === null) notes.push(`left out ${key}: it has neither a command nor a url`);
-    else servers.push({ name, yaml });
+    const yaml = yamlOf(name, typeof entry === "object" && entry !== null ? entry : {}, notes);
+    if (yaml === null) {
+      taken.delete(name);
+      notes.push(`left out ${key}: it has neither a command nor an http url`);
+    } else servers.push({ name, yaml });
   }
   return servers.length === 0 ? { problem: "none of its servers has a command or a url" } : { servers, notes };
 }
@@ -42,19 +44,44 @@ function entriesOf(document: unknown): Record<string, Entry> | null {
 }
 
 function yamlOf(name: string, entry: Entry, notes: string[]): string | null {
-  const url = typeof entry.url === "string" ? entry.url : typeof entry.serverUrl === "string" ? entry.serverUrl : null;
+  const written = typeof entry.url === "string" ? entry.url : entry.serverUrl;
+  const url = typeof written === "string" ? urlOf(name, written, notes) : null;
   if (url !== null) return `{ url: ${JSON.stringify(url)}${headerOf(name, entry.headers, notes)} }`;
   if (typeof entry.command !== "string") return null;
   const command = [entry.command, ...(Array.isArray(entry.args) ? entry.args.map(String) : [])].map((part) => JSON.stringify(part));
   return `{ command: [${command.join(", ")}]${envOf(name, entry.env, notes)} }`;
 }
 
+/** Keys are often put into the query; which part is one cannot be told, so none of it is copied. */
+function urlOf(name: string, written: string, notes: string[]): string | null {
+  const url = URL.canParse(written) ? new URL(written) : null;
+  if (url === null || !/^https?:$/.test(url.protocol)) return null;
+  if (url.username === "" && url.password === "" && url.search === "") return written;
+  notes.push(`${name}: its url held a password or a query, which is not copied: give the secret as a credential, and add the rest by hand`);
+  url.username = "";
+  url.password = "";
+  url.search = "";
+  return url.href;
+}
+
+/** A server here has one credential: further headers are for the reader of the notes to judge. */
 function headerOf(name: string, headers: unknown, notes: string[]): string {
-  const first = Object.entries(typeof headers === "object" && headers !== null ? headers : {})[0];
-  if (first === undefined) return "";
-  const variable = variableName(name, first[0]);
-  notes.push(`set ${variable} to what ${name} expects in its ${first[0]} header`);
-  return `, credential: { header: { name: ${JSON.stringify(first[0])}, value: "env:${variable}" } }`;
+  const entries = Object.entries(typeof headers === "object" && headers !== null ? headers : {});
+  const [first = null, ...others] = entries.toSorted(([a], [b]) => Number(isAuthorization(b)) - Number(isAuthorization(a)));
+  if (first === null) return "";
+  const [header, value] = first;
+  const variable = variableName(name, header);
+  for (const [other] of others) notes.push(`left out the ${other} header of ${name}: a server has one credential`);
+  if (isAuthorization(header) && /^bearer /i.test(String(value))) {
+    notes.push(`set ${variable} to what ${name} expects in its ${header} header, without the word Bearer`);
+    return `, credential: { bearer: "env:${variable}" }`;
+  }
+  notes.push(`set ${variable} to what ${name} expects in its ${header} header`);
+  return `, credential: { header: { name: ${JSON.stringify(header)}, value: "env:${variable}" } }`;
+}
+
+function isAuthorization(header: string): boolean {
+  return header.toLowerCase() === "authorization";
 }
 
 function envOf(name: string, env: unknown, notes: string[]): string {
@@ -72,15 +99,17 @@ function variableName(server: string, key: string): string {
     .replace(/^(?=[0-9])/, "_");
 }
 
+const NAME_CHARS_MAX = 32;
+
 /** Server names are `[a-z0-9-]{1,32}`; two that fold onto one get a number. */
 function uniqueName(key: string, taken: Set<string>): string {
   const base =
     key
       .toLowerCase()
       .replace(/[^a-z0-9-]+/g, "-")
-      .slice(0, 28) || "server";
+      .slice(0, NAME_CHARS_MAX) || "server";
   let name = base;
-  for (let i = 2; taken.has(name); i++) name = `${base}-${i}`;
+  for (let i = 2; taken.has(name); i++) name = `${base.slice(0, NAME_CHARS_MAX - `-${i}`.length)}-${i}`;
   taken.add(name);
   return name;
 }

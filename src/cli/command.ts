@@ -18,8 +18,7 @@ export function leaf(parent: Command, usage: string, description: string, exampl
 
 /** A command with nested ones, such as `agent create`. */
 export function branch(parent: Command, name: string, description: string): Command {
-  const command = parent.command(name).description(description);
-  return command.action(() => command.help({ error: true }));
+  return parent.command(name).description(description);
 }
 
 /** The loaded config, or exit 78 with every problem. */

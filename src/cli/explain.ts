@@ -4,28 +4,37 @@ import { WIRE } from "../refusal.ts";
 import { grouped, plain } from "./table.ts";
 
 export function explain(record: AuditRecord): string[] {
-  return [what(record), who(record), decision(record), ...record.budget.map(budget), usage(record), outcome(record)].filter(
-    (line) => line !== "",
-  );
+  const parts =
+    record.administrator === null
+      ? [what(record), who(record), decision(record), ...record.budget.map(budget), usage(record), outcome(record)]
+      : [what(record), who(record), details(record)];
+  // Names come from outside: no line may steer the terminal.
+  return parts.filter((line) => line !== "").map(plain);
 }
 
-function what(record: AuditRecord): string {
-  const target = record.target === null ? (record.request?.method ?? record.kind) : `${record.target.kind} ${record.target.name}`;
-  return `${record.call_id ?? record.kind}: ${plain(target)}${record.server === null ? "" : ` on ${record.server}`}, ${record.time_start}`;
+function what({ call_id, kind, target, request, server, time_start }: AuditRecord): string {
+  const name = target === null ? (request?.method ?? "") : `${target.kind} ${target.name}`;
+  const said = [name, server === null ? "" : `on ${server}`].filter((part) => part !== "").join(" ");
+  return `${call_id ?? kind}: ${[said, time_start].filter((part) => part !== "").join(", ")}`;
 }
 
-function who({ agent, actor_chain, token }: AuditRecord): string {
-  if (agent === null) return "By nobody that could be verified.";
+function who({ agent, actor_chain, administrator, token }: AuditRecord): string {
+  if (agent === null) return administrator === null ? "By nobody that could be verified." : `By the administrator ${administrator}.`;
   const parts = [agent.team && `team ${agent.team}`, `customer ${agent.customer}`, `owner ${agent.owner}`].filter(Boolean).join(", ");
   const behind = actor_chain.length > 0 ? `, through ${actor_chain.join(" through ")}` : "";
-  return plain(`By agent ${agent.name} (${agent.id}; ${parts})${behind}, with a token of ${token?.issuer ?? "no issuer"}.`);
+  return `By agent ${agent.name} (${agent.id}; ${parts})${behind}, with a token of ${token?.issuer ?? "no issuer"}.`;
+}
+
+function details(record: AuditRecord): string {
+  const known = Object.entries(record.details ?? {}).filter(([, value]) => value !== null);
+  return known.map(([key, value]) => `${key} ${String(value)}`).join(", ");
 }
 
 function decision(record: AuditRecord): string {
   const rule = record.rule === null ? "" : ` by ${record.rule.name} (${record.rule.file}:${record.rule.line})`;
   if (record.decision === "permit" && record.reason === null) return `Permitted${rule}.`;
-  const meaning = record.reason !== null && record.reason in WIRE ? WIRE[record.reason as keyof typeof WIRE].title : "";
-  const note = record.note === null ? "" : ` (${plain(record.note)})`;
+  const meaning = record.reason !== null && Object.hasOwn(WIRE, record.reason) ? WIRE[record.reason as keyof typeof WIRE].title : "";
+  const note = record.note === null ? "" : ` (${record.note})`;
   const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : `Refused${rule}`;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
 }

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { readClientFile } from "./client-file.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
+import { plain } from "./table.ts";
 import { configTemplate, policyTemplate, type ServerLine } from "./templates.ts";
 
 type InitOptions = { readonly from?: string; readonly json?: boolean };
@@ -28,11 +29,18 @@ function init(dir: string, options: InitOptions, io: Io): void {
   ]);
   const standing = [...files.keys()].filter((file) => existsSync(file) && !file.endsWith(".gitignore"));
   if (standing.length > 0) throw new Exit(EXIT.no, `${standing.join(", ")}: already there, nothing was written. Choose an empty folder.`);
-  mkdirSync(join(folder, "policies"), { recursive: true });
-  const written: string[] = [];
-  for (const [file, text] of files) if (writeNew(file, text)) written.push(file);
+  const written = writeAll(folder, files);
   if (options.json === true) return io.out(JSON.stringify({ written, notes }));
-  io.out([...written.map((file) => `wrote ${file}`), ...notes, "", ...nextSteps(dir)].join("\n"));
+  io.out([...written.map((file) => `wrote ${file}`), ...notes.map(plain), "", ...nextSteps(dir)].join("\n"));
+}
+
+function writeAll(folder: string, files: ReadonlyMap<string, string>): string[] {
+  try {
+    mkdirSync(join(folder, "policies"), { recursive: true });
+    return [...files].filter(([file, text]) => writeNew(file, text)).map(([file]) => file);
+  } catch (fault) {
+    throw new Exit(EXIT.no, `${folder} cannot be written: ${fault instanceof Error ? fault.message : String(fault)}`);
+  }
 }
 
 /** False where the file has appeared meanwhile: `wx` never overwrites. */

@@ -29,12 +29,21 @@ export function createProgram(io: Io = processIo): Command {
   registerBudget(program, io);
   registerAudit(program, io);
   registerWhy(program, io);
-  everyCommand(program, (command) => command.exitOverride().configureOutput({ writeErr: (text) => io.err(text.trimEnd()) }));
+  const output = { writeOut: (text: string) => io.out(text.trimEnd()), writeErr: (text: string) => io.err(text.trimEnd()) };
+  everyCommand(program, (command) => command.exitOverride().configureOutput(output));
   return program;
+}
+
+/** A reader that has seen enough, as in `| head`, is no fault. */
+function outliveReaders(stream: NodeJS.WriteStream): void {
+  stream.on("error", (fault: NodeJS.ErrnoException) => {
+    if (fault.code !== "EPIPE") throw fault;
+  });
 }
 
 /** Runs one command line and returns its exit code; nothing below calls process.exit. */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
+  if (io === processIo) for (const stream of [process.stdout, process.stderr]) outliveReaders(stream);
   try {
     await createProgram(io).parseAsync([...argv]);
     return typeof process.exitCode === "number" ? process.exitCode : EXIT.done;

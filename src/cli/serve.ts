@@ -11,7 +11,11 @@ export function registerServe(program: Command, io: Io): void {
     .action((options: ServeOptions) => serve(options, io));
 }
 
+const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"];
+
 async function serve(options: ServeOptions, io: Io): Promise<void> {
+  if (!LOG_LEVELS.includes(options.logLevel))
+    throw new Exit(EXIT.usage, `--log-level ${options.logLevel}: there is ${LOG_LEVELS.join(", ")}`);
   // The whole gateway: loaded here, so that the small commands start without it.
   const [{ StartRefused, startGateway }, { createLog }] = await Promise.all([import("../gateway.ts"), import("../observe.ts")]);
   const log = createLog(options.logLevel);

@@ -4,7 +4,7 @@ export type Cell = string | number | null | undefined;
 
 export function table(columns: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const texts = rows.map((row) => columns.map((_, i) => cellText(row[i])));
-  const widths = columns.map((name, i) => Math.max(name.length, ...texts.map((row) => row[i]?.length ?? 0)));
+  const widths = columns.map((name, i) => texts.reduce((widest, row) => Math.max(widest, row[i]?.length ?? 0), name.length));
   const right = columns.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === "number" || row[i] == null));
   const line = (cells: readonly string[]) =>
     cells
@@ -21,10 +21,14 @@ function cellText(cell: Cell): string {
 
 /** 5000000 as 5_000_000, the form that the configuration reads back. */
 export function grouped(amount: number): string {
-  return String(amount).replace(/\B(?=(\d{3})+(?!\d))/g, "_");
+  const [whole = "", ...fraction] = String(amount).split(".");
+  return [whole.replace(/\B(?=(\d{3})+(?!\d))/g, "_"), ...fraction].join(".");
 }
 
-/** A name from outside must not steer the terminal: control and bidi characters become visible. */
+/** A name from outside must not steer the terminal: controls, and characters without a shape of their own, become visible. */
 export function plain(text: string): string {
-  return text.replace(/[\p{Cc}\u200b-\u200f\u2028-\u202e\u2066-\u2069]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
+    const hex = (character.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
+  });
 }

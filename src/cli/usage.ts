@@ -1,5 +1,6 @@
 /** `usage`: the meters, by any dimension of the usage events. */
 import type { Command } from "commander";
+import { instantOf } from "../control/admin/instant.ts";
 import { openBooks } from "./books.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -31,7 +32,7 @@ export function registerUsage(program: Command, io: Io): void {
 
 function timeOf(written: string | undefined): string | null {
   if (written === undefined) return null;
-  const ms = Date.parse(written);
-  if (Number.isNaN(ms)) throw new Exit(EXIT.usage, `${written} is not a time: 2026-11-01 or 2026-11-01T12:00:00Z`);
-  return new Date(ms).toISOString();
+  const instant = instantOf(written);
+  if (instant === null) throw new Exit(EXIT.usage, `${written} is not a time: 2026-11-01 or 2026-11-01T12:00:00Z`);
+  return instant;
 }

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { RECORDS_MAX } from "../../call/record/books.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
 import { USAGE_DIMENSIONS, type UsageDimension } from "../../call/record/queries.ts";
 import type { Reader } from "../../call/record/reader.ts";
@@ -13,6 +14,7 @@ import type { AdminKeys } from "./admin-keys.ts";
 import { newAgent, newCredential, newToken } from "./bodies.ts";
 import type { BudgetRow } from "./budget-rows.ts";
 import { type Made, openIdempotentPosts, type PostFault } from "./idempotent-post.ts";
+import { instantOf } from "./instant.ts";
 import { type ProblemStatus, problem } from "./problem.ts";
 
 export type AdminOptions = {
@@ -32,9 +34,10 @@ export type AdminOptions = {
 
 type Env = { Variables: { keyName: string } };
 
+const KEY_REQUIRED = "an admin key is required: Authorization: Bearer <the text of admin.key in the data folder>";
 /** A JWK Set of some keys; everything else here is a few words. */
 const BODY_BYTES_MAX = 65_536;
-const PAGE_MAX = 1_000;
+const AGENTS_MAX = 1_000;
 
 export function createAdminApi(options: AdminOptions): Hono<Env> {
   const api = new Hono<Env>();
@@ -48,7 +51,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     if (origin !== undefined && origin !== `http://${host}`) return fail(403, "pages of other origins may not use the admin API");
     const [, presented] = /^Bearer ([A-Za-z0-9_-]{1,256})$/i.exec(c.req.header("authorization") ?? "") ?? [];
     const keyName = presented === undefined ? null : options.keys.nameOf(presented);
-    if (keyName === null) return fail(401, "an admin key is required: Authorization: Bearer <the text of admin.key in the data folder>");
+    if (keyName === null) return fail(401, KEY_REQUIRED, { "www-authenticate": 'Bearer realm="tollgate admin"' });
     c.set("keyName", keyName);
     await next();
     c.res.headers.set("cache-control", "no-store");
@@ -80,7 +83,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
   post("/api/v1/agents/:id/tokens", newToken, (body, by, id) => mintToken(options, id, body, by));
 
   api.get("/api/v1/agents", (c) => {
-    const { limit, after } = pageOf(c.req.query());
+    const { limit, after } = pageOf(c.req.query(), AGENTS_MAX);
     const all = options.registry.all().filter((profile) => after === null || profile.id > after);
     const items = all.toSorted((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit);
     const next = all.length > limit ? (items.at(-1)?.id ?? null) : null;
@@ -95,13 +98,14 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     const by = (c.req.query("by") ?? "agent,server,tool").split(",").filter(Boolean);
     const wrong = by.find((name) => !USAGE_DIMENSIONS.includes(name as UsageDimension));
     if (wrong !== undefined) return fail(400, `by: there is ${USAGE_DIMENSIONS.join(", ")}`);
-    const times = [c.req.query("since") ?? null, c.req.query("until") ?? null];
-    if (times.some((time) => time !== null && Number.isNaN(Date.parse(time)))) return fail(400, "since and until are RFC 3339 times");
-    const [since, until] = times.map((time) => (time === null ? null : new Date(time).toISOString()));
-    return c.json(await options.reader.ask("usage", { by: by as UsageDimension[], since: since ?? null, until: until ?? null }));
+    const [since = null, until = null] = ["since", "until"].map((name) => c.req.query(name) ?? null);
+    const question = { by: by as UsageDimension[], since: since && instantOf(since), until: until && instantOf(until) };
+    if ((since !== null && !question.since) || (until !== null && !question.until))
+      return fail(400, "since and until are RFC 3339 times or dates");
+    return c.json(await options.reader.ask("usage", question));
   });
   api.get("/api/v1/audit/records", async (c) => {
-    const { limit, after } = pageOf(c.req.query());
+    const { limit, after } = pageOf(c.req.query(), RECORDS_MAX);
     if (after !== null && !/^[0-9]{1,15}$/.test(after)) return fail(400, "after is the sequence of a record");
     const items = await options.reader.ask("tail", limit, after === null ? null : Number(after));
     return c.json({ items, next_cursor: items.at(-1)?.sequence.toString() ?? null });
@@ -134,9 +138,9 @@ async function readBody<T>(request: Request, schema: z.ZodType<T>): Promise<T | 
   return fail(422, parsed.error.issues.map((issue) => `${issue.path.join(".") || "body"}: ${issue.message}`).join("; "));
 }
 
-function pageOf(query: Record<string, string>): { limit: number; after: string | null } {
+function pageOf(query: Record<string, string>, most: number): { limit: number; after: string | null } {
   const limit = Number(query.limit ?? "100");
-  return { limit: Number.isInteger(limit) && limit > 0 ? Math.min(limit, PAGE_MAX) : 100, after: query.after ?? null };
+  return { limit: Number.isInteger(limit) && limit > 0 ? Math.min(limit, most) : 100, after: query.after ?? null };
 }
 
 const REGISTRY_STATUS = { conflict: 409, invalid: 422, absent: 404 } as const;

@@ -52,10 +52,10 @@ export async function createProvider(
     },
     assertJwtClientAuthClaimsAndHeader: (_: unknown, { aud, exp, iat }: Payload) => {
       if (aud !== publicUrl) throw new errors.InvalidClientAuth("aud must be this issuer alone");
-      const seconds = Number(exp) - Math.floor(now() / 1000);
-      if (!(seconds <= ASSERTION_SECONDS_MAX) || (iat !== undefined && !(Number(exp) - Number(iat) <= ASSERTION_SECONDS_MAX))) {
-        throw new errors.InvalidClientAuth("exp is too far away");
-      }
+      const left = Number(exp) - Math.floor(now() / 1000);
+      const lifetime = iat === undefined ? left : Number(exp) - Number(iat);
+      if (!(left <= ASSERTION_SECONDS_MAX && lifetime <= ASSERTION_SECONDS_MAX)) throw new errors.InvalidClientAuth("exp is too far away");
+      if (iat !== undefined && !(lifetime > 0)) throw new errors.InvalidClientAuth("exp is not after iat");
     },
   });
   // The issuer is the configured URL, whatever a Host or X-Forwarded header says.

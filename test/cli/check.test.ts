@@ -1,0 +1,108 @@
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { configText, folderOf, POLICY, tollgate } from "./terminal.ts";
+
+type Problem = { file: string; line: number; column: number; message: string };
+
+async function check(files: Record<string, string>, env: Record<string, string> = {}) {
+  const folder = folderOf(files);
+  const config = join(folder, "tollgate.yaml");
+  const text = await tollgate(["check", "-c", config], env);
+  const json = await tollgate(["check", "--json", "-c", config], env);
+  return { folder, text, json, problems: JSON.parse(json.out) as Problem[] };
+}
+
+describe("check", () => {
+  test("says so when nothing is wrong, with exit 0", async () => {
+    const { text, json, problems } = await check({ "tollgate.yaml": configText(), "policies/a.yaml": POLICY });
+    expect([text.code, json.code, problems]).toEqual([0, 0, []]);
+    expect(text.out).toContain("nothing wrong");
+  });
+
+  test("shows every problem of every file at once, each where it stands, with exit 78", async () => {
+    const { folder, text, json, problems } = await check({
+      "tollgate.yaml": configText([1, 2, 3], "refusals: politely\nlimits: []"),
+      "policies/a.yaml": "apiVersion: tollgate/v1\nentitlements:\n  - { name: all, permits: [up/*] }\n",
+      "policies/b.yaml": "apiVersion: tollgate/v1\nbudgets:\n  - { name: b, meter: calls, limit: many, period: month }\n",
+    });
+    expect([text.code, json.code]).toEqual([78, 78]);
+    const places = problems.map(({ file, line }) => `${file.slice(folder.length + 1)}:${line}`);
+    expect(places).toEqual(expect.arrayContaining(["tollgate.yaml:6", "tollgate.yaml:7", "policies/a.yaml:3", "policies/b.yaml:3"]));
+    for (const { file, line, column, message } of problems) {
+      expect([line, column].every((number) => Number.isInteger(number) && number >= 1)).toBe(true);
+      expect(text.err).toContain(`${file}:${line}:${column}: ${message}`);
+    }
+    expect(text.out).toBe("");
+  });
+
+  test("of a missing file, a folder and a file that is no YAML is a problem at a place, never a crash", async () => {
+    for (const files of [
+      {},
+      { "tollgate.yaml/x": "" },
+      { "tollgate.yaml": "servers: [" },
+      { "tollgate.yaml": "\u0000" },
+      { "tollgate.yaml": "" },
+    ]) {
+      const { json, problems, folder } = await check(files as Record<string, string>);
+      expect(json.code).toBe(78);
+      expect(problems.length).toBeGreaterThan(0);
+      for (const problem of problems)
+        expect(problem).toEqual({
+          file: expect.stringContaining(folder),
+          line: expect.any(Number),
+          column: expect.any(Number),
+          message: expect.any(String),
+        });
+    }
+  });
+
+  test.each([
+    ["limits", "limits:\n  - { name: polite, rate: 60/min }\n"],
+    ["approval", "entitlements:\n  - { name: all, permit: [up/*], approval: { by: [role:approver] } }\n"],
+    ["idempotency", "idempotency: { key: args.id }\n"],
+  ])("refuses the key %s in a policy, which does not exist yet", async (key, yaml) => {
+    const { problems, text, json } = await check({ "tollgate.yaml": configText(), "policies/a.yaml": `apiVersion: tollgate/v1\n${yaml}` });
+    expect([problems.length, text.code, json.code]).toEqual([1, 78, 78]);
+    expect(problems[0]?.message).toContain(key);
+  });
+
+  test.each(["limits", "approval", "idempotency"])("refuses the key %s in the config", async (key) => {
+    const { problems } = await check({ "tollgate.yaml": configText([1, 2, 3], `${key}: {}`), "policies/a.yaml": POLICY });
+    expect(problems).toMatchObject([{ line: 6, column: 1, message: expect.stringContaining(key) }]);
+  });
+
+  test("refuses a secret that is not set, by the variable's name, and one in clear text, without repeating it", async () => {
+    const server = (credential: string) =>
+      `${configText()}  more: { url: "http://127.0.0.1:9/mcp", credential: { bearer: "${credential}" } }\n`;
+    const policies = { "policies/a.yaml": POLICY };
+    const unset = await check({ "tollgate.yaml": server("env:MORE_KEY"), ...policies });
+    expect(unset.problems).toMatchObject([{ line: 9, message: expect.stringContaining("MORE_KEY") }]);
+    expect((await check({ "tollgate.yaml": server("env:MORE_KEY"), ...policies }, { MORE_KEY: "set" })).problems).toEqual([]);
+    const clear = await check({ "tollgate.yaml": server("CANARY-in-clear"), ...policies });
+    expect(clear.problems).toHaveLength(1);
+    expect(clear.json.out + clear.text.err).not.toContain("CANARY-in-clear");
+  });
+});
+
+describe("a config that is wrong", () => {
+  test.each([
+    [["serve"]],
+    [["agent", "list"]],
+    [["agent", "create", "a"]],
+    [["agent", "show", "a"]],
+    [["token", "--agent", "a"]],
+    [["usage"]],
+    [["budget", "list"]],
+    [["audit", "tail"]],
+    [["audit", "show", "a"]],
+    [["audit", "verify"]],
+    [["why", "a"]],
+  ])("ends %j with exit 78 and every place", async (args) => {
+    const folder = folderOf({ "tollgate.yaml": configText([1, 2, 3], "one: 1\ntwo: 2"), "policies/a.yaml": POLICY });
+    const file = join(folder, "tollgate.yaml");
+    const { code, out, err } = await tollgate([...args, "-c", file]);
+    expect([code, out]).toEqual([78, ""]);
+    expect(err).toContain(`${file}:6:1: `);
+    expect(err).toContain(`${file}:7:1: `);
+  });
+});

@@ -1,0 +1,95 @@
+import type { Command } from "commander";
+import { describe, expect, test } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
+import { tollgate } from "./terminal.ts";
+
+const silent = { out: () => {}, err: () => {}, color: false, env: {} };
+
+/** Every command that does something, by its words. */
+function leaves(command: Command = createProgram(silent), words: readonly string[] = []): { words: readonly string[]; command: Command }[] {
+  if (command.commands.length === 0) return [{ words, command }];
+  return command.commands.flatMap((child) => leaves(child, [...words, child.name()]));
+}
+
+/** Words as a shell would split them; quotes keep spaces. */
+function split(line: string): string[] {
+  return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
+}
+
+/** Parses without doing: true when the named command would have run. */
+async function reaches(args: readonly string[], words: readonly string[]): Promise<boolean> {
+  const program = createProgram(silent);
+  const ran: string[][] = [];
+  const replace = (command: Command, path: string[]) => {
+    if (command.commands.length === 0) command.action(() => void ran.push(path));
+    for (const child of command.commands) replace(child, [...path, child.name()]);
+  };
+  replace(program, []);
+  await program.parseAsync(["node", "tollgate", ...args]);
+  return ran.length === 1 && ran[0]?.join(" ") === words.join(" ");
+}
+
+const ISSUE_COMMANDS =
+  "serve, init, check, demo, agent create, agent list, agent show, token, usage, budget list, audit tail, audit show, audit verify, why";
+
+test("these commands are offered, and no others", () => {
+  expect(
+    leaves()
+      .map(({ words }) => words.join(" "))
+      .sort(),
+  ).toEqual(ISSUE_COMMANDS.split(", ").sort());
+});
+
+describe.each(leaves().map(({ words, command }) => ({ name: words.join(" "), words, command })))("$name", ({ words, command }) => {
+  const required = command.options.filter((option) => option.mandatory).flatMap((option) => [option.long ?? "", "x"]);
+
+  test("explains itself with an example that works", async () => {
+    const { code, out, err } = await tollgate([...words, "--help"]);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain(`Usage: tollgate ${words.join(" ")}`);
+    expect(out).toContain(command.description().split(" ").slice(0, 3).join(" "));
+    const examples = [...out.matchAll(/^ *\$ tollgate (.+)$/gm)].map(([, line]) => line ?? "");
+    expect(examples.length).toBeGreaterThan(0);
+    for (const example of examples) expect(await reaches(split(example), words), example).toBe(true);
+  });
+
+  test("refuses an option that it does not have, with exit 2", async () => {
+    const { code, out, err } = await tollgate([...words, ...command.registeredArguments.map(() => "x"), ...required, "--no-such-option"]);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain("--no-such-option");
+  });
+
+  test("refuses one argument too many, with exit 2", async () => {
+    const { code, err } = await tollgate([...words, ...command.registeredArguments.map(() => "x"), "one-too-many", ...required]);
+    expect(code).toBe(2);
+    expect(err).toContain("too many arguments");
+  });
+});
+
+describe("wrong usage is exit 2", () => {
+  test.each([[["nonsense"]], [["agent", "nonsense"]], [["--nonsense"]], [["agent"]], [["audit"]], [["budget"]], [[]]])(
+    "%j",
+    async (args) => {
+      const { code, err } = await tollgate(args);
+      expect(code).toBe(2);
+      expect(err).not.toBe("");
+    },
+  );
+
+  test("a name that is nearly right is told the right one", async () => {
+    expect((await tollgate(["chekc"])).err).toContain("Did you mean check?");
+    expect((await tollgate(["agent", "lst"])).err).toContain("Did you mean list?");
+  });
+});
+
+test("help and version are exit 0", async () => {
+  for (const args of [["--help"], ["help"], ["agent", "--help"], ["help", "check"], ["--version"]]) {
+    const { code, out } = await tollgate(args);
+    expect([args, code, out === ""]).toEqual([args, 0, false]);
+  }
+  expect((await tollgate(["--version"])).out).toMatch(/^\d+\.\d+\.\d+/);
+});
+
+test("validate is another name of check", async () => {
+  expect(await reaches(["validate"], ["check"])).toBe(true);
+});

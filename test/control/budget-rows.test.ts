@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import type { Balance } from "../../src/call/budget/reservation.ts";
+import { type BudgetFacts, budgetRows } from "../../src/control/admin/budget-rows.ts";
+
+const NOW_MS = Date.UTC(2026, 10, 15, 12);
+const month: BudgetFacts = { name: "month", meter: "tool_tokens", limit: 1_000, each: ["team"] };
+
+const balance = (changes: Partial<Balance> = {}): Balance => ({
+  budget: "month",
+  scope: "support",
+  windowStartMs: Date.UTC(2026, 10, 1),
+  windowEndMs: Date.UTC(2026, 11, 1),
+  committed: 0,
+  held: 0,
+  debt: 0,
+  ...changes,
+});
+
+describe("a budget's row", () => {
+  test("has what is spent, held and owed taken off its limit, and its window in UTC", () => {
+    expect(budgetRows([month], [balance({ committed: 300, held: 200, debt: 50 })], NOW_MS)).toEqual([
+      {
+        name: "month",
+        scope: "support",
+        meter: "tool_tokens",
+        limit: 1_000,
+        committed: 300,
+        held: 200,
+        debt: 50,
+        remaining: 450,
+        window: { start: "2026-11-01T00:00:00.000Z", end: "2026-12-01T00:00:00.000Z" },
+      },
+    ]);
+  });
+
+  test("never shows less than nothing as remaining", () => {
+    expect(budgetRows([month], [balance({ committed: 900, held: 500 })], NOW_MS)[0]?.remaining).toBe(0);
+  });
+
+  test("is one for each counter, in the order of their scopes", () => {
+    const rows = budgetRows([month], [balance({ scope: "support" }), balance({ scope: "billing" })], NOW_MS);
+    expect(rows.map(({ scope }) => scope)).toEqual(["billing", "support"]);
+  });
+
+  test("is there before anybody has drawn on it, and says who will have a counter", () => {
+    const unused = { scope: "each team", committed: 0, held: 0, debt: 0, remaining: 1_000, window: { start: null, end: null } };
+    expect(budgetRows([month], [], NOW_MS)).toMatchObject([unused]);
+    expect(budgetRows([{ ...month, each: [] }], [], NOW_MS)).toMatchObject([{ scope: "" }]);
+  });
+
+  test("is not of a window that is over, to the millisecond", () => {
+    const over = balance({ committed: 999, windowEndMs: NOW_MS });
+    expect(budgetRows([month], [over], NOW_MS)).toMatchObject([{ committed: 0, remaining: 1_000 }]);
+    expect(budgetRows([month], [over], NOW_MS - 1)).toMatchObject([{ committed: 999, remaining: 1 }]);
+  });
+
+  test("has no end where the budget has none", () => {
+    expect(budgetRows([month], [balance({ windowEndMs: null })], NOW_MS)[0]?.window.end).toBeNull();
+  });
+
+  test("is not of a budget that no policy names any more, and takes its limit from the policy of today", () => {
+    const rows = budgetRows([{ ...month, limit: 10 }], [balance({ budget: "gone" }), balance({ committed: 4 })], NOW_MS);
+    expect(rows).toMatchObject([{ name: "month", limit: 10, remaining: 6 }]);
+    expect(rows).toHaveLength(1);
+  });
+});

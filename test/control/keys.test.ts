@@ -1,0 +1,193 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createLocalJWKSet, jwtVerify } from "jose";
+import { describe, expect, test } from "vitest";
+import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
+import { openDigestKeys } from "../../src/control/agents/digest-keys.ts";
+import { openSigningKey } from "../../src/control/signing-key.ts";
+import { openControlStore } from "../../src/control/store.ts";
+import { newFolder } from "./plane.ts";
+
+function folder(): string {
+  const made = newFolder();
+  mkdirSync(made, { mode: 0o700 });
+  return made;
+}
+
+describe("the signing key", () => {
+  test("is made once, for its owner alone, and read again at the next start", async () => {
+    const dataDir = folder();
+    const first = await openSigningKey(dataDir);
+    expect(statSync(join(dataDir, "keys.json")).mode & 0o777).toBe(0o600);
+    const bytes = readFileSync(join(dataDir, "keys.json"), "utf8");
+    const second = await openSigningKey(dataDir);
+    expect(readFileSync(join(dataDir, "keys.json"), "utf8")).toBe(bytes);
+    expect(second.kid).toBe(first.kid);
+    const keys = createLocalJWKSet({ keys: [...first.publicKeys] });
+    await jwtVerify(await second.sign({ sub: "a" }, "at+jwt"), keys, { typ: "at+jwt" });
+  });
+
+  test("leaves nothing beside its file", async () => {
+    const dataDir = folder();
+    await openSigningKey(dataDir);
+    expect(readdirSync(dataDir)).toEqual(["keys.json"]);
+  });
+
+  test("differs from folder to folder, and shows its public half only", async () => {
+    const [one, two] = [await openSigningKey(folder()), await openSigningKey(folder())];
+    expect(one.kid).not.toBe(two.kid);
+    expect(JSON.stringify(one.publicKeys)).not.toContain(one.privateKey.d);
+  });
+
+  test.each<[string, (written: string) => string]>([
+    ["empty", () => ""],
+    ["cut off", (written) => written.slice(0, -20)],
+    ["no JSON", () => "CANARY-not-json"],
+    ["null", () => "null"],
+    ["a list", () => "[]"],
+    ["without a key", () => "{}"],
+    ["with a public key only", (written) => written.replace(/"d":"[^"]*",?/, "")],
+    ["with a key of another kind", () => JSON.stringify({ signing: { kty: "oct", k: "CANARY", d: "CANARY", kid: "x" } })],
+    ["with a key that is none", (written) => written.replace(/"d":"[^"]*"/, '"d":"CANARY"')],
+  ])("in a file that is %s refuses the start by the file's name, and shows nothing of it", async (_, spoil) => {
+    const dataDir = folder();
+    await openSigningKey(dataDir);
+    const file = join(dataDir, "keys.json");
+    const spoilt = spoil(readFileSync(file, "utf8"));
+    writeFileSync(file, spoilt);
+    const fault = await openSigningKey(dataDir).then(
+      () => new Error("it was taken"),
+      (thrown: Error) => thrown,
+    );
+    expect(fault.message).toContain(file);
+    const shown = `${fault.message} ${fault.stack}`;
+    expect(shown).not.toContain("CANARY");
+    for (const secret of spoilt.match(/[A-Za-z0-9_-]{16,}/g) ?? []) expect(shown).not.toContain(secret.slice(0, 12));
+    expect(readFileSync(file, "utf8")).toBe(spoilt);
+  });
+
+  test("in a file that others can read, or behind a link, is refused", async () => {
+    const dataDir = folder();
+    await openSigningKey(dataDir);
+    const file = join(dataDir, "keys.json");
+    chmodSync(file, 0o644);
+    await expect(openSigningKey(dataDir)).rejects.toThrow(`chmod 600 ${file}`);
+    const linked = folder();
+    symlinkSync(file, join(linked, "keys.json"));
+    await expect(openSigningKey(linked)).rejects.toThrow("not a regular file");
+  });
+});
+
+describe("the first admin key", () => {
+  const now = () => Date.now();
+  const read = (dataDir: string) => readFileSync(join(dataDir, "admin.key"), "utf8").trim();
+
+  test("is made once, for its owner alone; the database holds its hash", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    const keys = openAdminKeys(store, dataDir, now);
+    const key = read(dataDir);
+    expect(key).toMatch(/^tga_[A-Za-z0-9_-]{43}$/);
+    expect(statSync(join(dataDir, "admin.key")).mode & 0o777).toBe(0o600);
+    expect(keys.nameOf(key)).toBe("first");
+    openAdminKeys(store, dataDir, now);
+    expect(read(dataDir)).toBe(key);
+    for (const file of readdirSync(dataDir).filter((name) => name !== "admin.key")) {
+      expect([file, readFileSync(join(dataDir, file), "latin1").includes(key.slice(4))]).toEqual([file, false]);
+    }
+    store.close();
+  });
+
+  test("opens nothing when it is not exact", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    const keys = openAdminKeys(store, dataDir, now);
+    const key = read(dataDir);
+    for (const wrong of ["", "tga_", key.slice(0, -1), `${key}A`, key.toUpperCase(), key.slice(4), `tgs_${key.slice(4)}`]) {
+      expect(keys.nameOf(wrong)).toBeNull();
+    }
+    store.close();
+  });
+
+  test("that was deleted is replaced, and the old one opens nothing any more", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    openAdminKeys(store, dataDir, now);
+    const old = read(dataDir);
+    rmSync(join(dataDir, "admin.key"));
+    const keys = openAdminKeys(store, dataDir, now);
+    expect([keys.nameOf(old), keys.nameOf(read(dataDir))]).toEqual([null, "first"]);
+    store.close();
+  });
+
+  test("in a file that others can read refuses the start", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    openAdminKeys(store, dataDir, now);
+    chmodSync(join(dataDir, "admin.key"), 0o644);
+    expect(() => openAdminKeys(store, dataDir, now)).toThrow("chmod 600");
+    store.close();
+  });
+
+  test("is never written into a file or through a link that waited for it", () => {
+    const planted = folder();
+    writeFileSync(join(planted, "admin.key"), "", { mode: 0o644 });
+    const linked = folder();
+    const elsewhere = join(folder(), "elsewhere");
+    symlinkSync(elsewhere, join(linked, "admin.key"));
+    for (const dataDir of [planted, linked]) {
+      const store = openControlStore(dataDir);
+      openAdminKeys(store, dataDir, now);
+      expect(statSync(join(dataDir, "admin.key")).mode & 0o777).toBe(0o600);
+      store.close();
+    }
+    expect(() => statSync(elsewhere)).toThrow("ENOENT");
+  });
+});
+
+describe("digest keys", () => {
+  test("are one a customer or subject, and the same after a restart", () => {
+    const dataDir = folder();
+    const first = openControlStore(dataDir);
+    const keys = openDigestKeys(first);
+    const made = [keys.keyFor("acme", null), keys.keyFor("acme", "alice"), keys.keyFor("other", "alice"), keys.keyFor("acme alice", null)];
+    expect(new Set(made.map((key) => key.export().toString("hex"))).size).toBe(4);
+    expect(made.every((key) => key.symmetricKeySize === 32)).toBe(true);
+    first.close();
+    const second = openControlStore(dataDir);
+    expect(openDigestKeys(second).keyFor("acme", "alice").export().toString("hex")).toBe(made[1]?.export().toString("hex"));
+    second.close();
+  });
+
+  test("of different customers and subjects never share a name, wherever the space is", () => {
+    const store = openControlStore(folder());
+    const keys = openDigestKeys(store);
+    expect(keys.keyFor("a b", "c").equals(keys.keyFor("a", "b c"))).toBe(false);
+    store.close();
+  });
+
+  test("are on disk before their first use, and the table names nobody", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    const key = openDigestKeys(store).keyFor("acme-corporation", "alice-the-subject");
+    const bytes = readdirSync(dataDir)
+      .map((file) => readFileSync(join(dataDir, file), "latin1"))
+      .join();
+    expect(bytes.includes(key.export().toString("latin1"))).toBe(true);
+    expect(bytes.includes("alice-the-subject") || bytes.includes("acme-corporation")).toBe(false);
+    store.close();
+  });
+});
+
+describe("control.db", () => {
+  test("of a newer tollgate, or that is no database, refuses the start by its name", () => {
+    const dataDir = folder();
+    const store = openControlStore(dataDir);
+    store.pragma("user_version = 99");
+    store.close();
+    expect(() => openControlStore(dataDir)).toThrow("control.db was written by a newer tollgate");
+    const broken = folder();
+    writeFileSync(join(broken, "control.db"), "this is no database at all, and long enough to be looked at ".repeat(20));
+    expect(() => openControlStore(broken)).toThrow("control.db");
+  });
+});
