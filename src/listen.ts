@@ -1,6 +1,7 @@
 /** Ports, and which names and peers they answer to. */
 import type { Server } from "node:http";
 import { BlockList, isIPv6 } from "node:net";
+import { isLoopbackHost } from "./addresses.ts";
 import type { Config } from "./config.ts";
 
 export type Door = {
@@ -22,8 +23,9 @@ export function doorOf({ listen, publicUrl }: Config): Door {
 }
 
 /** The names under which a loopback listener may be called: a rebinding page has another. */
-export function loopbackHosts({ port }: { readonly port: number }): ReadonlySet<string> {
-  return new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${port}`));
+export function loopbackHosts({ host, port }: { readonly host: string; readonly port: number }): ReadonlySet<string> {
+  const own = isLoopbackHost(host) ? [isIPv6(host) ? `[${host}]` : host.toLowerCase()] : [];
+  return new Set(["localhost", "127.0.0.1", "[::1]", ...own].map((name) => `${name}:${port}`));
 }
 
 function proxiesOf(trusted: readonly string[]): BlockList | null {
