@@ -4,7 +4,7 @@ import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { ToolListing } from "./catalogue.ts";
 import { headerOf, letGo, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readLimited } from "./outbound.ts";
-import { createEventCutter } from "./sse.ts";
+import { carriesMessage, createEventCutter } from "./sse.ts";
 
 const REVISION = "2026-07-28";
 const LEGACY_REVISION = "2025-11-25";
@@ -142,13 +142,14 @@ async function read(answer: UpstreamAnswer, id: number | null): Promise<Said> {
 async function readEvents(answer: UpstreamAnswer, id: number | null): Promise<Message | null> {
   const cutter = createEventCutter(LIST_BYTES_MAX);
   for await (const chunk of answer.body) {
-    for (const event of cutter.push(chunk) ?? []) {
-      if (event.data === null || event.data.length === 0) continue;
+    for (const event of cutter.push(chunk)) {
+      if (!carriesMessage(event)) continue;
       const message = JSON.parse(event.data.toString()) as Message & { id?: unknown };
       if (message.id !== id) continue;
       letGo(answer);
       return message;
     }
+    if (cutter.oversized) throw new Error("an event is too large");
   }
   return null;
 }

@@ -5,12 +5,16 @@ export type SseEvent = {
   readonly bytes: Buffer;
   /** The joined `data` lines, or null where the event has none (a comment, an id for polling). */
   readonly data: Buffer | null;
+  /** The value of its last `event` line; empty is the same as `message`. */
+  readonly type: string;
   readonly hasId: boolean;
 };
 
 export type EventCutter = {
-  /** The events that `chunk` completes. Null: an event is larger than allowed. */
-  push(chunk: Buffer): SseEvent[] | null;
+  /** The events that `chunk` completes, up to the first that is larger than allowed. */
+  push(chunk: Buffer): SseEvent[];
+  /** True from the first event on that is larger than allowed: nothing comes after it. */
+  readonly oversized: boolean;
   /** Bytes of an event that never ended. */
   readonly rest: number;
 };
@@ -18,25 +22,73 @@ export type EventCutter = {
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Linear in the bytes: what was searched once for a border is not searched again. */
+/** Linear in the bytes, however small the chunks: what was searched for a border is not searched again, what was joined seldom moves. */
 export function createEventCutter(eventBytesMax: number): EventCutter {
-  let pending: Buffer = Buffer.alloc(0);
+  const pending = createPending();
   let searched = 0;
+  let first = true;
+  let oversized = false;
+  const giveUp = () => {
+    oversized = true;
+    pending.drop(pending.bytes.length);
+  };
   return {
     get rest() {
-      return pending.length;
+      return pending.bytes.length;
+    },
+    get oversized() {
+      return oversized;
     },
     push(chunk) {
-      pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+      if (oversized) return [];
+      pending.add(chunk);
       const events: SseEvent[] = [];
-      for (let end = borderAfter(pending, searched); end !== -1; end = borderAfter(pending, 0)) {
-        events.push(eventOf(pending.subarray(0, end)));
-        pending = pending.subarray(end);
-        searched = 0;
+      for (let end = borderAfter(pending.bytes, searched); end !== -1; end = borderAfter(pending.bytes, 0)) {
+        if (end > eventBytesMax) {
+          giveUp();
+          return events;
+        }
+        events.push(eventOf(pending.bytes.subarray(0, end), first));
+        pending.drop(end);
+        first = false;
       }
       // A border is at most four bytes long, so the last three may be the beginning of one.
-      searched = Math.max(0, pending.length - 3);
-      return pending.length > eventBytesMax ? null : events;
+      searched = Math.max(0, pending.bytes.length - 3);
+      if (pending.bytes.length > eventBytesMax) giveUp();
+      return events;
+    },
+  };
+}
+
+/** Bytes that wait for more. Room is doubled: joined anew with every chunk, 4 MiB in single bytes would copy 8 TB. */
+function createPending() {
+  let room: Buffer = Buffer.alloc(0);
+  let bytes: Buffer = room;
+  let end = 0;
+  return {
+    get bytes() {
+      return bytes;
+    },
+    add(chunk: Buffer) {
+      if (bytes.length === 0) {
+        bytes = chunk;
+        room = chunk;
+        end = chunk.length;
+        return;
+      }
+      const length = bytes.length + chunk.length;
+      if (end + chunk.length > room.length) {
+        room = Buffer.allocUnsafe(length * 2);
+        bytes.copy(room);
+        end = bytes.length;
+      }
+      chunk.copy(room, end);
+      end += chunk.length;
+      bytes = room.subarray(end - length, end);
+    },
+    /** Drops from the front: what was given out of it stays as it is. */
+    drop(count: number) {
+      bytes = bytes.subarray(count);
     },
   };
 }
@@ -45,38 +97,40 @@ export function createEventCutter(eventBytesMax: number): EventCutter {
 function borderAfter(bytes: Buffer, from: number): number {
   for (let i = from; i < bytes.length; i++) {
     if (bytes[i] !== LF && bytes[i] !== CR) continue;
+    if (i === 0) return lineEnd(bytes, i);
     const next = lineEnd(bytes, i);
-    // A CR at the very end may be half of a CRLF.
-    if (next === -1) return -1;
-    const second = bytes[next] === LF || bytes[next] === CR ? lineEnd(bytes, next) : 0;
-    if (second === -1) return -1;
-    if (second > 0) return second;
-    if (i === 0) return next;
+    if (bytes[next] === LF || bytes[next] === CR) return lineEnd(bytes, next);
     i = next - 1;
   }
   return -1;
 }
 
+/** A CR at the very end is an end: waiting for its LF would hold the event back. The LF is then an event of nothing. */
 function lineEnd(bytes: Buffer, at: number): number {
-  if (bytes[at] === LF) return at + 1;
-  if (at + 1 >= bytes.length) return bytes[at] === CR ? -1 : at + 1;
-  return bytes[at + 1] === LF ? at + 2 : at + 1;
+  return bytes[at] === CR && bytes[at + 1] === LF ? at + 2 : at + 1;
 }
 
-function eventOf(bytes: Buffer): SseEvent {
+function eventOf(bytes: Buffer, first: boolean): SseEvent {
   let hasId = false;
+  let type = "";
   const data: Buffer[] = [];
-  for (const line of linesOf(bytes)) {
+  for (const line of linesOf(first ? withoutMark(bytes) : bytes)) {
     if (startsWith(line, "data")) data.push(fieldValue(line, 4));
+    else if (startsWith(line, "event")) type = fieldValue(line, 5).toString();
     else if (startsWith(line, "id")) hasId = true;
   }
-  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), hasId };
+  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, hasId };
+}
+
+/** A byte order mark is one at the beginning of a stream only. */
+function withoutMark(bytes: Buffer): Buffer {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
 }
 
 function linesOf(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
-  let start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
-  for (let i = start; i < bytes.length; i++) {
+  let start = 0;
+  for (let i = 0; i < bytes.length; i++) {
     if (bytes[i] !== LF && bytes[i] !== CR) continue;
     lines.push(bytes.subarray(start, i));
     if (bytes[i] === CR && bytes[i + 1] === LF) i++;
@@ -104,9 +158,19 @@ function joined(lines: readonly Buffer[]): Buffer {
 
 const NEWLINE = Buffer.from("\n");
 
+/** Clients read messages from events of type `message` only, the default; others are keep-alives of a server's own. */
+export function carriesMessage(event: SseEvent): event is SseEvent & { readonly data: Buffer } {
+  return event.data !== null && event.data.length > 0 && (event.type === "" || event.type === "message");
+}
+
+/** A stream that ends in CR leaves its reader waiting for an LF: the last event of ours never does. */
+export function withEnd(bytes: Buffer): Buffer {
+  return bytes.at(-1) === CR ? Buffer.concat([bytes, NEWLINE]) : bytes;
+}
+
 /** The same event with other data: its other lines stay. */
 export function withData(event: SseEvent, data: Buffer): Buffer {
-  const kept = linesOf(event.bytes).filter((line) => line.length > 0 && !startsWith(line, "data"));
+  const kept = linesOf(withoutMark(event.bytes)).filter((line) => line.length > 0 && !startsWith(line, "data"));
   return Buffer.concat([...kept.flatMap((line) => [line, NEWLINE]), dataLines(data), NEWLINE]);
 }
 

@@ -171,13 +171,26 @@ function settledLine({ line, posted, debt }: PostedLine): BudgetLine {
   return { ...windowMembers(line), held: line.amount, posted, debt };
 }
 
+/** Instants of budget windows as text: the same few stand in every record. */
+const instants = new Map<number, string>();
+const INSTANTS_MAX = 256;
+
+function instant(ms: number): string {
+  const known = instants.get(ms);
+  if (known !== undefined) return known;
+  if (instants.size >= INSTANTS_MAX) instants.clear();
+  const text = rfc3339(ms);
+  instants.set(ms, text);
+  return text;
+}
+
 function windowMembers(line: HoldLine) {
   return {
     budget: line.draw.budget,
     scope: line.draw.scope,
     meter: line.draw.meter,
-    window_start: rfc3339(line.windowStartMs),
-    window_end: line.windowEndMs === null ? null : rfc3339(line.windowEndMs),
+    window_start: instant(line.windowStartMs),
+    window_end: line.windowEndMs === null ? null : instant(line.windowEndMs),
   };
 }
 
