@@ -166,8 +166,8 @@ async function assemble(
     authenticate,
     authorize: (agent, request) => decide(policySet, agent, request, now()),
     ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
-    bindSession: (sessionId, agent, server) => sessions.bind(sessionId, agent.principal, server),
-    visible: (agent, server) => visible(policySet, agent, server, now()),
+    followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
+    visible: (agent, { course, server }) => (course === "list" || course === "stream" ? visible(policySet, agent, server, now()) : null),
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
     hold: (permit, request) =>
       ledger.hold(

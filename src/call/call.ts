@@ -99,7 +99,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
   if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
   const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
   story.outcome = outcome;
-  if (outcome.sessionId !== null) steps.bindSession(outcome.sessionId, agent, request.server);
+  steps.followSession(agent, request, outcome);
   story.refusal = outcome.refusal;
   await steps.journal.append(auditOfCall(story, steps.scribe, opensStream ? "stream.closed" : "call"));
   release(outcome, outcome.refusal, answer);
@@ -145,6 +145,6 @@ function unlessAway(fault: unknown): void {
 }
 
 function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {
-  const visible = request.course === "list" ? steps.visible(agent, request.server) : null;
+  const visible = steps.visible(agent, request);
   return { request, agent, issued, visible, metersResult, answer, stopped: steps.stopped(agent, request) };
 }

@@ -18,8 +18,10 @@ export type Steps = {
   authorize(agent: Agent, request: McpRequest): Permit | Refusal;
   /** False: the session belongs to another principal or route, or to nobody. */
   ownsSession(agent: Agent, request: McpRequest): boolean;
-  bindSession(sessionId: string, agent: Agent, server: ServerName): void;
-  visible(agent: Agent, server: ServerName): (target: Target) => boolean;
+  /** A session that the outcome opens belongs to the agent; one that it ends belongs to nobody. */
+  followSession(agent: Agent, request: McpRequest, outcome: Outcome): void;
+  /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */
+  visible(agent: Agent, request: McpRequest): ((target: Target) => boolean) | null;
   /** The tool as its server lists it, read with the agent's upstream credential; null: the server has no such tool. */
   define(agent: Agent, server: ServerName, toolName: string, issued: IssuedToken): Promise<Definition | null | Refusal>;
   hold(permit: Permit, request: McpRequest): Reservation | Refusal;

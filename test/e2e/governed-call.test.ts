@@ -195,6 +195,10 @@ test("a session belongs to the principal that opened it", async () => {
   expect((await use(mine, "invented")).status).toBe(404);
   expect((await fetch(url, { method: "DELETE", headers: { ...theirs, "mcp-session-id": session } })).status).toBe(404);
   expect((await use(mine, session)).status).toBe(200);
+  expect((await fetch(url, { method: "DELETE", headers: { ...mine, "mcp-session-id": session } })).status).toBeLessThan(300);
+  const upstreamSaw = old.received.length;
+  expect((await use(mine, session)).status).toBe(404);
+  expect(old.received.length).toBe(upstreamSaw);
 });
 
 test("every request left exactly one record, the log verifies, and no secret was printed", async () => {

@@ -32,6 +32,13 @@ test("input and output are counted apart, text by text", async () => {
   });
 });
 
+test("a short text and a long one are counted by the same rules, here or in the thread", async () => {
+  const line = "The quick brown fox jumps over the lazy dog. ";
+  const { input: short } = await counter.count([line.repeat(20)], []);
+  const { input: long } = await counter.count([line.repeat(200)], []);
+  expect(long).toBe(short * 10 - 9);
+});
+
 test("texts that break other counters have a bounded count", async () => {
   expect(await counter.count([], ["_".repeat(80_000)])).toEqual({ input: 0, output: 1_250, source: "estimated" });
   const special = await counter.count(["<|endoftext|><|endofprompt|>"], ["\ud800 lone \udfff", "\u0000\ufffd"]);
@@ -65,6 +72,7 @@ test("text is cut only within long runs, never inside a surrogate pair, and noth
 test("where the thread cannot answer, the number of bytes stands in, and says so", async () => {
   const lost = openTokenCounter(() => {});
   await lost.close();
-  expect(await lost.count(["Grüße"], ["abc"])).toEqual({ input: 7, output: 3, source: "estimated:bytes" });
+  const long = "Grüße ".repeat(200);
+  expect(await lost.count([long], ["abc"])).toEqual({ input: 1_600, output: 3, source: "estimated:bytes" });
   expect(faults).toEqual([]);
 });

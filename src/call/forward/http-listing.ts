@@ -14,7 +14,7 @@ const PAGES_MAX = 100;
 const TOOLS_MAX = 10_000;
 const LIST_BYTES_MAX = 16_777_216;
 
-type Message = { readonly result?: Record<string, unknown>; readonly error?: unknown };
+type Message = { readonly id?: unknown; readonly result?: Record<string, unknown>; readonly error?: unknown };
 type Said = { readonly status: number; readonly message: Message | null; readonly sessionId: string | null };
 type Say = (method: string, params: Record<string, unknown>, session: Session) => Promise<Said>;
 type Session = { readonly era: "modern" | "legacy"; readonly id: string | null; readonly revision: string };
@@ -75,9 +75,10 @@ async function collect(say: Say, session: Session, first: Said): Promise<ToolLis
   for (let pages = 1; ; pages++) {
     const result = said.message?.result;
     for (const tool of (result?.tools as unknown[]) ?? []) if (isTool(tool)) tools.push(tool);
+    if (tools.length > TOOLS_MAX) throw new Error("the list has no end");
     const cursor = result?.nextCursor;
     if (typeof cursor !== "string") return tools;
-    if (pages === PAGES_MAX || tools.length > TOOLS_MAX) throw new Error("the list has no end");
+    if (pages === PAGES_MAX) throw new Error("the list has no end");
     said = await say("tools/list", { cursor }, session);
     if (!isPage(said)) throw new Error(`the upstream answered ${said.status} to a page`);
   }
@@ -89,8 +90,9 @@ function isTool(tool: unknown): tool is ToolListing[number] {
 
 function sayer(wire: Wire, issued: IssuedToken, timeoutMs: number): Say {
   let lastId = 0;
+  // One time for all pages: a call waits for them.
+  const signal = AbortSignal.timeout(timeoutMs);
   return async (method, params, session) => {
-    const signal = AbortSignal.timeout(timeoutMs);
     lastId += 1;
     if (method === "DELETE") return await read(await wire.send("DELETE", headersOf(null, session, issued), null, signal), null);
     const id = method.startsWith("notifications/") ? undefined : lastId;
@@ -132,11 +134,8 @@ async function read(answer: UpstreamAnswer, id: number | null): Promise<Said> {
   const sessionId = headerOf(headers, "mcp-session-id");
   if (type.startsWith("text/event-stream")) return { status, message: await readEvents(answer, id), sessionId };
   const bytes = await readLimited(answer.body, LIST_BYTES_MAX);
-  return {
-    status,
-    message: type.startsWith("application/json") && bytes.length > 0 ? (JSON.parse(bytes.toString()) as Message) : null,
-    sessionId,
-  };
+  const message = type.startsWith("application/json") && bytes.length > 0 ? (JSON.parse(bytes.toString()) as Message | null) : null;
+  return { status, message: message?.id === id ? message : null, sessionId };
 }
 
 async function readEvents(answer: UpstreamAnswer, id: number | null): Promise<Message | null> {
@@ -144,8 +143,8 @@ async function readEvents(answer: UpstreamAnswer, id: number | null): Promise<Me
   for await (const chunk of answer.body) {
     for (const event of cutter.push(chunk)) {
       if (!carriesMessage(event)) continue;
-      const message = JSON.parse(event.data.toString()) as Message & { id?: unknown };
-      if (message.id !== id) continue;
+      const message = JSON.parse(event.data.toString()) as Message | null;
+      if (message?.id !== id) continue;
       letGo(answer);
       return message;
     }

@@ -7,11 +7,11 @@ import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
 import { readListing } from "./http-listing.ts";
-import { createWire, headerOf, letGo, neverSent, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
 import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
-import { accepted, credentialRefused, ended, httpError, notSent, unknownFate } from "./outcomes.ts";
+import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
 import { passStream, readSseAnswer } from "./sse-answer.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
 
@@ -54,40 +54,50 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
   // In the modern era, and for a stream that carries nothing else, leaving is cancelling.
   using deadline = startDeadline(timeoutMs, request.era === "modern" || streams ? job.answer.gone : null, job.stopped);
+  const departure: Departure = { left: false };
   try {
-    const first = await send(job, job.issued, context, deadline);
+    const first = await send(job, job.issued, context, deadline, departure);
     if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
+    // What was refused did not run: until the second leaves, nothing has.
+    departure.left = false;
     await readAway(first);
     const again = await context.reissue(agent, request.server, job.issued);
     if (isRefusal(again)) return credentialRefused(first.status);
     if (again.shareKey === job.issued.shareKey && again.expiresAtMs === job.issued.expiresAtMs) return credentialRefused(first.status);
-    const second = await send(job, again, context, deadline);
+    const second = await send(job, again, context, deadline, departure);
     if (second.status !== 401 && second.status !== 403) return await answerOf(second, job, context, deadline);
     await readAway(second);
     return credentialRefused(second.status);
   } catch (fault) {
-    if (deadline.ending !== null) return ended(deadline.ending, 0);
-    const note = fault instanceof Error ? fault.message : "unknown";
-    return neverSent(fault) ? notSent(refuse("upstream_unreachable", {}, note)) : unknownFate(refuse("upstream_unreachable", {}, note), 0);
+    if (deadline.ending !== null) return departure.left ? ended(deadline.ending, 0) : endedUnsent(deadline.ending);
+    const unreachable = refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown");
+    return departure.left ? unknownFate(unreachable, 0) : notSent(unreachable);
   }
 }
 
-function send({ request }: ForwardJob, issued: IssuedToken, { wire }: ForwardContext, deadline: Deadline): Promise<UpstreamAnswer> {
+function send(
+  { request }: ForwardJob,
+  issued: IssuedToken,
+  { wire }: ForwardContext,
+  deadline: Deadline,
+  departure: Departure,
+): Promise<UpstreamAnswer> {
   return wire.send(
     request.httpMethod,
     requestHeaders(request, issued),
     request.httpMethod === "POST" ? request.body : null,
     deadline.signal,
+    departure,
   );
 }
 
 async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<Outcome> {
   const { request } = job;
-  const coding = headerOf(answer.headers, "content-encoding");
-  if (coding !== null && coding !== "identity") return invalid(answer, "a content coding");
+  const coding = answer.headers["content-encoding"] ?? "identity";
+  if (coding !== "identity") return invalid(answer, "a content coding");
   const type = headerOf(answer.headers, "content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
   const ok = answer.status >= 200 && answer.status < 300;
-  if (request.idText === null || request.course === "response") return await unanswered(answer, ok, type, job, deadline);
+  if (request.idText === null || request.course === "response") return await unanswered(answer, ok, type, job, context, deadline);
   if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline);
   if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline);
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
@@ -95,8 +105,15 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
 }
 
 /** GET, DELETE, notifications and posted responses: there is no message to answer, only a status or a stream. */
-async function unanswered(answer: UpstreamAnswer, ok: boolean, type: string, job: ForwardJob, deadline: Deadline): Promise<Outcome> {
-  if (job.request.course === "stream" && ok && type === "text/event-stream") return await passStream(answer, job, deadline);
+async function unanswered(
+  answer: UpstreamAnswer,
+  ok: boolean,
+  type: string,
+  job: ForwardJob,
+  context: ForwardContext,
+  deadline: Deadline,
+): Promise<Outcome> {
+  if (job.request.course === "stream" && ok && type === "text/event-stream") return await passStream(answer, job, context, deadline);
   await readAway(answer);
   if (job.request.course === "stream" && ok) return unknownFate(refuse("upstream_invalid", {}, `a stream of ${type}`), 0, answer.status);
   if (ok) return accepted(job.request.course === "end" ? 200 : 202);

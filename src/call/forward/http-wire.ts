@@ -14,12 +14,16 @@ export type UpstreamAnswer = {
   readonly body: Dispatcher.ResponseData["body"];
 };
 
+/** `left` is false as long as not a byte of the request has gone out: then it is certain that nothing ran. */
+export type Departure = { left: boolean };
+
 export type Wire = {
   send(
     method: "POST" | "GET" | "DELETE",
     headers: Record<string, string>,
     body: Buffer | null,
     signal: AbortSignal,
+    departure?: Departure,
   ): Promise<UpstreamAnswer>;
   close(graceMs: number): Promise<void>;
 };
@@ -35,11 +39,12 @@ export function createWire(address: string, connections: number): Wire {
     // Every job has a deadline of its own; streams are idle for as long as they like.
     headersTimeout: 0,
     bodyTimeout: 0,
-  });
+  }).compose(watchDeparture);
   const path = url.pathname + url.search;
   return {
-    async send(method, headers, body, signal) {
-      const { statusCode, headers: answered, body: stream } = await pool.request({ method, path, headers, body, signal });
+    async send(method, headers, body, signal, departure = { left: false }) {
+      const answer = pool.request({ method, path, headers, body, signal, opaque: departure });
+      const { statusCode, headers: answered, body: stream } = await unlessAborted(answer, departure, signal);
       return { status: statusCode, headers: answered, body: stream };
     },
     async close(graceMs) {
@@ -50,33 +55,41 @@ export function createWire(address: string, connections: number): Wire {
   };
 }
 
+/** undici starts a request when it has a connection for it and is about to write it there. */
+function watchDeparture(dispatch: Dispatcher.Dispatch): Dispatcher.Dispatch {
+  return (options: Dispatcher.DispatchOptions & { opaque?: unknown; signal?: unknown }, handler) => {
+    const { opaque: departure, signal } = options as { opaque: Departure; signal: AbortSignal };
+    const start = handler.onRequestStart;
+    handler.onRequestStart = (controller, context) => {
+      departure.left ||= !signal.aborted;
+      start?.call(handler, controller, context);
+    };
+    return dispatch(options, handler);
+  };
+}
+
+/** undici hears an abort from the start of a request on; who still waits for a connection must not wait longer than its deadline. */
+function unlessAborted<T>(answer: Promise<T>, departure: Departure, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      if (!departure.left) reject(new Error("ended before it was sent"));
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    void answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", leave));
+    if (signal.aborted) leave();
+  });
+}
+
 /** Built from validated fields only: what a client sent beside them ends here. */
 export function requestHeaders(request: McpRequest, issued: IssuedToken): Record<string, string> {
-  const headers: Record<string, string> = { ...request.forwarded, "accept-encoding": "identity", ...issued.headers };
+  const headers: Record<string, string> = { ...request.forwarded, ...issued.headers };
+  headers["accept-encoding"] = "identity";
   headers.accept = request.httpMethod === "POST" ? "application/json, text/event-stream" : "text/event-stream";
   if (request.httpMethod === "POST") headers["content-type"] = "application/json";
   if (request.sessionId !== null) headers["mcp-session-id"] = request.sessionId;
   if (request.lastEventId !== null) headers["last-event-id"] = request.lastEventId;
   return headers;
 }
-
-/** True where the failure came before a connection stood: then not a byte of the request has left. */
-export function neverSent(fault: unknown): boolean {
-  const code = fault instanceof Error && "code" in fault ? String(fault.code) : "";
-  return NEVER_SENT.has(code) || /^(ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|ERR_SSL)/.test(code);
-}
-
-const NEVER_SENT = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EADDRNOTAVAIL",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_DESTROYED",
-  "UND_ERR_CLOSED",
-]);
 
 /** One value of a header, or null. Several values of one that must be single are as good as none. */
 export function headerOf(headers: UpstreamAnswer["headers"], name: string): string | null {

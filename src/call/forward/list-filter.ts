@@ -11,8 +11,12 @@ const SHAPES: ReadonlyMap<string, Shape> = new Map([
   ["resources/templates/list", { list: "resourceTemplates", kind: "resource", key: "uriTemplate" }],
 ]);
 
-/** The tool names that MCP allows; others could not be told apart in a policy. */
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
+
+/** The tool names that MCP allows; others could not be told apart in a policy. */
+export function isToolName(name: string): boolean {
+  return TOOL_NAME.test(name);
+}
 
 /** `result` is the result node of a message that passed the strict scan. Null: not the list that was asked for. */
 export function filterList(bytes: Buffer, result: JsonNode, method: string, era: Era, visible: (target: Target) => boolean): Buffer | null {
@@ -21,7 +25,7 @@ export function filterList(bytes: Buffer, result: JsonNode, method: string, era:
   if (shape === undefined || list === undefined || list.kind !== "array") return null;
   const kept = list.elements.filter((element) => {
     const name = stringValue(bytes, member(element, shape.key));
-    if (name === undefined || (shape.kind === "tool" && !TOOL_NAME.test(name))) return false;
+    if (name === undefined || (shape.kind === "tool" && !isToolName(name))) return false;
     return visible({ kind: shape.kind, name });
   });
   const edits: Edit[] = [];
@@ -31,6 +35,12 @@ export function filterList(bytes: Buffer, result: JsonNode, method: string, era:
     bytes,
     edits.toSorted((a, b) => a.start - b.start),
   );
+}
+
+/** The list method that a result answers, known by the list in it; null where it is none. */
+export function listMethodOf(result: JsonNode): string | null {
+  for (const [method, { list }] of SHAPES) if (member(result, list)?.kind === "array") return method;
+  return null;
 }
 
 function arrayOf(bytes: Buffer, kept: readonly JsonNode[]): Buffer {

@@ -34,6 +34,11 @@ export function ended(ending: Ending, bytesIn: number): Outcome {
   return { ...NOTHING, kind: "cancelled", sent: true, bytesIn, refusal: ending === "stopped" ? refuse("overloaded", {}, "stopped") : null };
 }
 
+/** Its time was over while it waited for a connection: nothing ran. */
+export function endedUnsent(ending: Ending): Outcome {
+  return { ...ended(ending, 0), sent: false };
+}
+
 export function accepted(status: number): Outcome {
   return { ...NOTHING, kind: "accepted", sent: true, status };
 }

@@ -3,14 +3,16 @@ import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
 import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized } from "./json-answer.ts";
-import { readMessage, sameId } from "./message.ts";
+import { filterList, listMethodOf } from "./list-filter.ts";
+import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, unknownFate } from "./outcomes.ts";
-import { createEventCutter, type SseEvent, withData } from "./sse.ts";
+import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd } from "./sse.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
+const LIST_CHANGED = "notifications/tools/list_changed";
 
 type Context = { readonly maxResultBytes: number; readonly listChanged: () => void };
 
@@ -24,14 +26,13 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      const events = cutter.push(chunk);
-      if (events === null) return oversized(job, context.maxResultBytes);
-      for (const event of events) {
+      for (const event of cutter.push(chunk)) {
         resumable ||= event.hasId;
         const verdict = judge(event, job, context);
         if (verdict === "pass") await job.answer.piece(event.bytes);
         else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn, sessionId);
       }
+      if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
   } catch (fault) {
     if (deadline.ending !== null) return ended(deadline.ending, bytesIn);
@@ -46,13 +47,15 @@ type Verdict = "pass" | "drop" | ReturnType<typeof finalMessage>;
 
 function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   if (event.data === null || event.data.length === 0) return "pass";
+  if (!carriesMessage(event)) return "drop";
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };
-  if (message.kind === "notification" && message.method === "notifications/tools/list_changed") context.listChanged();
+  if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "pass";
-  return sameId(message.idText, job.request.idText ?? "") ? finalMessage(event.data, job) : "pass";
+  // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
+  return finalMessage(event.data, job);
 }
 
 /** What an upstream sends after its answer is nobody's: the body is let go. */
@@ -72,24 +75,26 @@ function finish(
     headers: {},
     bytes: data,
     message: verdict.message,
-    last: verdict.bytes === data ? event.bytes : withData(event, verdict.bytes),
+    last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
     metered: job.request.course === "metered",
     bytesIn,
     sessionId,
   });
 }
 
-/** A GET stream: everything passes until one side ends it. */
-export async function passStream(answer: UpstreamAnswer, job: ForwardJob, deadline: Deadline): Promise<Outcome> {
+/** A GET stream: what is said on it passes until one side ends it. */
+export async function passStream(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
   job.answer.head(200, streamHeaders(null));
   const cutter = createEventCutter(EVENT_BYTES_MAX);
   let bytesIn = 0;
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      const events = cutter.push(chunk);
-      if (events === null) break;
-      for (const event of events) await job.answer.piece(event.bytes);
+      for (const event of cutter.push(chunk)) {
+        const bytes = passable(event, job, context);
+        if (bytes !== null) await job.answer.piece(bytes);
+      }
+      if (cutter.oversized) break;
     }
   } catch (fault) {
     // An end by deadline, by the client or by a broken connection: the stream is over either way.
@@ -97,6 +102,19 @@ export async function passStream(answer: UpstreamAnswer, job: ForwardJob, deadli
   }
   letGo(answer);
   return streamClosed(bytesIn);
+}
+
+/** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
+function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | null {
+  if (event.data === null || event.data.length === 0) return event.bytes;
+  if (!carriesMessage(event)) return null;
+  const message = readMessage(event.data);
+  if (message.kind === "invalid") return null;
+  if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  const method = message.kind === "response" ? listMethodOf(message.body) : null;
+  if (message.kind !== "response" || method === null) return event.bytes;
+  const filtered = job.visible === null ? null : filterList(event.data, message.body, method, job.request.era, job.visible);
+  return filtered === null ? null : withData(event, filtered);
 }
 
 function streamHeaders(sessionId: string | null): Record<string, string> {

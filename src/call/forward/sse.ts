@@ -52,8 +52,8 @@ export function createEventCutter(eventBytesMax: number): EventCutter {
         pending.drop(end);
         first = false;
       }
-      // A border is at most four bytes long, so the last three may be the beginning of one.
-      searched = Math.max(0, pending.bytes.length - 3);
+      // The last byte may end the line that a blank one follows.
+      searched = Math.max(0, pending.bytes.length - 1);
       if (pending.bytes.length > eventBytesMax) giveUp();
       return events;
     },
@@ -127,13 +127,13 @@ function withoutMark(bytes: Buffer): Buffer {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
 }
 
+/** With an empty one between CR and LF: empty lines say nothing. */
 function linesOf(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   let start = 0;
   for (let i = 0; i < bytes.length; i++) {
     if (bytes[i] !== LF && bytes[i] !== CR) continue;
     lines.push(bytes.subarray(start, i));
-    if (bytes[i] === CR && bytes[i + 1] === LF) i++;
     start = i + 1;
   }
   return lines;

@@ -1,4 +1,4 @@
-/** Counts o200k_base tokens of any text in bounded time; only the counting thread loads this file. */
+/** Counts o200k_base tokens of any text in bounded time. */
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base";
 import type { TokenCount } from "./token-count.ts";
 

@@ -1,4 +1,4 @@
-/** The counting thread: the only one that loads the tokenizer. */
+/** The counting thread, for long texts. */
 import { parentPort } from "node:worker_threads";
 import { countTexts } from "./count.ts";
 import type { TokenCount } from "./token-count.ts";
