@@ -130,7 +130,7 @@ export const configSchema = z.strictObject({
         .min(1)
         .optional()
         .describe("Host headers that are served. Default: loopback names and publicUrl's host."),
-      allowedOrigins: z.array(origin).default([]).describe("Browser origins that are served."),
+      allowedOrigins: z.array(origin).default([]).describe("Browser origins that are served, beside the gateway's own."),
     })
     .prefault({})
     .describe("Where agents connect."),

@@ -10,7 +10,7 @@ export type Door = {
   readonly trustedProxies: BlockList | null;
 };
 
-export function doorOf({ listen, publicUrl }: Config): Door {
+export function doorOf({ listen, publicUrl }: Pick<Config, "listen" | "publicUrl">): Door {
   const url = new URL(publicUrl);
   const named = listen.allowedHosts ?? [];
   const hosts = new Set([
@@ -18,8 +18,15 @@ export function doorOf({ listen, publicUrl }: Config): Door {
     ...named.map((host) => host.toLowerCase()),
     ...named.map((host) => `${host.toLowerCase()}:${listen.port}`),
   ]);
-  if (listen.allowedHosts === null) for (const host of loopbackHosts(listen)) hosts.add(host);
-  return { hosts, origins: new Set(listen.allowedOrigins), trustedProxies: proxiesOf(listen.behindProxy?.trusted ?? []) };
+  // A page under a name of ours is no page of a stranger; one under a rebound name says that name here too.
+  const origins = new Set([url.origin, ...listen.allowedOrigins]);
+  if (listen.allowedHosts === null) {
+    for (const host of loopbackHosts(listen)) {
+      hosts.add(host);
+      origins.add(`http://${host}`);
+    }
+  }
+  return { hosts, origins, trustedProxies: proxiesOf(listen.behindProxy?.trusted ?? []) };
 }
 
 /** The names under which a loopback listener may be called: a rebinding page has another. */

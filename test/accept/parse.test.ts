@@ -242,9 +242,20 @@ test("a revision that is not served is refused with those that are", () => {
   const claim = "2027-03-30";
   const parsed = modern("tools/list", { _meta: { ...META, [VERSION]: claim } }, { protocolVersion: claim });
   expect(parsed.refusal).toMatchObject({ refused: "revision_unsupported", facts: { requested: claim } });
-  expect(parsed.refusal?.facts.supported).toContain("2026-07-28");
+  // Not the older ones: no request can claim them.
+  expect(parsed.refusal?.facts.supported).toEqual(["2026-07-28"]);
   expect(parsed.message.idText).toBe("7");
 });
+
+test.each(["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"])(
+  "%s, which 2026-07-28 removed, is an unknown method there and not a lack of params",
+  (method) => {
+    expect(codeOf(modern(method, {}))).toBe("method_unknown");
+    expect(modern(method, {}).message.idText).toBe("7");
+    expect(codeOf(modern(method, { uri: "test://a", level: "info" }, { mcpName: null }))).toBe("method_unknown");
+    expect(codeOf(legacy(rpc(method, { uri: "test://a", level: "info" })))).toBeNull();
+  },
+);
 
 test("initialize under the newer header is a mismatch, so that a client does not take it for a broken handshake", () => {
   expect(codeOf(legacy(rpc("initialize", { protocolVersion: "2025-11-25" }), { protocolVersion: "2026-07-28" }))).toBe("header_mismatch");

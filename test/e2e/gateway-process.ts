@@ -17,6 +17,8 @@ export type Setup = {
   /** Further YAML at the top level of the config. */
   readonly more?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Of something that stands in front and that the clients call; default: the gateway's own port. */
+  readonly publicPort?: number;
 };
 
 export type Credentials = { id: string; name: string; client_id: string; client_secret: string };
@@ -25,6 +27,8 @@ export class GatewayProcess {
   readonly folder: string;
   readonly configFile: string;
   readonly publicUrl: string;
+  /** Where the gateway itself listens: `publicUrl`, unless something stands in front. */
+  readonly listenUrl: string;
   readonly adminUrl: string;
   readonly probesUrl: string;
   readonly env: NodeJS.ProcessEnv;
@@ -36,7 +40,8 @@ export class GatewayProcess {
   private constructor(folder: string, ports: readonly number[], setup: Setup) {
     this.folder = folder;
     this.configFile = join(folder, "tollgate.yaml");
-    this.publicUrl = `http://127.0.0.1:${ports[0]}`;
+    this.publicUrl = `http://127.0.0.1:${setup.publicPort ?? ports[0]}`;
+    this.listenUrl = `http://127.0.0.1:${ports[0]}`;
     this.adminUrl = `http://127.0.0.1:${ports[1]}`;
     this.probesUrl = `http://127.0.0.1:${ports[2]}`;
     this.env = { ...process.env, ...setup.env };

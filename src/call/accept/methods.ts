@@ -1,10 +1,14 @@
 /** Pure. What each method of MCP is about, and which course its life takes. */
 import { type JsonNode, member, stringValue } from "../../json.ts";
-import type { Course, Target } from "./request.ts";
+import type { Course, Era, Target } from "./request.ts";
 
 export const MODERN_REVISION = "2026-07-28";
 export const LEGACY_REVISIONS: readonly string[] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05", "2024-10-07"];
-export const SUPPORTED_REVISIONS: readonly string[] = [MODERN_REVISION, ...LEGACY_REVISIONS];
+/** What a request may claim of itself. The older revisions are no answer to a claim: `initialize` agrees on them. */
+export const CLAIMABLE_REVISIONS: readonly string[] = [MODERN_REVISION];
+
+/** What 2026-07-28 took away: unknown there, whatever stands behind, with or without the params that they once had. */
+const REMOVED = new Set(["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"]);
 
 const COURSES: ReadonlyMap<string, Course> = new Map([
   ["tools/call", "metered"],
@@ -19,6 +23,10 @@ const COURSES: ReadonlyMap<string, Course> = new Map([
   ["server/discover", "handshake"],
   ["ping", "handshake"],
 ]);
+
+export function isKnownIn(era: Era, method: string): boolean {
+  return era === "legacy" || !REMOVED.has(method);
+}
 
 export function courseOf(method: string): Course {
   return COURSES.get(method) ?? "other";

@@ -3,7 +3,16 @@ import { isScanFault, type JsonNode, member, scanJson, stringValue } from "../..
 import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import { envelopeFault, readableId, readableMethod } from "./envelope.ts";
 import { headerText } from "./header-text.ts";
-import { aimOf, courseOf, LEGACY_REVISIONS, MODERN_REVISION, nameMember, SUPPORTED_REVISIONS, takesArguments } from "./methods.ts";
+import {
+  aimOf,
+  CLAIMABLE_REVISIONS,
+  courseOf,
+  isKnownIn,
+  LEGACY_REVISIONS,
+  MODERN_REVISION,
+  nameMember,
+  takesArguments,
+} from "./methods.ts";
 import type { Course, Era, Span, Target } from "./request.ts";
 
 /** The headers that have to agree with the body; null where absent. */
@@ -87,7 +96,7 @@ function eraOf(method: string | null, params: JsonNode | undefined, body: Buffer
 const MISMATCHED_VERSION = refuse("header_mismatch", { header: "MCP-Protocol-Version" });
 
 function unsupported(revision: string): Refusal {
-  return refuse("revision_unsupported", { supported: SUPPORTED_REVISIONS, requested: revision.slice(0, 32).toWellFormed() });
+  return refuse("revision_unsupported", { supported: CLAIMABLE_REVISIONS, requested: revision.slice(0, 32).toWellFormed() });
 }
 
 type Known = Omit<Message, "course">;
@@ -107,6 +116,7 @@ function parseMethod(known: Known, method: string, params: JsonNode | undefined,
   }
   const disagreement = known.era === "modern" ? modernFault(method, params, body, headers) : null;
   if (disagreement !== null) return { message, refusal: disagreement };
+  if (!isKnownIn(known.era, method)) return { message, refusal: refuse("method_unknown") };
   const aim = aimOf(method, params, body);
   if ("lacks" in aim) return { message, refusal: malformed(-32602, aim.lacks) };
   const args = params === undefined ? undefined : member(params, "arguments");

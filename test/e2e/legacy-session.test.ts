@@ -1,0 +1,130 @@
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import {
+  ElicitRequestSchema,
+  LoggingMessageNotificationSchema,
+  ResourceUpdatedNotificationSchema,
+} from "@modelcontextprotocol/sdk/types.js";
+import { McpServer } from "@modelcontextprotocol/server";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createSessions } from "../conformance/fixture/sessions.ts";
+import { type Door, openDoor, parsedOrRefused } from "../fixtures/listener.ts";
+import { GatewayProcess, sleep } from "./gateway-process.ts";
+
+const POLICIES = `apiVersion: tollgate/v1
+entitlements:
+  - { name: all, permit: ["talker/*", "resource:talker/*", "method:talker/*"] }
+`;
+const WATCHED = "test://watched";
+
+let door: Door;
+let gateway: GatewayProcess;
+let accessToken: string;
+
+beforeAll(async () => {
+  const sessions = createSessions(talker);
+  door = await openDoor(async (req, res, body) => {
+    const parsed = req.method === "POST" ? parsedOrRefused(body, res) : null;
+    if (parsed !== undefined) await sessions.handle(req, res, parsed ?? undefined);
+  });
+  gateway = await GatewayProcess.start({ policies: POLICIES, servers: `  talker: { url: "${door.url}/mcp" }` });
+  accessToken = await gateway.accessToken(await gateway.createAgent("listener"), "talker");
+});
+
+afterAll(async () => {
+  expect(await gateway?.stop()).toBe(0);
+  await door?.close();
+});
+
+/** A server that talks beside its calls: questions and notifications on the GET stream. */
+function talker(): McpServer {
+  const capabilities = { tools: {}, logging: {}, resources: { subscribe: true } };
+  const server = new McpServer({ name: "talker", version: "1.0.0" }, { capabilities });
+  const said = (text: string) => ({ content: [{ type: "text" as const, text }] });
+  server.registerTool("ask_aside", {}, async () => {
+    const { action, content } = await server.server.elicitInput({
+      message: "Which color?",
+      requestedSchema: { type: "object", properties: { color: { type: "string" } } },
+    });
+    return said(`${action} ${content?.color}`);
+  });
+  server.registerTool("break_off", {}, async ({ http, mcpReq }) => {
+    await mcpReq.log("info", "before");
+    http?.closeSSE?.();
+    await mcpReq.log("debug", "too fine");
+    await mcpReq.log("warning", "meanwhile");
+    return said("resumed");
+  });
+  server.registerTool("touch", {}, async () => {
+    await server.server.sendResourceUpdated({ uri: WATCHED });
+    return said("touched");
+  });
+  server.registerResource("watched", WATCHED, {}, () => ({ contents: [{ uri: WATCHED, text: "" }] }));
+  server.server.setRequestHandler("resources/subscribe", () => ({}));
+  return server;
+}
+
+async function connected(): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> {
+  const client = new Client({ name: "listener", version: "1.0.0" }, { capabilities: { elicitation: {} } });
+  const transport = new StreamableHTTPClientTransport(new URL(`${gateway.publicUrl}/mcp/talker`), {
+    requestInit: { headers: { authorization: `Bearer ${accessToken}` } },
+  });
+  client.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: { color: "blue" } }));
+  await client.connect(transport);
+  const isListening = () =>
+    door.received.some(({ method, headers }) => method === "GET" && headers["mcp-session-id"] === transport.sessionId);
+  for (let i = 0; i < 200 && !isListening(); i++) await sleep(10);
+  expect(isListening()).toBe(true);
+  return { client, transport };
+}
+
+test("a question on the GET stream is answered by POST, and the call that waits for it completes", async () => {
+  const { client } = await connected();
+  const result = await client.callTool({ name: "ask_aside" });
+  expect(result.content).toEqual([{ type: "text", text: "accept blue" }]);
+  await client.close();
+});
+
+test("a notification on the GET stream arrives, and nobody else hears of it", async () => {
+  const [one, other] = [await connected(), await connected()];
+  const heard: string[] = [];
+  one.client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void heard.push(params.uri));
+  other.client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => void heard.push("the other"));
+  await one.client.subscribeResource({ uri: WATCHED });
+  await one.client.callTool({ name: "touch" });
+  for (let i = 0; i < 200 && heard.length === 0; i++) await sleep(10);
+  expect(heard).toEqual([WATCHED]);
+  await Promise.all([one.client.close(), other.client.close()]);
+});
+
+test("a stream that the server breaks off is resumed by Last-Event-ID, with all that was said meanwhile and nothing twice", async () => {
+  const { client, transport } = await connected();
+  const heard: unknown[] = [];
+  client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => void heard.push(params.data));
+  await client.setLoggingLevel("info");
+  expect((await client.callTool({ name: "break_off" })).content).toEqual([{ type: "text", text: "resumed" }]);
+  expect(heard).toEqual(["before", "meanwhile"]);
+  const resumed = door.received.filter(({ headers }) => headers["last-event-id"] !== undefined);
+  expect(resumed.map(({ method, headers }) => [method, headers["mcp-session-id"]])).toEqual([["GET", transport.sessionId]]);
+  await client.close();
+});
+
+test("a session that its client has ended is over at the server, and answers 404 at the gateway", async () => {
+  const { client, transport } = await connected();
+  const sessionId = transport.sessionId ?? "";
+  await transport.terminateSession();
+  expect(door.received.some(({ method, headers }) => method === "DELETE" && headers["mcp-session-id"] === sessionId)).toBe(true);
+  const answer = await fetch(`${gateway.publicUrl}/mcp/talker`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2025-11-25",
+      "mcp-session-id": sessionId,
+      authorization: `Bearer ${accessToken}`,
+    },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" }),
+  });
+  expect(answer.status).toBe(404);
+  await client.close();
+});
