@@ -6,6 +6,7 @@ import { createAuthenticator } from "./call/authenticate/authenticate.ts";
 import { decide } from "./call/authorize/decide.ts";
 import { scopesFor, visible } from "./call/authorize/visible.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
+import { createRounds } from "./call/budget/rounds.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
 import { createOutbound } from "./call/forward/outbound.ts";
@@ -34,6 +35,7 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { createMetrics, type Log } from "./observe.ts";
 import { loadPolicies, type Policies } from "./policy-load.ts";
+import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
 import { createUpstreams } from "./upstreams.ts";
 
@@ -134,6 +136,7 @@ async function assemble(
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
   const sessions = createSessions();
+  const rounds = createRounds();
   const authenticate = createAuthenticator({
     publicUrl,
     issuers: issuersOf(config, signingKey.publicKeys),
@@ -169,13 +172,16 @@ async function assemble(
     followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
     visible: (agent, { course, server }) => (course === "list" || course === "stream" ? visible(policySet, agent, server, now()) : null),
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
-    hold: (permit, request) =>
-      ledger.hold(
-        request.callId,
-        permit.draws,
-        { calls: 1, tool_tokens: config.servers.get(request.server)?.reserve.tool_tokens ?? 0 },
-        request.receivedAtMs,
-      ),
+    round: (agent, request) => rounds.roundOf(agent.principal, request),
+    expectRound: (agent, request, round, { kind, requestState }) => {
+      if (kind === "input_required") rounds.remember(agent.principal, request, round, requestState);
+    },
+    hold(permit, { callId, server, receivedAtMs }, round) {
+      const tool_tokens = config.servers.get(server)?.reserve.tool_tokens ?? 0;
+      const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens }, receivedAtMs);
+      if (isRefusal(held)) rounds.putBack(round);
+      return held;
+    },
     exchange: exchange.exchange,
     forward: (job) => upstreams.get(job.request.server).forward(job),
     countTokens: counter.count,

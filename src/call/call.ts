@@ -52,7 +52,8 @@ async function govern(story: Story, request: McpRequest, answer: Answer, steps: 
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
 async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
-  const held = steps.hold(permit, request);
+  story.round = steps.round(agent, request);
+  const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
   const issued = await steps.exchange(agent, request.server);
@@ -68,6 +69,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   try {
     const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
     story.outcome = outcome;
+    steps.expectRound(agent, request, story.round, outcome);
     if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
     story.settlement = await settle(story, request, outcome, reservation, steps);
   } finally {
@@ -110,14 +112,12 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  const tool_tokens = outcome.kind === "http_error" ? 0 : await measure(story, request, outcome, steps);
-  story.usage = { calls: 1, tool_tokens };
+  if (outcome.kind !== "http_error") {
+    story.tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
+  }
+  const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
+  story.usage = { calls: story.round.calls, tool_tokens: input + output };
   return reservation.post(story.usage);
-}
-
-async function measure(story: Story, request: McpRequest, outcome: Outcome, steps: Steps): Promise<number> {
-  story.tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
-  return story.tokenCount.input + story.tokenCount.output;
 }
 
 function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {

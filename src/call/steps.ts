@@ -5,6 +5,7 @@ import type { McpRequest, Target } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
+import type { Round } from "./budget/rounds.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
 import type { Definition, ForwardJob } from "./forward/upstream.ts";
@@ -20,11 +21,15 @@ export type Steps = {
   ownsSession(agent: Agent, request: McpRequest): boolean;
   /** A session that the outcome opens belongs to the agent; one that it ends belongs to nobody. */
   followSession(agent: Agent, request: McpRequest, outcome: Outcome): void;
+  /** The answer asks for input: the request that brings it is the same call's next round. */
+  expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;
   /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */
   visible(agent: Agent, request: McpRequest): ((target: Target) => boolean) | null;
   /** The tool as its server lists it, read with the agent's upstream credential; null: the server has no such tool. */
   define(agent: Agent, server: ServerName, toolName: string, issued: IssuedToken): Promise<Definition | null | Refusal>;
-  hold(permit: Permit, request: McpRequest): Reservation | Refusal;
+  /** Which round of which call: a server may ask for input, and is answered in a further request. */
+  round(agent: Agent, request: McpRequest): Round;
+  hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;
   exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;
   countTokens: CountTokens;

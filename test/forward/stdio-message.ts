@@ -130,7 +130,7 @@ function requestOf(message: object | string, { era = "legacy", httpMethod = "POS
     receivedMonoMs: performance.now(),
     server: "fixture" as ServerName,
     httpMethod,
-    ...(parsed?.message ?? { ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null }),
+    ...(parsed?.message ?? { ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null, followUp: null }),
     body,
     authorization: null,
     sessionId: null,

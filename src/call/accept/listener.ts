@@ -208,6 +208,7 @@ function mcpRequestOf(visit: Visit, server: ServerName, head: McpHead, message: 
     targetSpan: message.targetSpan,
     argumentsSpan: message.argumentsSpan,
     progressTokenSpan: message.progressTokenSpan,
+    followUp: message.followUp,
     body,
     authorization: visit.headers.get("authorization") ?? null,
     // Sessions and resumption do not exist in 2026-07-28: their headers are ignored.

@@ -92,4 +92,5 @@ const BODYLESS: Message = {
   targetSpan: null,
   argumentsSpan: null,
   progressTokenSpan: null,
+  followUp: null,
 };

@@ -13,7 +13,7 @@ import {
   nameMember,
   takesArguments,
 } from "./methods.ts";
-import type { Course, Era, Span, Target } from "./request.ts";
+import type { Course, Era, FollowUp, Span, Target } from "./request.ts";
 
 /** The headers that have to agree with the body; null where absent. */
 export type MessageHeaders = {
@@ -33,6 +33,7 @@ export type Message = {
   readonly targetSpan: Span | null;
   readonly argumentsSpan: Span | null;
   readonly progressTokenSpan: Span | null;
+  readonly followUp: FollowUp | null;
 };
 
 /** A refused message still carries what could be read of it, so that the answer can echo the id. `course` null: not known. */
@@ -130,6 +131,7 @@ function parseMethod(known: Known, method: string, params: JsonNode | undefined,
       targetSpan: spanOf(aim.node),
       argumentsSpan: args?.kind === "object" ? spanOf(args) : null,
       progressTokenSpan: spanOf(metaMember(params, "progressToken")),
+      followUp: known.era === "modern" ? followUpOf(params, body) : null,
     },
     refusal: null,
   };
@@ -147,6 +149,14 @@ function modernFault(method: string, params: JsonNode | undefined, body: Buffer,
   const name = params === undefined ? undefined : stringValue(body, member(params, key));
   if (name === undefined) return malformed(-32602, `params.${key} must be a string`);
   return headers.mcpName !== null && headerText(headers.mcpName) === name ? null : mismatch("Mcp-Name");
+}
+
+/** The client repeats its request with what the server asked for, or with the state that the server gave it. */
+function followUpOf(params: JsonNode | undefined, body: Buffer): FollowUp | null {
+  if (params === undefined) return null;
+  const state = member(params, "requestState");
+  if (state === undefined && member(params, "inputResponses") === undefined) return null;
+  return { requestState: stringValue(body, state) ?? null };
 }
 
 function mismatch(header: string): Refusal {
@@ -173,4 +183,5 @@ const NOTHING: Omit<Message, "course"> & { readonly course: null } = {
   targetSpan: null,
   argumentsSpan: null,
   progressTokenSpan: null,
+  followUp: null,
 };

@@ -24,6 +24,9 @@ export type Target =
  */
 export type Course = "metered" | "list" | "handshake" | "other" | "notification" | "response" | "stream" | "end";
 
+/** `requestState` as its text reads, or null where the server gave none. */
+export type FollowUp = { readonly requestState: string | null };
+
 export type McpRequest = {
   readonly callId: CallId;
   /** Wall clock, milliseconds since the epoch, when the head was complete. */
@@ -48,6 +51,8 @@ export type McpRequest = {
   readonly argumentsSpan: Span | null;
   /** `params._meta.progressToken` as it stands, or null. */
   readonly progressTokenSpan: Span | null;
+  /** Set where the request answers an `input_required` (multi round-trip requests, SEP-2322) of the modern era. */
+  readonly followUp: FollowUp | null;
   readonly body: Buffer;
   /** Value of the one Authorization header, or null. A secret: never logged, never forwarded. */
   readonly authorization: string | null;

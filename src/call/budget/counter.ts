@@ -23,7 +23,8 @@ export function remaining(draw: Pick<Draw, "limit">, balance: Pick<Balance, "com
 export function judgeHold(counter: Counter, draw: Draw, amount: number): "carried" | "exhausted" | "insufficient" {
   // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun: a counter never wraps and never goes negative.
   if (counter.committed + counter.held + counter.debt > Number.MAX_SAFE_INTEGER - amount) return "exhausted";
-  if (!draw.hard) return "carried";
+  // Nothing is drawn by a further round of a call that has been counted.
+  if (!draw.hard || amount === 0) return "carried";
   const left = remaining(draw, counter);
   if (left < 1) return "exhausted";
   return left < amount ? "insufficient" : "carried";

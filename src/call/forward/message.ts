@@ -8,7 +8,8 @@ export type UpstreamMessage =
       readonly root: JsonNode;
       readonly idText: string;
       readonly body: JsonNode;
-      readonly outcome: Extract<OutcomeKind, "result" | "tool_error" | "protocol_error">;
+      readonly outcome: Extract<OutcomeKind, "result" | "input_required" | "tool_error" | "protocol_error">;
+      readonly requestState: string | null;
     }
   | { readonly kind: "request" | "notification"; readonly root: JsonNode; readonly method: string }
   | { readonly kind: "invalid"; readonly why: string };
@@ -35,10 +36,12 @@ export function readMessage(bytes: Buffer): UpstreamMessage {
     idText: bytes.toString("utf8", id.start, id.end),
     body,
     outcome: error !== undefined ? "protocol_error" : kindOf(bytes, body),
+    requestState: stringValue(bytes, member(body, "requestState")) ?? null,
   };
 }
 
-function kindOf(bytes: Buffer, result: JsonNode): "result" | "tool_error" {
+function kindOf(bytes: Buffer, result: JsonNode): "result" | "input_required" | "tool_error" {
+  if (stringValue(bytes, member(result, "resultType")) === "input_required") return "input_required";
   const isError = member(result, "isError");
   return isError !== undefined && bytes[isError.start] === 0x74 ? "tool_error" : "result";
 }

@@ -3,6 +3,7 @@ import type { Refusal } from "../../refusal.ts";
 
 export type OutcomeKind =
   | "result"
+  | "input_required"
   | "tool_error"
   | "protocol_error"
   | "http_error"
@@ -34,4 +35,6 @@ export type Outcome = {
   /** Mcp-Session-Id that the upstream minted on this answer. */
   readonly sessionId: string | null;
   readonly serverVersion: string | null;
+  /** The server's own state of an `input_required`, which the client brings back; null elsewhere, or where it has none. */
+  readonly requestState: string | null;
 };

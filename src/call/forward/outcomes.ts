@@ -17,6 +17,7 @@ const NOTHING: Outcome = {
   refusal: null,
   sessionId: null,
   serverVersion: null,
+  requestState: null,
 };
 
 export function notSent(refusal: Refusal): Outcome {
@@ -90,5 +91,6 @@ export function answered(answer: Answered): Outcome {
     resultTexts: metered ? textsOf(result) : [],
     bytesIn: answer.bytesIn,
     sessionId: answer.sessionId,
+    requestState: message.requestState,
   };
 }

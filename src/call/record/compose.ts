@@ -24,7 +24,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
   return {
     ...blankRecord(kind),
     call_id: opening.callId,
-    logical_call_id: opening.callId,
+    logical_call_id: story.round.logicalCallId,
     time_start: rfc3339(opening.receivedAtMs),
     time_end: rfc3339(endMs),
     duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
@@ -76,7 +76,7 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
   const { opening, request, agent, outcome, settlement } = story;
   if (request === null || agent === null) throw new Error("a usage event needs a request and an agent");
   const provisional = settlement === null || settlement.state === "unknown";
-  const usage = story.usage ?? { calls: 1, tool_tokens: heldTokens(story) };
+  const usage = story.usage ?? { calls: story.round.calls, tool_tokens: heldTokens(story) };
   return {
     id: `${opening.callId}.settled`,
     type: "io.tollgate.call.settled.v1",
@@ -84,7 +84,7 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
     subject: agent.profile.customer,
     data: {
       call_id: opening.callId,
-      logical_call_id: opening.callId,
+      logical_call_id: story.round.logicalCallId,
       agent_id: agent.profile.id,
       agent: agent.profile.name,
       instance: agent.instance,

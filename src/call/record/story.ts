@@ -5,6 +5,7 @@ import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { Permit } from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
+import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { Outcome } from "../forward/outcome.ts";
 import type { Digest } from "./audit-record.ts";
@@ -30,6 +31,8 @@ export type Story = {
   readonly request: McpRequest | null;
   agent: Agent | null;
   permit: Permit | null;
+  /** Which round of which logical call this request is. */
+  round: Round;
   /** Hex SHA-256 of the tool's definition. */
   definition: string | null;
   reservation: Reservation | null;
@@ -52,6 +55,7 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     request,
     agent: null,
     permit: null,
+    round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null },
     definition: null,
     reservation: null,
     issued: null,
