@@ -1,20 +1,26 @@
-/** `npm run prove:kill [-- COUNT]`: kills a process that writes the journal COUNT times (25), and prints what was lost: nothing. */
+/** `npm run prove:journal [-- --quick] [--count N] [--seed N]`: kills a process that writes the journal, and prints what was lost: nothing. */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { verifyLog } from "../../src/call/record/verify.ts";
+import { mulberry32 } from "../accept/hostile-bodies.ts";
 import { endCalmly, joinLogs, killOnce } from "./kill.ts";
 
-const kills = Number(process.argv[2] ?? 25);
+const { values } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" }, quick: { type: "boolean" } } });
+const seed = Number(values.seed ?? 1);
+const kills = Number(values.count ?? (values.quick ? 25 : 500));
+const random = mulberry32(seed);
 const folder = mkdtempSync(join(tmpdir(), "tollgate-kill-"));
 const [dataDir, logFile] = [join(folder, "data"), join(folder, "said.log")];
 for (let i = 0; i < kills; i++) {
-  await killOnce(dataDir, logFile, Math.random() * 400);
-  process.stdout.write(".");
+  await killOnce(dataDir, logFile, random() * 400);
+  process.stderr.write(".");
 }
 await endCalmly(dataDir, logFile);
 const joined = joinLogs(join(dataDir, "journal.db"), logFile);
 const verdict = await verifyLog(join(dataDir, "journal.db"));
 const good = verdict.ok && joined.lost.length === 0 && joined.open.length === 0 && joined.doubled === 0;
-process.stdout.write(`\n${JSON.stringify({ kills, ...joined, verified: verdict.ok, records: verdict.size, folder })}\n`);
+process.stderr.write("\n");
+process.stdout.write(`${JSON.stringify({ seed, kills, ...joined, verified: verdict.ok, records: verdict.size, folder })}\n`);
 process.exitCode = good ? 0 : 1;
