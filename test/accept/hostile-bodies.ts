@@ -1,17 +1,5 @@
 /** Pure. Bodies that try to mean two things: valid requests of both eras, bent by a seeded hand. */
-
-export type Random = () => number;
-
-export function mulberry32(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
+import type { Random } from "../fixtures/seeded-random.ts";
 
 export type HostileBody = {
   readonly bytes: Buffer;

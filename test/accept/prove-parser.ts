@@ -1,7 +1,8 @@
 /** `npm run prove:parser [-- --quick] [--count N] [--seed N]`: whenever a body passes, three different readers agree with the gateway on what it says. */
 import { parseArgs } from "node:util";
 import { type MessageHeaders, parseMessage } from "../../src/call/accept/parse.ts";
-import { type HostileBody, hostileBody, mulberry32 } from "./hostile-bodies.ts";
+import { seededRandom } from "../fixtures/seeded-random.ts";
+import { type HostileBody, hostileBody } from "./hostile-bodies.ts";
 import { lenient, readings } from "./readings.ts";
 
 export type ParserReport = {
@@ -42,7 +43,7 @@ export const asTollgate: Judge = ({ bytes, protocolVersion, method, name }) => {
 
 export function proveParser(options: { seed: number; count: number; judge?: Judge; progress?: (done: number) => void }): ParserReport {
   const { seed, count, judge = asTollgate, progress } = options;
-  const random = mulberry32(seed);
+  const random = seededRandom(seed);
   const violations: string[] = [];
   let passed = 0;
   for (let i = 1; i <= count; i++) {

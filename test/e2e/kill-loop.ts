@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import Database from "better-sqlite3";
 import { startHttpUpstream } from "../fixtures/http-upstream.ts";
+import { seededRandom } from "../fixtures/seeded-random.ts";
 import { GatewayProcess, modernRequest, sleep } from "./gateway-process.ts";
 
 export type KillReport = {
@@ -27,7 +28,7 @@ budgets:
 `;
 
 export async function killLoop(options: { kills: number; seed: number; progress?: (done: number) => void }): Promise<KillReport> {
-  const random = mulberry32(options.seed);
+  const random = seededRandom(options.seed);
   const upstream = await startHttpUpstream();
   const gateway = await GatewayProcess.prepare({ policies: POLICIES, servers: `  up: { url: "${upstream.mcpUrl}" }` });
   const heard = new Map<string, number>();
@@ -141,18 +142,6 @@ function judge(heard: ReadonlyMap<string, number>, executed: readonly string[], 
   const committed = books.balances.find((balance) => balance.budget === "calls")?.committed;
   if (committed !== books.postedCalls) violations.push(`the balance says ${committed} calls, the records ${books.postedCalls}`);
   return violations;
-}
-
-/** A small seeded generator, so that a run can be repeated. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 if (process.argv[1] === import.meta.filename) {

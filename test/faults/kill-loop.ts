@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { verifyLog } from "../../src/call/record/verify.ts";
-import { mulberry32 } from "../accept/hostile-bodies.ts";
+import { seededRandom } from "../fixtures/seeded-random.ts";
 import { endCalmly, joinLogs, killOnce } from "./kill.ts";
 
 const { values } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" }, quick: { type: "boolean" } } });
 const seed = Number(values.seed ?? 1);
 const kills = Number(values.count ?? (values.quick ? 25 : 500));
-const random = mulberry32(seed);
+const random = seededRandom(seed);
 const folder = mkdtempSync(join(tmpdir(), "tollgate-kill-"));
 const [dataDir, logFile] = [join(folder, "data"), join(folder, "said.log")];
 for (let i = 0; i < kills; i++) {
