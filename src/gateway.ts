@@ -241,7 +241,7 @@ async function assemble(
     live: (request, answer) => counted(live(request, answer, steps)),
     refused: (sketch, refusal, answer) => counted(refuseAtDoor(sketch, refusal, answer, steps)),
     parserRefusal: () => metrics.parserRefusal(),
-    fault: (_, thrown) => fault(thrown),
+    fault: (thrown) => fault(thrown),
   });
   const api = createAdminApi({
     keys: openAdminKeys(store, config.data, now),

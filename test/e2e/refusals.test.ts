@@ -8,7 +8,7 @@ import { type Credentials, freePorts, GatewayProcess, legacyRequest, modernReque
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
-  - { name: support, who: { team: support }, permit: ["up/*", "html/*", "half/*", "down/*", "hang/*", "denies/*"] }
+  - { name: support, who: { team: support }, permit: ["up/*", "resource:up/*", "html/*", "half/*", "down/*", "hang/*", "denies/*"] }
   - { name: nobody-deletes, forbid: ["*/delete_*"] }
   - { name: small, forbid: ["*/search"], when: args.limit > 100 }
 `;
@@ -284,4 +284,15 @@ describe("malformed requests reach nobody", () => {
     expect([modern.status, ((await modern.json()) as Answer).error?.code]).toEqual([404, -32601]);
     expect([legacy.status, ((await legacy.json()) as Answer).error?.code]).toEqual([200, -32601]);
   });
+});
+
+test("a resource under another spelling is no way around a policy", async () => {
+  const gateway = gatewayOf("jsonrpc");
+  const accessToken = await tokenFor("jsonrpc", "up");
+  const before = upstream.received.length;
+  for (const uri of ["fixture://docs/../secret", "fixture://docs/%2e%2e/secret", "FIXTURE://docs/a", "file:/etc/passwd"]) {
+    const answer = await modernRequest(`${gateway.publicUrl}/mcp/up`, accessToken, "resources/read", { uri });
+    expect(((await answer.json()) as Answer).error?.code, uri).toBe(-32602);
+  }
+  expect(upstream.received.slice(before).filter(({ body }) => body.includes("resources/read"))).toEqual([]);
 });

@@ -7,6 +7,7 @@ import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, RuleRef } from "./permit.ts";
 import type { Budget, Each, Rule, Rules } from "./policy-set.ts";
+import { asciiUri, isPlainUri } from "./resource-uri.ts";
 import { type Facets, facetsOf } from "./who.ts";
 
 /** The rules of one load with what has been looked up in them since. A reload makes a new one; nothing needs to be forgotten. */
@@ -80,7 +81,9 @@ export function viewOf(policySet: PolicySet, agent: Agent): View {
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 const NOTHING: Candidates = Object.freeze({ permits: [], forbids: [], draws: [] });
 
-export function candidatesOf(policySet: PolicySet, view: View, server: string, target: Target): Candidates {
+export function candidatesOf(policySet: PolicySet, view: View, server: string, asked: Target): Candidates {
+  if (asked.kind === "resource" && !isPlainUri(asked.name)) return NOTHING;
+  const target: Target = asked.kind === "resource" ? { kind: "resource", name: asciiUri(asked.name) } : asked;
   const key = `${view.key}${target.kind}:${server}/${target.name}`;
   const known = policySet.candidates.get(key);
   if (known !== undefined) return known;

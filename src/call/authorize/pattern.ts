@@ -1,5 +1,6 @@
 /** Pure. The grammar in which a policy names what it is about: `server/tool`, `resource:server/uri`, `prompt:server/name`, `method:server/method`. */
 import type { Target } from "../accept/request.ts";
+import { asciiUri } from "./resource-uri.ts";
 
 export type TargetKind = Target["kind"];
 
@@ -20,7 +21,7 @@ export function parsePattern(written: string): TargetPattern | { problem: string
   if (!/^[a-z0-9*-]{1,32}$/.test(server))
     return { problem: `${JSON.stringify(written)}: ${JSON.stringify(server)} is not a server's name` };
   if (name === "") return { problem: `${JSON.stringify(written)} names nothing after the server: write ${head}/* for everything there` };
-  return { kind, server, name };
+  return { kind, server, name: kind === "resource" ? asciiUri(name) : name };
 }
 
 /** How a target is written in a policy, a budget's scope and a note. */
