@@ -104,16 +104,14 @@ async function assemble(
   const store = openControlStore(config.data);
   closing.push(() => store.close());
   const configVersion = () => config.configVersion;
-  const [journal, signingKey] = await Promise.all([
-    openJournal({
-      dataDir: config.data,
-      newSource: mintId("gw", now()),
-      nowMs: now(),
-      outageRecord: { ...blankRecord("gateway.recovered"), administrator: "gateway", config_version: config.configVersion },
-      onState: (to, message) => log[to === "up" ? "info" : "error"]({ journal: to, why: message }, `the journal is ${to}`),
-    }),
-    openSigningKey(config.data),
-  ]);
+  const signingKey = await openSigningKey(config.data);
+  const journal = await openJournal({
+    dataDir: config.data,
+    newSource: mintId("gw", now()),
+    nowMs: now(),
+    outageRecord: { ...blankRecord("gateway.recovered"), administrator: "gateway", config_version: config.configVersion },
+    onState: (to, message) => log[to === "up" ? "info" : "error"]({ journal: to, why: message }, `the journal is ${to}`),
+  });
   closing.push(() => journal.close());
   const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
     journal.append(auditOfAct(kind, by, details, { now, configVersion }));
@@ -144,7 +142,7 @@ async function assemble(
     fetch: outbound.fetch,
     keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
   });
-  const upstreams = createUpstreams(config, { now, mono, log, reissue });
+  const upstreams = createUpstreams(config, { now, mono, log, reissue, isWithheld: sessions.isWithheld });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
@@ -191,6 +189,7 @@ async function assemble(
     tell(story, fault) {
       const durationMs = mono() - story.opening.receivedMonoMs;
       metrics.tell(story, durationMs, fault !== null);
+      if (story.settlement?.withheld && story.agent && story.request) sessions.withhold(story.agent.principal, story.request);
       log[fault === null ? "info" : "error"](
         {
           call_id: story.opening.callId,

@@ -27,6 +27,9 @@ const COMMA = 0x2c;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 
+/** 100,000 elements in a request take 5 ms; 4 MiB of them took 80. */
+const VALUES_PER_KEY = 10;
+
 /** Values return where they end. Nodes are made only where a tree was asked for, and left in `#made`. */
 export class Scanner {
   readonly #bytes: Buffer;
@@ -34,6 +37,7 @@ export class Scanner {
   readonly #depthMax: number;
   readonly #keysMax: number;
   #keys = 0;
+  #values = 0;
   #made: JsonNode = { kind: "null", start: 0, end: 0, members: NONE, elements: NONE };
 
   constructor(bytes: Buffer, { treeDepth, depthMax = DEPTH_MAX, keysMax = KEYS_MAX }: ScanLimits) {
@@ -113,7 +117,10 @@ export class Scanner {
     let at = this.#space(start + 1);
     for (let first = true; bytes[at] !== 0x5d || !first; first = false) {
       const end = this.#value(at, depth, elements !== null);
-      if (elements !== null) elements.push(this.#made);
+      if (++this.#values > this.#keysMax * VALUES_PER_KEY) throw new Fault(`more than ${this.#keysMax * VALUES_PER_KEY} elements`, at);
+      // Elements that become nodes cost memory; the others are read and forgotten.
+      if (elements !== null && elements.push(this.#made) + this.#keys > this.#keysMax)
+        throw new Fault(`more than ${this.#keysMax} elements`, at);
       at = this.#space(end);
       if (bytes[at] === 0x5d) break;
       if (bytes[at] !== COMMA) throw new Fault("a comma or the end of the array is expected", at);

@@ -14,7 +14,7 @@ export type Upstreams = {
   close(graceMs: number): Promise<void>;
 };
 
-type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue"> & { readonly log: Log };
+type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue" | "isWithheld"> & { readonly log: Log };
 
 export function createUpstreams(config: Config, surroundings: Surroundings): Upstreams {
   const upstreams = new Map<ServerName, Upstream>();
@@ -37,8 +37,8 @@ export function createUpstreams(config: Config, surroundings: Surroundings): Ups
   };
 }
 
-function upstreamOf(server: Server, { now, mono, reissue, log }: Surroundings): Upstream {
-  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue });
+function upstreamOf(server: Server, { now, mono, reissue, isWithheld, log }: Surroundings): Upstream {
+  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue, isWithheld });
   const env = Object.fromEntries(Object.entries(server.env).map(([name, secret]) => [name, secret.reveal()]));
   return createStdioUpstream({ ...server, env, mono, warn: (facts, message) => log.warn(facts, message) });
 }

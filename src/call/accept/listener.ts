@@ -60,14 +60,14 @@ const REQUESTS_PER_CONNECTION_MAX = 100_000;
 
 export function createPublicListener(options: ListenerOptions): PublicListener {
   const timeouts: ListenerTimeouts = { ...TIMEOUTS, ...options.timeouts };
-  const pages = pageListener(options.pages);
+  const shared: Shared = { timeouts, pages: pageListener(options.pages), reading: { bytes: 0 } };
   const unanswered = new Unanswered();
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("cache-control", "no-store");
     unanswered.add(request, response);
     const visit = new Visit(request, response, options, timeouts.stallMs);
-    serve(visit, options, timeouts, pages, unanswered.draining).catch((thrown: unknown) => {
+    serve(visit, options, shared, unanswered.draining).catch((thrown: unknown) => {
       options.fault?.(thrown, visit.callId);
       visit.answer({}).fault();
     });
@@ -150,13 +150,17 @@ function rawAnswer(status: string): string {
   return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n${headers.join("")}\r\n`;
 }
 
-async function serve(visit: Visit, options: ListenerOptions, timeouts: ListenerTimeouts, pages: PageListener, draining: boolean) {
+/** What all requests of a listener have in common. */
+type Shared = { readonly timeouts: ListenerTimeouts; readonly pages: PageListener; readonly reading: { bytes: number } };
+
+async function serve(visit: Visit, options: ListenerOptions, shared: Shared, draining: boolean) {
+  const { pages } = shared;
   const { request, response, headers } = visit;
   if (visit.refusal !== null) return visit.refuse(visit.refusal);
   allowOrigin(response, headers.get("origin"), options.origins);
   if (draining) return visit.refuse(refuse("overloaded", { retry_after_ms: 1_000 }));
   if (isPreflight(request.method, headers)) return answerPreflight(response, headers);
-  if (visit.server !== null) return serveMcp(visit, visit.server as ServerName, options, timeouts);
+  if (visit.server !== null) return serveMcp(visit, visit.server as ServerName, options, shared);
   const target = request.url ?? "";
   if (!isPlainTarget(target)) return visit.refuse(refuse("route_unknown"));
   if (isOAuthRoute(target)) {
@@ -172,7 +176,7 @@ function proceed({ headers, request, response }: Visit): void {
   if (headers.has("expect") && request.httpVersion === "1.1") response.writeContinue();
 }
 
-async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptions, timeouts: ListenerTimeouts): Promise<void> {
+async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptions, { timeouts, reading }: Shared): Promise<void> {
   const { request, headers } = visit;
   const head = judgeMcpHead(request.method ?? "", headers);
   if ("refusal" in head) return visit.refuse(head.refusal, { era: head.era });
@@ -180,6 +184,7 @@ async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptio
   const body = await readBody(request, {
     declared: headers.get("content-length"),
     timeoutMs: timeouts.bodyMs,
+    reading,
     proceed: () => proceed(visit),
   });
   if (body === null) return;

@@ -47,6 +47,7 @@ const CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities";
 export function parseMessage(body: Buffer, headers: MessageHeaders): ParsedMessage {
   const era: Era = headers.protocolVersion === MODERN_REVISION ? "modern" : "legacy";
   const unread = { ...NOTHING, era, revision: headers.protocolVersion };
+  if (/^[ \t\r\n]*\[/.test(body.toString("latin1", 0, 64))) return { message: unread, refusal: malformed(-32600, "a JSON-RPC batch") };
   // Depth 3 holds the members of params.ref, params._meta and the names of params.arguments.
   const root = scanJson(body, { treeDepth: 3 });
   if (isScanFault(root)) return { message: unread, refusal: malformed(-32700, `${root.fault} at byte ${root.at}`) };

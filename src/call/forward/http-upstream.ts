@@ -2,6 +2,7 @@
 
 import type { ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue } from "./catalogue.ts";
@@ -12,6 +13,7 @@ import { readJsonAnswer } from "./json-answer.ts";
 import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
+import type { Sessions } from "./sessions.ts";
 import { passStream, readSseAnswer } from "./sse-answer.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
 
@@ -22,35 +24,42 @@ export type HttpUpstreamOptions = {
   readonly maxResultBytes: number;
   readonly now: () => number;
   readonly mono: () => number;
+  /** The result of this request was withheld: it must not come on a stream that the client resumes. */
+  readonly isWithheld: Sessions["isWithheld"];
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
 
 /** Calls under way at once to one upstream; beyond it they wait within their deadline. */
 const CONNECTIONS = 256;
+/** Streams at once to one upstream, on connections of their own: however many idle ones there are, no call waits for them. */
+const STREAMS = 5_000;
 /** A stream without an end of its own lives this long at most. */
 const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
 
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const wire = createWire(options.url, CONNECTIONS);
+  const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
-  const context = { ...options, wire, listChanged: () => catalogue.forget() };
+  const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
   return {
     forward: (job) => forward(job, context),
     definition: (toolName, agent, issued) =>
       catalogue.find(issued.shareKey, toolName, () =>
         readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
       ),
-    close: (graceMs) => wire.close(graceMs),
+    async close(graceMs) {
+      await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
+    },
   };
 }
 
-export type ForwardContext = HttpUpstreamOptions & { readonly wire: Wire; readonly listChanged: () => void };
+export type ForwardContext = HttpUpstreamOptions & { readonly wire: Wire; readonly streamWire: Wire; readonly listChanged: () => void };
 
 async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
   const { request, agent } = job;
-  const streams = request.course === "stream" || request.method === "subscriptions/listen";
+  const streams = isStream(request);
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
   // In the modern era, and for a stream that carries nothing else, leaving is cancelling.
   using deadline = startDeadline(timeoutMs, request.era === "modern" || streams ? job.answer.gone : null, job.stopped);
@@ -75,14 +84,18 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   }
 }
 
+function isStream({ course, method }: McpRequest): boolean {
+  return course === "stream" || method === "subscriptions/listen";
+}
+
 function send(
   { request }: ForwardJob,
   issued: IssuedToken,
-  { wire }: ForwardContext,
+  { wire, streamWire }: ForwardContext,
   deadline: Deadline,
   departure: Departure,
 ): Promise<UpstreamAnswer> {
-  return wire.send(
+  return (isStream(request) ? streamWire : wire).send(
     request.httpMethod,
     requestHeaders(request, issued),
     request.httpMethod === "POST" ? request.body : null,

@@ -4,10 +4,15 @@ import type { ServerName } from "../../ids.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Outcome } from "./outcome.ts";
 
+export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
+
 export type Sessions = {
   bind(sessionId: string, principal: string, server: ServerName): void;
   owns(sessionId: string, principal: string, server: ServerName): boolean;
   end(sessionId: string, principal: string, server: ServerName): void;
+  /** The result of this request was not delivered, and its session could deliver it once more. */
+  withhold(principal: string, request: SessionRequest): void;
+  isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
   /** Binds what an answer opened, ends what a DELETE ended. */
   follow(
     principal: string,
@@ -31,6 +36,10 @@ export function createSessions(): Sessions {
     updateAgeOnGet: true,
   });
   const key = (sessionId: string, server: ServerName) => `${server} ${sessionId}`;
+  const withheld = new LRUCache<string, true>({ max: SESSIONS_MAX, ttl: IDLE_MS });
+  // Ids are compared as values: an upstream may write one in another way.
+  const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
+    JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
   const sessions: Sessions = {
     bind(sessionId, principal, server) {
       // An upstream that mints one id for two clients must not hand the first client's session to the second.
@@ -40,6 +49,10 @@ export function createSessions(): Sessions {
     end(sessionId, principal, server) {
       if (owners.get(key(sessionId, server)) === principal) owners.delete(key(sessionId, server));
     },
+    withhold(principal, request) {
+      withheld.set(resultKey(principal, request, request.idText), true);
+    },
+    isWithheld: (principal, stream, idText) => withheld.has(resultKey(principal, stream, idText)),
     follow(principal, { course, sessionId, server }, outcome) {
       if (outcome.sessionId !== null) sessions.bind(outcome.sessionId, principal, server);
       if (course === "end" && sessionId !== null && outcome.kind === "accepted") sessions.end(sessionId, principal, server);

@@ -7,6 +7,7 @@ import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, unknownFate } from "./outcomes.ts";
+import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd } from "./sse.ts";
 import type { ForwardJob } from "./upstream.ts";
 
@@ -14,7 +15,11 @@ import type { ForwardJob } from "./upstream.ts";
 const EVENT_BYTES_MAX = 4_194_304;
 const LIST_CHANGED = "notifications/tools/list_changed";
 
-type Context = { readonly maxResultBytes: number; readonly listChanged: () => void };
+type Context = {
+  readonly maxResultBytes: number;
+  readonly listChanged: () => void;
+  readonly isWithheld: Sessions["isWithheld"];
+};
 
 export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
   const { request } = job;
@@ -112,6 +117,7 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   if (message.kind === "invalid") return null;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
+  if (message.kind === "response" && context.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   if (message.kind !== "response" || method === null) return event.bytes;
   const filtered = job.visible === null ? null : filterList(event.data, message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);

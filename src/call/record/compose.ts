@@ -2,7 +2,7 @@
 
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { HoldLine, PostedLine, Reservation, Settlement } from "../budget/reservation.ts";
+import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Story } from "./story.ts";
@@ -56,7 +56,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     entitlement_result: permit === null ? (agent === null ? null : "refused") : "permitted",
     budget: settlement !== null ? settlement.lines.map(settledLine) : (story.reservation?.lines.map(heldLine) ?? []),
     settlement: settlement?.state ?? null,
-    usage: story.usage,
+    usage: story.usage === null ? null : billedUsage(story),
     token_count: story.tokenCount === null ? null : { source: story.tokenCount.source, encoding: TOKEN_ENCODING, counter: TOKEN_COUNTER },
     outcome: story.fault ? "fault" : (outcome?.kind ?? (story.refusal === null ? null : "refused")),
     upstream:
@@ -76,7 +76,8 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
   const { opening, request, agent, outcome, settlement } = story;
   if (request === null || agent === null) throw new Error("a usage event needs a request and an agent");
   const provisional = settlement === null || settlement.state === "unknown";
-  const usage = story.usage ?? { calls: story.round.calls, tool_tokens: heldTokens(story) };
+  const usage = billedUsage(story);
+  const held = provisional || settlement.withheld !== null;
   return {
     id: `${opening.callId}.settled`,
     type: "io.tollgate.call.settled.v1",
@@ -99,13 +100,13 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
       quantity: {
         calls: usage.calls,
         tool_tokens: usage.tool_tokens,
-        input_tokens: provisional ? 0 : (story.tokenCount?.input ?? 0),
-        output_tokens: provisional ? 0 : (story.tokenCount?.output ?? 0),
+        input_tokens: held ? 0 : (story.tokenCount?.input ?? 0),
+        output_tokens: held ? 0 : (story.tokenCount?.output ?? 0),
         bytes_in: outcome?.bytesIn ?? 0,
         bytes_out: request.body.length,
         duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
       },
-      token_source: provisional ? "held" : (story.tokenCount?.source ?? "estimated"),
+      token_source: held ? "held" : (story.tokenCount?.source ?? "estimated"),
       token_encoding: TOKEN_ENCODING,
       token_counter: TOKEN_COUNTER,
       definition_version: TOKEN_DEFINITION_VERSION,
@@ -114,6 +115,12 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
       use: ["chargeback", "policy"],
     },
   };
+}
+
+/** What the ledger posts: the truth, or the hold where the fate is unknown or the result was withheld. */
+function billedUsage(story: Story): Usage {
+  const { usage, settlement, round } = story;
+  return usage !== null && settlement?.withheld == null ? usage : { calls: round.calls, tool_tokens: heldTokens(story) };
 }
 
 /** What becomes durable before the first upstream byte. */
