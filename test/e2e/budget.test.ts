@@ -69,6 +69,9 @@ test("a result larger than a hard budget can carry is withheld, charged as held,
   const row = await budget("few-tokens");
   expect(row).toMatchObject({ committed: 2000, held: 0, remaining: 1000 });
   expect((await call("echo", { text: "x" })).error?.data).toMatchObject({ reason: "budget_insufficient", remaining: 1000 });
+  // What is billed is what the ledger has posted.
+  const { rows } = await gateway.json<{ rows: { agent: string; calls: number; tool_tokens: number }[] }>("usage", "--by", "agent");
+  expect(rows.find(({ agent }) => agent === "frugal-bot")).toMatchObject({ calls: 1, tool_tokens: 2000 });
 });
 
 test("overrun: deliver lets the result pass and keeps the excess as debt", async () => {

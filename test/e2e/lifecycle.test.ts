@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -72,6 +72,13 @@ test("a second process on live data, a port in use and a broken configuration ea
   expect(broken.stderr).toMatch(/tollgate\.yaml:\d+:\d+: .*polices/);
   expect(broken.stderr).toMatch(/tollgate\.yaml:\d+:\d+: .*NOT_SET_ANYWHERE/);
   expect(broken.stderr).not.toMatch(/at .*\.ts:/);
+
+  // A start that is refused half-way ends, and leaves nothing open.
+  writeFileSync(other.configFile, text);
+  mkdirSync(join(other.folder, "data"), { recursive: true });
+  writeFileSync(join(other.folder, "data", "keys.json"), "{", { mode: 0o600 });
+  const keyless = await other.command("serve");
+  expect([keyless.code, keyless.stderr]).toEqual([69, expect.stringMatching(/keys\.json holds no signing key/)]);
 });
 
 test("files that hold secrets are for their owner only, and nothing in them is a secret in clear", async () => {

@@ -62,3 +62,14 @@ test("long ids take the room of many: all together hold twenty million character
   expect(kept.length).toBeGreaterThan(1_200);
   expect(kept.at(-1)).toBe(1_999);
 });
+
+test("a withheld result stays withheld on the streams of its session, whatever spelling its id has", () => {
+  const sessions = createSessions();
+  const call = { server: HERE, sessionId: "s1", idText: '"a"' };
+  sessions.withhold("alice", call);
+  const stream = { server: HERE, sessionId: "s1", idText: null };
+  expect(sessions.isWithheld("alice", stream, '"\\u0061"')).toBe(true);
+  expect(sessions.isWithheld("alice", stream, '"b"')).toBe(false);
+  expect(sessions.isWithheld("alice", { ...stream, sessionId: "s2" }, '"a"')).toBe(false);
+  expect(sessions.isWithheld("bob", stream, '"a"')).toBe(false);
+});

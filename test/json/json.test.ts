@@ -256,3 +256,12 @@ test.each(["method", "inputResponses", "taskId", "methods", "meth\u043ed", "ｍe
     expect(foldsOnto(name, known)).toBe(false);
   },
 );
+
+test("elements count, whether a tree is made of them or not", () => {
+  const many = (count: number) => `[${Array(count).fill("0").join(",")}]`;
+  expect(faultOf(many(10_000))).toBe(null);
+  expect(faultOf(many(10_001))).toBe("more than 10000 elements");
+  const below = (count: number) => scan(`{"a":{"b":${many(count)}}}`, 1);
+  expect(isScanFault(below(100_000))).toBe(false);
+  expect(below(100_001)).toMatchObject({ fault: "more than 100000 elements" });
+});
