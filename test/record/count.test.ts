@@ -55,6 +55,20 @@ test("above 256 KB the count is sampled, says so, and is near the whole", async 
   expect(Math.abs(input / ((whole * text.length) / line.length) - 1)).toBeLessThan(0.02);
 });
 
+test("cheap text where samples used to fall hides nothing, and many texts cost no more than one", () => {
+  const whole = Array.from({ length: 60_000 }, (_, i) => `w${(i * 7919) % 10_007} `).join("");
+  const honest = countTexts([whole], []).input;
+  const step = Math.floor((whole.length - 8_192) / 15);
+  let cheated = whole;
+  for (let i = 0; i < 16; i++) cheated = cheated.slice(0, i * step) + "=".repeat(8_192) + cheated.slice(i * step + 8_192);
+  // A third of the text is cheap now, and no more than that is missed.
+  expect(countTexts([cheated], []).input).toBeGreaterThan(honest * 0.4);
+  const texts = whole.match(/.{1,2000}/gs) ?? [];
+  const { input, source } = countTexts(texts, []);
+  expect(source).toBe("estimated:sampled");
+  expect(Math.abs(input / honest - 1)).toBeLessThan(0.1);
+});
+
 test("text is cut only within long runs, never inside a surrogate pair, and nothing is lost", () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(fc.constantFrom("😀", " ", "\n", "x"), fc.string({ unit: "binary" })), { maxLength: 900 }), (parts) => {

@@ -63,6 +63,8 @@ export function createPublicListener(options: ListenerOptions): PublicListener {
   const shared: Shared = { timeouts, pages: pageListener(options.pages), reading: { bytes: 0 } };
   const unanswered = new Unanswered();
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    // Behind an answer that closes the connection nothing can be answered, so nothing is done.
+    if (unanswered.isClosing(request.socket)) return;
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("cache-control", "no-store");
     unanswered.add(request, response);

@@ -25,6 +25,12 @@ export class Unanswered {
     });
   }
 
+  /** True when an answer on this connection has promised to be the last. */
+  isClosing(socket: Socket): boolean {
+    for (const response of this.#bySocket.get(socket) ?? []) if (response.getHeader("connection") === "close") return true;
+    return false;
+  }
+
   /** True while an answer has begun or a whole request waits for one; false for a request whose body is what went wrong. */
   isBusy(socket: Socket): boolean {
     for (const response of this.#bySocket.get(socket) ?? []) if (response.headersSent || response.req.complete) return true;

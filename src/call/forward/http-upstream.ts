@@ -10,6 +10,7 @@ import { type Deadline, startDeadline } from "./deadline.ts";
 import { readListing } from "./http-listing.ts";
 import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
+import { readMessage, sameId } from "./message.ts";
 import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
@@ -141,20 +142,19 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
   const { status } = answer;
   if (type === "application/json") {
     const bytes = await readLimited(answer.body, ERROR_BYTES_MAX).catch(() => null);
-    if (bytes !== null && isRpcError(bytes)) return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
+    if (bytes !== null && isRpcError(bytes, job.request.idText))
+      return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
   } else letGo(answer);
   const lostSession = status === 404 && job.request.era === "legacy" && job.request.sessionId !== null;
   if (lostSession || status === 429 || status === 503) return httpError(status, retryAfter(answer), null);
   return { ...unknownFate(refuse("upstream_invalid", { upstream_status: status }, `${status} ${type}`), 0, status), kind: "http_error" };
 }
 
-function isRpcError(bytes: Buffer): boolean {
-  try {
-    const value = JSON.parse(bytes.toString()) as { jsonrpc?: unknown; error?: { code?: unknown } } | null;
-    return value?.jsonrpc === "2.0" && typeof value.error?.code === "number";
-  } catch {
-    return false;
-  }
+/** An error for this request, or for one that the server could not read. */
+function isRpcError(bytes: Buffer, idText: string | null): boolean {
+  const message = readMessage(bytes);
+  if (message.kind !== "response" || message.outcome !== "protocol_error" || message.body.kind !== "object") return false;
+  return message.idText === "null" || sameId(message.idText, idText ?? "");
 }
 
 function retryAfter(answer: UpstreamAnswer): Record<string, string> {
