@@ -8,6 +8,7 @@ import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, RuleRef } from "./permit.ts";
 import type { Rule } from "./policy-set.ts";
+import { subscribedUris } from "./subscriptions.ts";
 
 /** What a decision looks at. `target` is the reference's for a completion. */
 export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
@@ -58,7 +59,21 @@ function passFree(
   const circumstances = circumstancesOf(view, agent, asked.server, target, nowMs, asked);
   const forbid = forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, asked.server, target, faults));
-  return permitBy(policySet, reach, NO_DRAWS, faults);
+  const closed = target.name === "subscriptions/listen" ? closedSubscription(policySet, view, agent, asked, nowMs) : null;
+  return closed ?? permitBy(policySet, reach, NO_DRAWS, faults);
+}
+
+/** To hear that a resource changes is to learn of it: what may not be read may not be listened to. */
+function closedSubscription(policySet: PolicySet, view: View, agent: Agent, asked: Asked, nowMs: number): Refusal | null {
+  const uris = subscribedUris(asked.body);
+  if (uris === null) return refuse("tool_unknown", {}, "resourceSubscriptions is no list of strings");
+  for (const name of uris) {
+    const target: Target = { kind: "resource", name };
+    const circumstances = circumstancesOf(view, agent, asked.server, target, nowMs, null);
+    const open = openTo(candidatesOf(policySet, view, asked.server, target), circumstances, []);
+    if ("hiddenBy" in open) return refuse("tool_unknown", {}, noteOf(open.hiddenBy, asked.server, target, []));
+  }
+  return null;
 }
 
 function decideTarget(policySet: PolicySet, view: View, agent: Agent, asked: Asked, target: Target, nowMs: number): Permit | Refusal {
