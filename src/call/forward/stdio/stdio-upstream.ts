@@ -36,6 +36,8 @@ export type StdioUpstreamOptions = {
 export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
   const catalogue = createCatalogue(options.mono);
   const facts = { server: options.name };
+  // As few as of its stderr: a server that floods must not fill the log.
+  const dropped = createStderrLog({}, options.mono, (why) => options.warn({ ...facts, why }, "a line of a server was dropped"));
   const children = createChildren({
     peer: {
       command: options.command,
@@ -44,7 +46,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
       lineBytesMax: options.maxResultBytes,
       onStderr: createStderrLog(options.env, options.mono, (line) => options.warn({ ...facts, line }, "a server writes to its stderr")),
       onListChanged: () => catalogue.forget(),
-      onDropped: (why) => options.warn({ ...facts, why }, "a line of a server was dropped"),
+      onDropped: (why) => dropped({ bytes: Buffer.from(why), cut: false }),
     },
     maxChildren: options.child === "shared" ? 1 : options.maxChildren,
     mono: options.mono,
