@@ -1,26 +1,19 @@
 /** What the clients visit: a server of both eras and one with sessions, behind a gateway process for each way to say no. */
-import { rmSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { importJWK, type JWK, SignJWT } from "jose";
 import type { AuditRecord } from "../../src/call/record/audit-record.ts";
+import type { StoredRecord } from "../../src/call/record/books.ts";
 import { GatewayProcess } from "../e2e/gateway-process.ts";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
+import { COURSES, type Course, type Mode, POLICIES, type ServerName } from "./play.ts";
 import type { Target } from "./report.ts";
-import type { Mode } from "./roster.ts";
 
-export type ServerName = "both" | "sessions";
-
-/** `search` is refused by its arguments, the second `add` by a budget of its own for every agent and server; `delete_everything` is hidden. */
-const POLICIES = `apiVersion: tollgate/v1
-entitlements:
-  - { name: clients-use-tools, permit: ["*/echo", "*/add", "*/slow"] }
-  - { name: clients-search-a-little, permit: ["*/search"], when: args.limit <= 100 }
-budgets:
-  - { name: one-addition, tools: ["*/add"], each: [agent, server], meter: calls, limit: 1, period: total }
-`;
-export const VISIBLE_TOOLS: readonly string[] = ["add", "echo", "search", "slow"];
-
-/** More than all the clients leave on one gateway. */
-const RECORDS_MAX = 1000;
+/** A visit leaves some fifteen. */
+const RECORDS_MAX = 200;
+const TOKEN_SECONDS = 300;
 
 export type Visit = {
   readonly target: Target;
@@ -31,7 +24,8 @@ export type Visit = {
 };
 
 export type Stage = {
-  expect(agentName: string, mode: Mode, server: ServerName): Promise<Visit>;
+  /** One visit at a time: what is recorded and run from here on is the next client's. */
+  expect(clientName: string, course: Course): Promise<Visit>;
   close(): Promise<void>;
 };
 
@@ -42,19 +36,22 @@ export async function setStage(modes: readonly Mode[]): Promise<Stage> {
   for (const mode of modes)
     gateways.set(mode, await GatewayProcess.start({ policies: POLICIES, servers: servers.join("\n"), more: `refusals: ${mode}` }));
   return {
-    async expect(agentName, mode, server) {
+    async expect(clientName, course) {
+      const { mode, server } = COURSES[course];
       const gateway = gateways.get(mode);
       if (gateway === undefined) throw new Error(`no gateway says no by ${mode}`);
-      const agent = await gateway.createAgent(`${agentName}-${server}`);
-      const before = upstreams[server].executions.length;
+      const accessToken =
+        course === "stranger" ? await tokenOfNobody(gateway, server) : await tokenOf(gateway, `${clientName}-${course}`, server);
+      const ranBefore = upstreams[server].executions.length;
+      const recordedBefore = (await newest(gateway, 1))[0]?.sequence ?? -1;
       return {
-        target: { url: `${gateway.publicUrl}/mcp/${server}`, accessToken: await gateway.accessToken(agent, server) },
-        ran: () => upstreams[server].executions.slice(before).map(({ tool }) => tool),
+        target: { url: `${gateway.publicUrl}/mcp/${server}`, accessToken },
+        ran: () => upstreams[server].executions.slice(ranBefore).map(({ tool }) => tool),
         async records() {
-          const tail = await gateway.json<AuditRecord[]>("audit", "tail", "--limit", String(RECORDS_MAX));
-          return tail
-            .filter(({ agent: caller, request }) => caller?.name === agent.name && request !== null)
-            .sort((a, b) => a.time_start.localeCompare(b.time_start));
+          const recorded = (await newest(gateway, RECORDS_MAX)).filter(
+            ({ sequence, request }) => sequence > recordedBefore && request !== null,
+          );
+          return recorded.sort((a, b) => a.time_start.localeCompare(b.time_start) || a.sequence - b.sequence);
         },
       };
     },
@@ -66,4 +63,22 @@ export async function setStage(modes: readonly Mode[]): Promise<Stage> {
       await Promise.all(Object.values(upstreams).map((upstream) => upstream.close()));
     },
   };
+}
+
+function newest(gateway: GatewayProcess, limit: number): Promise<StoredRecord[]> {
+  return gateway.json<StoredRecord[]>("audit", "tail", "--limit", String(limit));
+}
+
+async function tokenOf(gateway: GatewayProcess, agentName: string, server: ServerName): Promise<string> {
+  return gateway.accessToken(await gateway.createAgent(agentName), server);
+}
+
+/** As an issuer's token for a client that nobody registered here; signed with the gateway's own key, which this stage owns. */
+async function tokenOfNobody({ folder, publicUrl }: GatewayProcess, server: ServerName): Promise<string> {
+  const { signing } = JSON.parse(readFileSync(join(folder, "data", "keys.json"), "utf8")) as { signing: JWK };
+  const now = Math.floor(Date.now() / 1000);
+  const nobody = { sub: "agt_nobody", client_id: "agt_nobody", scope: "mcp", jti: randomUUID() };
+  return new SignJWT({ ...nobody, iss: publicUrl, aud: `${publicUrl}/mcp/${server}`, iat: now, exp: now + TOKEN_SECONDS })
+    .setProtectedHeader({ alg: "ES256", kid: signing.kid ?? "", typ: "at+jwt" })
+    .sign(await importJWK(signing, "ES256"));
 }

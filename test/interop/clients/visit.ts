@@ -1,4 +1,5 @@
 /** What every client is taken through, on one connection where it keeps one: a list, a result, two refusals, a stream, a result again. */
+import { CALLS, type Call } from "../play.ts";
 import type { Report, Seen, Target } from "../report.ts";
 
 /** How a client shows the answer of a tool; what it throws is read by `seen`. */
@@ -11,22 +12,20 @@ export type Session = {
   close(): Promise<void>;
 };
 
-/** Long enough that a buffered stream shows: its progress would come with its result. */
-const STREAM_MS = 600;
-
 export async function visit(target: Target, open: (target: Target) => Promise<Session>): Promise<Report> {
   const session = await open(target);
   try {
     const tools = (await session.tools()).sort();
-    const result = await seen(() => session.call("echo", { text: "hello" }));
-    const policy = await seen(() => session.call("search", { query: "x", limit: 101 }));
-    const within = await seen(() => session.call("add", { a: 1, b: 2 }));
-    const budget = await seen(() => session.call("add", { a: 1, b: 2 }));
+    const played = ({ tool, args }: Call, progressed?: () => void) => seen(() => session.call(tool, args, progressed));
+    const result = await played(CALLS.result);
+    const policy = await played(CALLS.policy);
+    const within = await played(CALLS.within);
+    const budget = await played(CALLS.budget);
     const progressAt: number[] = [];
-    const streamed = await seen(() => session.call("slow", { ms: STREAM_MS, steps: 3 }, () => progressAt.push(performance.now())));
+    const streamed = await played(CALLS.streamed, () => progressAt.push(performance.now()));
     const first = progressAt[0];
     const leadMs = first === undefined ? null : Math.round(performance.now() - first);
-    const after = await seen(() => session.call("echo", { text: "still here" }));
+    const after = await played(CALLS.after);
     return { tools, result, policy, within, budget, streamed, progress: progressAt.length, leadMs, after };
   } finally {
     await session.close();
