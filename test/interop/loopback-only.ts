@@ -1,6 +1,7 @@
 /** Preloaded into a client and into what it starts: whatever is not loopback cannot be reached, and every attempt is written down. */
 import dns from "node:dns";
 import { appendFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import net from "node:net";
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1|\[::1\])$/i;
@@ -28,3 +29,12 @@ dns.lookup = ((host: string, ...rest: unknown[]) => {
   const done = rest.at(-1) as (fault: Error) => void;
   process.nextTick(() => done(refused(host)));
 }) as typeof lookup;
+
+const lookupPromised = dns.promises.lookup;
+dns.promises.lookup = ((host: string, ...rest: unknown[]) =>
+  LOOPBACK.test(host)
+    ? Reflect.apply(lookupPromised, dns.promises, [host, ...rest])
+    : Promise.reject(refused(host))) as typeof lookupPromised;
+
+// For those who import the functions by name.
+syncBuiltinESMExports();

@@ -79,6 +79,8 @@ export function pageWith(page: string, outcomes: readonly Outcome[]): string {
 }
 
 const MODES: readonly Mode[] = ["jsonrpc", "http", "toolResult"];
+/** Those that differ in what a user reads: `http` is the body of the first as text. */
+const WORDS: readonly Mode[] = ["jsonrpc", "toolResult"];
 const BEGIN = "<!-- measured -->";
 const END = "<!-- /measured -->";
 
@@ -97,18 +99,20 @@ function tablesOf(outcomes: readonly Outcome[]): string {
   ]);
   const head = ["client", "version", "era, server of both", "era, server with sessions", "list and result"];
   const refusals = MODES.map((course) => `refusal, \`${course}\``);
-  const words = clients.flatMap((client) =>
-    (["jsonrpc", "toolResult"] as const).map((course) => {
+  const words = new Map<string, string[]>();
+  for (const client of clients)
+    for (const course of WORDS) {
       const report = of(client, course)?.report;
-      return [client.title, `\`${course}\``, report ? quoted(report.policy) : "", report ? quoted(report.budget) : ""];
-    }),
-  );
+      if (!report) continue;
+      const said = `\`${course}\` | ${quoted(report.policy)} | ${quoted(report.budget)}`;
+      words.set(said, [...(words.get(said) ?? []), client.title]);
+    }
   return [
     markdown([[...head, ...refusals, "streamed", "refused at the door, it says"], ...first]),
     "",
-    "In their own words, exceptions by their name:",
+    "In their own words, exceptions with their name in front:",
     "",
-    markdown([["client", "refusals", "by policy, on arguments", "by budget"], ...words]),
+    markdown([["client", "refusals", "by policy, on arguments", "by budget"], ...[...words].map(([said, by]) => [by.join("; "), said])]),
   ].join("\n");
 }
 
@@ -131,12 +135,12 @@ function doorIn(outcome: Outcome | undefined): string {
   return `${SAYS[saysOf(outcome.fault ?? "")]}${eras}`;
 }
 
-function heard({ name, code, text }: Seen): string {
-  return `${name === null ? "" : `${name}${code === null ? "" : ` ${code}`}: `}${text}`;
+function heard({ name, text }: Seen): string {
+  return name === null ? text : `${name}: ${text}`;
 }
 
 function quoted(seen: Seen): string {
-  return `\`${brief(heard(seen)).replaceAll("|", "\\|")}\``;
+  return `\`${brief(heard(seen)).replaceAll("|", "\\|").replaceAll("`", "'")}\``;
 }
 
 const CHARACTERS_MAX = 220;
