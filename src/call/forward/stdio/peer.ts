@@ -29,6 +29,8 @@ export type Peer = {
   forward(request: McpRequest, owner: string, waiting: Waiting): number | Refusal;
   /** A request of the gateway's own; fails with an error in words. */
   ask(method: string, params: Record<string, unknown>, timeoutMs: number): Promise<Record<string, unknown>>;
+  /** Whether it answers a ping in time, with whatever it may be. */
+  isAlive(timeoutMs: number): Promise<boolean>;
   notify(method: string, params: Record<string, unknown>): void;
   /** Tells the server that nobody waits any more, and forgets the request. */
   cancel(id: number, reason: string): void;
@@ -133,6 +135,19 @@ export function openPeer(options: PeerOptions): Peer {
       });
       if (!say({ id, method, params })) settle(id, { failed: "ended", why: "it does not read" });
       return heard.promise;
+    },
+    isAlive(timeoutMs) {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      lastId += 1;
+      const id = lastId;
+      const timer = setTimeout(() => settle(id, { failed: "cancelled", why: "no answer to a ping" }), timeoutMs);
+      const onAnswer = (answer: PeerAnswer | PeerFailure) => {
+        clearTimeout(timer);
+        resolve(!("failed" in answer));
+      };
+      waiting.set(id, { idText: String(id), progressToken: null, owner: "", onNotification: () => {}, onAnswer });
+      if (!say({ id, method: "ping", params: {} })) settle(id, { failed: "ended", why: "it does not read" });
+      return promise;
     },
     notify: (method, params) => void say({ method, params }),
     cancel(id, reason) {

@@ -80,6 +80,9 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
   };
 }
 
+/** How long a server that was too slow for a call may take to show that it lives. */
+const PING_MS = 5_000;
+
 /** Null: the job ended first. */
 async function beforeEnd<T>(deadline: Deadline, awaited: Promise<T>): Promise<T | null> {
   const { promise, resolve } = Promise.withResolvers<null>();
@@ -130,6 +133,8 @@ async function ask(job: ForwardJob, peer: Peer, maxResultBytes: number, deadline
   const answer = await beforeEnd(deadline, heard.promise);
   if (answer === null) {
     peer.cancel(id, deadline.ending ?? "timeout");
+    // One that does not even answer a ping answers nobody any more: the next call gets a new one.
+    if (deadline.ending === "timeout") void peer.isAlive(PING_MS).then((alive) => (alive ? undefined : peer.end(0)));
     return ended(deadline.ending ?? "timeout", progress.bytesIn);
   }
   return "failed" in answer ? failed(answer, job, progress, maxResultBytes) : outcomeOf(answer, job, progress);
