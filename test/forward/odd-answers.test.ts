@@ -175,3 +175,19 @@ test("GET and DELETE end as their transport says: 405 passes, a page that is no 
   const end: Asking = { era: "legacy", head: { httpMethod: "DELETE", sessionId: "s1" } };
   expect(await answeredBy((res) => res.writeHead(204).end(), end, null)).toMatchObject({ kind: "accepted", status: 200 });
 });
+
+test.each(['"result":null', '"result":5', '"result":[]', '"error":"boom"', '"error":null'])(
+  "an answer with %s is no MCP",
+  async (member) => {
+    const outcome = await answeredBy((res) => res.writeHead(200, JSON_TYPE).end(`{"jsonrpc":"2.0","id":1,${member}}`));
+    expect(outcome).toMatchObject(INVALID);
+  },
+);
+
+test("an HTTP error passes with a JSON-RPC error for this request, not with one for another", async () => {
+  const error = (id: string) => `{"jsonrpc":"2.0","id":${id},"error":{"code":-32000,"message":"no"}}`;
+  const ask = (id: string) => answeredBy((res) => res.writeHead(400, JSON_TYPE).end(error(id)));
+  expect(await ask("1")).toMatchObject({ kind: "http_error", status: 400, refusal: null });
+  expect(await ask("null")).toMatchObject({ kind: "http_error", refusal: null });
+  expect(await ask("999")).toMatchObject({ kind: "http_error", last: null, refusal: { refused: "upstream_invalid" } });
+});

@@ -30,6 +30,7 @@ export function readMessage(bytes: Buffer): UpstreamMessage {
   const body = result ?? error;
   if (body === undefined || id === undefined || (result !== undefined && error !== undefined))
     return { kind: "invalid", why: "neither a result nor an error" };
+  if (body.kind !== "object") return { kind: "invalid", why: "a result or an error is an object" };
   return {
     kind: "response",
     root,
