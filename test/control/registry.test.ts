@@ -97,7 +97,13 @@ describe("an agent", () => {
     const keyed = issued(await first.registry.create(bot("keyed", { jwks: { keys: [{ kty: "EC" }] } }), "first"));
     for (const store of open.splice(0)) store.close();
     const { registry } = openAt(first.folder);
-    expect(registry.all().map(({ name }) => name)).toEqual(["bot", "keyed"]);
+    // Two ids of one millisecond sort by chance.
+    expect(
+      registry
+        .all()
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(["bot", "keyed"]);
     expect(registry.find("bot")).toEqual(profile);
     const [credential] = registry.credentialsOf(profile.id);
     expect(matchesSecret(secret ?? "", credential?.secretHash ?? Buffer.alloc(32))).toBe(true);
