@@ -19,7 +19,7 @@ import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
 import type { Config } from "./config.ts";
-import { type Environment, loadConfig } from "./config-load.ts";
+import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
 import { createAdminApi } from "./control/admin/api.ts";
 import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
@@ -29,12 +29,11 @@ import { openRegistry } from "./control/agents/registry.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
 import { openSigningKey } from "./control/signing-key.ts";
 import { openControlStore } from "./control/store.ts";
-import type { Problem } from "./document.ts";
 import { mintId } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
-import { createMetrics, type Log } from "./observe.ts";
-import { loadPolicies, type Policies } from "./policy-load.ts";
+import { type Loaded, load, StartRefused } from "./load.ts";
+import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
 import { createUpstreams } from "./upstreams.ts";
@@ -42,21 +41,12 @@ import { createUpstreams } from "./upstreams.ts";
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
 export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
 
-/** The start is refused: with problems the configuration is at fault (exit 78), without them the machine (exit 69). */
-export class StartRefused extends Error {
-  readonly problems: readonly Problem[] | null;
-  constructor(message: string, problems: readonly Problem[] | null) {
-    super(message);
-    this.problems = problems;
-  }
-}
-
 /** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
 const DRAIN_MS = 30_000;
 const SWEEP_MS = 60_000;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const loaded = load(options);
+  const loaded = load(options.configFile, options.env, options.log);
   const closing: (() => unknown)[] = [];
   const closeAll = async () => {
     for (const close of closing.splice(0).toReversed()) await close();
@@ -67,20 +57,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await closeAll();
     throw fault instanceof StartRefused ? fault : new StartRefused(fault instanceof Error ? fault.message : String(fault), null);
   }
-}
-
-type Loaded = { readonly config: Config; readonly policies: Policies };
-
-function load({ configFile, env, log }: GatewayOptions): Loaded {
-  const loaded = loadConfig(configFile, env);
-  const problems = "problems" in loaded ? [...loaded.problems] : [];
-  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers) : null;
-  if (policies !== null && "problems" in policies) problems.push(...policies.problems);
-  if ("problems" in loaded || policies === null || "problems" in policies) {
-    throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);
-  }
-  for (const { file, line, message } of policies.warnings) log.warn({ file, line }, message);
-  return { config: loaded.config, policies };
 }
 
 async function assemble(
@@ -186,24 +162,7 @@ async function assemble(
     journal,
     scribe,
     stopped: (_, { course, method }) => (course === "stream" || method === "subscriptions/listen" ? draining.signal : stopping.signal),
-    tell(story, fault) {
-      const durationMs = mono() - story.opening.receivedMonoMs;
-      metrics.tell(story, durationMs, fault !== null);
-      if (story.settlement?.withheld && story.agent && story.request) sessions.withhold(story.agent.principal, story.request);
-      log[fault === null ? "info" : "error"](
-        {
-          call_id: story.opening.callId,
-          server: story.opening.server,
-          method: story.opening.method,
-          agent: story.agent?.profile.id,
-          reason: story.refusal?.refused,
-          outcome: story.outcome?.kind,
-          ms: Math.round(durationMs * 10) / 10,
-          ...(fault === null ? {} : { fault: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault) }),
-        },
-        fault === null ? "request" : "fault",
-      );
-    },
+    tell: createTeller({ metrics, log, mono, withhold: sessions.withhold }),
   };
 
   const issued = ({ agentId, tokenId, grant, audience, scope, by }: IssuedFacts) =>

@@ -1,6 +1,7 @@
 /** What an operator sees from outside: JSON logs without secrets, and metrics without names. */
 import pino, { type Logger } from "pino";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { McpRequest } from "./call/accept/request.ts";
 import type { Story } from "./call/record/story.ts";
 
 export type Log = Logger;
@@ -103,3 +104,33 @@ const METHODS = new Set([
   "notifications/initialized",
   "notifications/cancelled",
 ]);
+
+type TellerParts = {
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly mono: () => number;
+  /** A result that was withheld must not come on a stream that the client resumes. */
+  readonly withhold: (principal: string, request: McpRequest) => void;
+};
+
+/** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
+export function createTeller({ metrics, log, mono, withhold }: TellerParts): (story: Story, fault: unknown) => void {
+  return (story, fault) => {
+    const durationMs = mono() - story.opening.receivedMonoMs;
+    metrics.tell(story, durationMs, fault !== null);
+    if (story.settlement?.withheld && story.agent && story.request) withhold(story.agent.principal, story.request);
+    log[fault === null ? "info" : "error"](
+      {
+        call_id: story.opening.callId,
+        server: story.opening.server,
+        method: story.opening.method,
+        agent: story.agent?.profile.id,
+        reason: story.refusal?.refused,
+        outcome: story.outcome?.kind,
+        ms: Math.round(durationMs * 10) / 10,
+        ...(fault === null ? {} : { fault: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault) }),
+      },
+      fault === null ? "request" : "fault",
+    );
+  };
+}

@@ -17,7 +17,11 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   if (!LOG_LEVELS.includes(options.logLevel))
     throw new Exit(EXIT.usage, `--log-level ${options.logLevel}: there is ${LOG_LEVELS.join(", ")}`);
   // The whole gateway: loaded here, so that the small commands start without it.
-  const [{ StartRefused, startGateway }, { createLog }] = await Promise.all([import("../gateway.ts"), import("../observe.ts")]);
+  const [{ startGateway }, { StartRefused }, { createLog }] = await Promise.all([
+    import("../gateway.ts"),
+    import("../load.ts"),
+    import("../observe.ts"),
+  ]);
   const log = createLog(options.logLevel);
   if (io.env.TOLLGATE_OLD_NODE !== undefined)
     log.warn({ node: io.env.TOLLGATE_OLD_NODE }, "this Node.js has known faults that 24.22.1 mends: update it");

@@ -1,0 +1,29 @@
+/** What a start reads before it does anything: the configuration and its policies, or every problem in them at once. */
+import type { Config } from "./config.ts";
+import { type Environment, loadConfig } from "./config-load.ts";
+import type { Problem } from "./document.ts";
+import type { Log } from "./observe.ts";
+import { loadPolicies, type Policies } from "./policy-load.ts";
+
+/** The start is refused: with problems the configuration is at fault (exit 78), without them the machine (exit 69). */
+export class StartRefused extends Error {
+  readonly problems: readonly Problem[] | null;
+  constructor(message: string, problems: readonly Problem[] | null) {
+    super(message);
+    this.problems = problems;
+  }
+}
+
+export type Loaded = { readonly config: Config; readonly policies: Policies };
+
+export function load(configFile: string, env: Environment, log: Log): Loaded {
+  const loaded = loadConfig(configFile, env);
+  const problems = "problems" in loaded ? [...loaded.problems] : [];
+  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers) : null;
+  if (policies !== null && "problems" in policies) problems.push(...policies.problems);
+  if ("problems" in loaded || policies === null || "problems" in policies) {
+    throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);
+  }
+  for (const { file, line, message } of policies.warnings) log.warn({ file, line }, message);
+  return { config: loaded.config, policies };
+}
