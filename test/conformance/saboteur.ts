@@ -9,8 +9,8 @@ export function isControl(text: string): text is Control {
   return CONTROLS.some((control) => control === text);
 }
 
-/** What the saboteur before the fixture does; null: there is none. */
-export function towardsFixture(control: Control | null): Omit<RelayOptions, "target"> | null {
+/** What the saboteur before the server does; null: there is none. */
+export function towardsServer(control: Control | null): Omit<RelayOptions, "target"> | null {
   if (control === "drop-name") return { onRequest: (pairs) => withoutHeaders(pairs, "mcp-name") };
   return control === "buffer" ? { buffers: true } : null;
 }
