@@ -1,12 +1,18 @@
 /** Negative controls: proxies that do beside a gateway what a bad gateway would do, so that a comparison can be seen to fail. */
+import type { Mode } from "./baseline.ts";
 import { headerIn, type Pairs, type RelayOptions, withoutHeaders } from "./relay.ts";
 
-/** `drop-name` and `buffer` stand between gateway and fixture, `foreign-host` between injector and gateway. */
+/** `drop-name` and `buffer` stand between gateway and server, `foreign-host` between injector and gateway. */
 export const CONTROLS = ["drop-name", "buffer", "foreign-host"] as const;
 export type Control = (typeof CONTROLS)[number];
 
 export function isControl(text: string): text is Control {
   return CONTROLS.some((control) => control === text);
+}
+
+/** A client that the suite starts means no foreign Host. */
+export function canFail(mode: Mode, control: Control | null): boolean {
+  return mode === "server" || control !== "foreign-host";
 }
 
 /** What the saboteur before the server does; null: there is none. */

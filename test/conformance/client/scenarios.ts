@@ -50,7 +50,7 @@ export async function visit(scenario: string, { url, accessToken }: Target, scen
 
 /** In 2026-07-28 the first try may be refused for its revision, and the client has to find another: so nothing is pinned. */
 function optionsFor(revision: string): ClientOptions {
-  const capabilities = { ...FILLED_BY_DEFAULTS };
+  const capabilities = { roots: {}, sampling: {}, ...FILLED_BY_DEFAULTS };
   return revision === "2026-07-28" ? { capabilities, versionNegotiation: { mode: "auto" } } : { capabilities };
 }
 

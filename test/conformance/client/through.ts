@@ -1,8 +1,8 @@
 /** The client that the suite starts with a gateway of its own before the scenario's server. `--control NAME` sets a saboteur between the two. */
 import { isControl } from "../saboteur.ts";
 import { startGoverned } from "../through.ts";
-import { sceneOf } from "./scene.ts";
 import { visit } from "./scenarios.ts";
+import { sceneOf } from "./scene.ts";
 
 /** Less than the suite waits: what it kills is a shell, and a gateway would be left behind. */
 const VISIT_TIMEOUT_MS = 20_000;
