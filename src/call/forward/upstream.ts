@@ -1,9 +1,10 @@
 /** What stands behind one server's name, whatever its transport: it takes a job and gives an outcome. */
 import type { Refusal } from "../../refusal.ts";
 import type { Answer } from "../accept/answer.ts";
-import type { McpRequest, Target } from "../accept/request.ts";
+import type { Era, McpRequest, Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
+import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 
 export type ForwardJob = {
@@ -18,6 +19,16 @@ export type ForwardJob = {
   readonly answer: Answer;
   /** Aborts when the agent is stopped or the gateway gives up draining: ends the job as cancelled. */
   readonly stopped: AbortSignal;
+  /** Set where the request goes out in another form than the client's: one server of a view, in its own era. */
+  readonly crossing?: Crossing;
+};
+
+/** What has to become of an upstream's messages before a client of another era or session reads them. */
+export type Crossing = {
+  readonly clientEra: Era;
+  forClient(bytes: Buffer, message: Extract<UpstreamMessage, { kind: "response" }>): Buffer;
+  /** The upstream asks something on a stream whose client cannot answer. */
+  onRequest(bytes: Buffer, message: Extract<UpstreamMessage, { kind: "request" | "notification" }>): void;
 };
 
 /** One tool as the upstream lists it. `sha256` is over the JCS form of its whole definition, hex. */
