@@ -8,7 +8,7 @@ import { type ServerView, serverViewOf } from "./call/authorize/server-view.ts";
 import { reaches, visible } from "./call/authorize/visible.ts";
 import type { IssuedToken } from "./call/exchange/issued-token.ts";
 import { addressIn, addressTo } from "./call/forward/merged/address.ts";
-import type { Members } from "./call/forward/merged/member-page.ts";
+import type { Away, Members } from "./call/forward/merged/member-page.ts";
 import { createMergedUpstream } from "./call/forward/merged/merged-upstream.ts";
 import { createResourceOwners } from "./call/forward/merged/resource-owners.ts";
 import { createShownTools } from "./call/forward/merged/shown-tools.ts";
@@ -54,6 +54,7 @@ export function createViews({ config, policySet, upstreams, exchange, seal, now,
     exchange,
     mayAsk: (agent, server, method) => !isRefusal(judge(agent, askingFor(server, method))),
     visible: (agent, server) => visible(policySet, agent, server, now()),
+    away: createAway(mono),
   };
   const owners = createResourceOwners(members, mono);
   const shownTools = createShownTools(members, mono);
@@ -93,6 +94,17 @@ export function createViews({ config, policySet, upstreams, exchange, seal, now,
     },
     exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),
     get: (name) => merged.get(name) ?? upstreams.get(name),
+  };
+}
+
+/** How long a server that was too slow for a list is left out of the next ones. */
+const AWAY_MS = 30_000;
+
+function createAway(mono: () => number): Away {
+  const until = new Map<ServerName, number>();
+  return {
+    has: (server) => (until.get(server) ?? 0) > mono(),
+    add: (server) => void until.set(server, mono() + AWAY_MS),
   };
 }
 
