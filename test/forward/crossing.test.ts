@@ -4,6 +4,7 @@ import { edited, headerValue } from "../../src/call/forward/edited-request.ts";
 import { addressIn } from "../../src/call/forward/merged/address.ts";
 import { fits } from "../../src/call/forward/merged/resource-owners.ts";
 import { modernised, withinSession } from "../../src/call/forward/other-era.ts";
+import { parameterHeadersOf } from "../../src/call/forward/parameter-headers.ts";
 import type { ServerName } from "../../src/ids.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import { requestOf, request as rpc } from "./http-client.ts";
@@ -147,4 +148,38 @@ test.each([
   ["{a}{a}{a}{a}{a}{a}{a}{a}b", "c".repeat(100_000), false],
 ])("the template %s and the URI %s: %s", (template, uri, expected) => {
   expect(fits(template, uri)).toBe(expected);
+});
+
+describe("arguments that a tool wants in the head", () => {
+  const schema = {
+    type: "object",
+    properties: {
+      region: { type: "string", "x-mcp-header": "Region" },
+      count: { type: "integer", "x-mcp-header": "Count" },
+      deep: { type: "object", properties: { flag: { type: "boolean", "x-mcp-header": "Flag" } } },
+      list: { type: "array", "x-mcp-header": "List" },
+      bad: { type: "string", "x-mcp-header": "not a token" },
+    },
+    anyOf: [{ properties: { other: { type: "string", "x-mcp-header": "Other" } } }],
+  };
+
+  test("are repeated there, each as it was received", () => {
+    const body = rpc("tools/call", { name: "t", arguments: { region: "grüße", count: 42, deep: { flag: true }, list: ["x"], bad: "y" } });
+    expect(modernised(requestOf(body, { era: "legacy" }), parameterHeadersOf(schema)).forwarded).toEqual({
+      "mcp-protocol-version": "2026-07-28",
+      "mcp-method": "tools/call",
+      "mcp-name": "t",
+      "mcp-param-region": `=?base64?${Buffer.from("grüße").toString("base64")}?=`,
+      "mcp-param-count": "42",
+      "mcp-param-flag": "true",
+    });
+  });
+
+  test("are left out where they are absent or null, and where two share a name", () => {
+    const body = rpc("tools/call", { name: "t", arguments: { region: null } });
+    const { forwarded } = modernised(requestOf(body, { era: "legacy" }), parameterHeadersOf(schema));
+    expect(Object.keys(forwarded).filter((name) => name.startsWith("mcp-param-"))).toEqual([]);
+    const twins = { properties: { a: { type: "string", "x-mcp-header": "X" }, b: { type: "string", "x-mcp-header": "x" } } };
+    expect(parameterHeadersOf(twins)).toEqual([]);
+  });
 });

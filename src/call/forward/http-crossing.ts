@@ -12,7 +12,7 @@ import { sameId } from "./message.ts";
 import { modernised, withinSession } from "./other-era.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, endedUnsent, notSent } from "./outcomes.ts";
-import type { Crossing, ForwardJob } from "./upstream.ts";
+import type { Crossing, ForwardJob, Upstream } from "./upstream.ts";
 
 export type CrossingOptions = Pick<HttpUpstreamOptions, "name" | "timeoutMs" | "mono" | "reissue"> & { readonly wire: Wire };
 type Forward = (job: ForwardJob) => Promise<Outcome>;
@@ -26,7 +26,7 @@ const SESSIONS_MAX = 10_000;
 /** Servers end idle sessions sooner or later: a later call begins a new one. */
 const SESSION_IDLE_MS = 1_800_000;
 
-export function createHttpCrossing(options: CrossingOptions, forward: Forward): Forward {
+export function createHttpCrossing(options: CrossingOptions, forward: Forward, define: Upstream["definition"]): Forward {
   const sessions = createOwnSessions(options);
   const speaks = new Map<Era, Speaks>();
   const underWay = new Map<string, UnderWay>();
@@ -92,7 +92,10 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward): 
     if (isRefusal(era)) return notSent(era);
     if (era === "legacy") return await inLegacyEra(job, prelude);
     if (request.era === "modern") return await forward(job);
-    return backInLegacyEra(await forward({ ...job, request: modernised(request), crossing: crossingFor(request) }));
+    // Known since the tool was recognised; a tool whose list cannot be read now is sent without.
+    const definition = request.target?.kind === "tool" ? await define(request.target.name, agent, job.issued) : null;
+    const parameterHeaders = definition === null || isRefusal(definition) ? [] : definition.parameterHeaders;
+    return backInLegacyEra(await forward({ ...job, request: modernised(request, parameterHeaders), crossing: crossingFor(request) }));
   };
 }
 

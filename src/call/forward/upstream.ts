@@ -6,6 +6,7 @@ import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
+import type { ParameterHeader } from "./parameter-headers.ts";
 
 export type ForwardJob = {
   readonly request: McpRequest;
@@ -32,7 +33,12 @@ export type Crossing = {
 };
 
 /** One tool as the upstream lists it. `sha256` is over the JCS form of its whole definition, hex. */
-export type Definition = { readonly name: string; readonly sha256: string };
+export type Definition = {
+  readonly name: string;
+  readonly sha256: string;
+  /** The arguments that a call of 2026-07-28 repeats in its head. */
+  readonly parameterHeaders: readonly ParameterHeader[];
+};
 
 export interface Upstream {
   forward(job: ForwardJob): Promise<Outcome>;
