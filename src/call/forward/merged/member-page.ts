@@ -141,7 +141,7 @@ function listed(
   server: ServerName,
 ): ListedElement | null {
   const name = stringValue(result, member(element, shape.key));
-  if (name === undefined) return null;
+  if (name === undefined || shape.kind === "task") return null;
   const target: Target = { kind: shape.kind, name };
   if (!view.shows(server, target) || !visible(target)) return null;
   const bytes = result.subarray(element.start, element.end);

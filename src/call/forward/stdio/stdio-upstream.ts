@@ -152,7 +152,7 @@ function outcomeOf({ line, message }: PeerAnswer, job: ForwardJob, { bytesIn }: 
     bytes: line,
     message,
     last: answer.started ? messageEvent(judged.bytes) : judged.bytes,
-    metered: request.course === "metered",
+    request,
     bytesIn: bytesIn + line.length,
     sessionId: null,
   });
