@@ -1,9 +1,9 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
-import { decideWithTasks, visibleWithTasks } from "./call/authorize/task-access.ts";
+import { visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
 import { scopesFor } from "./call/authorize/visible.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
@@ -37,8 +37,10 @@ import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
+import { createSeal } from "./seal.ts";
 import { startSinks } from "./sinks.ts";
 import { createUpstreams } from "./upstreams.ts";
+import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
 export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
@@ -137,6 +139,9 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
+  const seal = createSeal(randomBytes(32));
+  const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
+
   const scribe: Scribe = {
     now,
     mono,
@@ -145,7 +150,8 @@ async function assemble(
   };
   const steps: Steps = {
     authenticate,
-    authorize: (agent, request) => decideWithTasks(taskRules, agent, request, now()),
+    address: views.address,
+    authorize: views.authorize,
     ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
     followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
     visible: (agent, { course, server }) =>
@@ -162,8 +168,8 @@ async function assemble(
       if (isRefusal(held)) rounds.putBack(round);
       return isRefusal(held) ? held : billedOnce(held, round.task);
     },
-    exchange: exchange.exchange,
-    forward: (job) => upstreams.get(job.request.server).forward(job),
+    exchange: views.exchange,
+    forward: (job) => views.get(job.request.server).forward(job),
     countTokens: counter.count,
     journal,
     scribe,
@@ -213,7 +219,7 @@ async function assemble(
     registry,
     authorizationServer,
     publicUrl,
-    servers: [...config.servers.keys()],
+    routes: [...config.servers.keys(), ...config.views.keys()],
     reader,
     budgets: () => budgetRows(budgetFacts(policySet), ledger.balances(), now()),
     hosts: () => loopbackHosts(config.admin),

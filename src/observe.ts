@@ -127,7 +127,7 @@ export function createTeller({ metrics, log, mono, withhold }: TellerParts): (st
     log[fault === null ? "info" : "error"](
       {
         call_id: story.opening.callId,
-        server: story.opening.server,
+        server: story.request?.server ?? story.opening.server,
         method: story.opening.method,
         agent: story.agent?.profile.id,
         reason: story.refusal?.refused,

@@ -99,7 +99,7 @@ export const WIRE = {
     "This Host is not served here",
     "Use the gateway's public URL, or add the host to listen.allowedHosts.",
   ),
-  route_unknown: row(404, null, 404, "There is nothing at this path", "Use /mcp/{server}."),
+  route_unknown: row(404, null, 404, "There is nothing at this path", "Use /mcp or /mcp/{server}."),
   http_method: row(405, null, 405, "This HTTP method is not allowed here", "Use a method of the Allow header."),
   not_acceptable: row(406, null, 406, "The client does not accept what MCP answers", "Send Accept: application/json, text/event-stream."),
   request_timeout: row(408, null, 408, "The request did not arrive in time", "Send the whole request within the limits."),

@@ -10,7 +10,7 @@ import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
-import { StoreUnavailable } from "./record/journal.ts";
+import { StoreUnavailable, unlessAway } from "./record/journal.ts";
 import { openStory, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
@@ -38,12 +38,15 @@ export async function refuseAtDoor(sketch: RequestSketch, refusal: Refusal, answ
   steps.tell(story, null);
 }
 
-async function govern(story: Story, request: McpRequest, answer: Answer, steps: Steps): Verdict {
-  const agent = await steps.authenticate(request.authorization, request.server, request.receivedAtMs);
+async function govern(story: Story, asked: McpRequest, answer: Answer, steps: Steps): Verdict {
+  const agent = await steps.authenticate(asked.authorization, asked.server, asked.receivedAtMs);
   if (isRefusal(agent)) return agent;
   story.agent = agent;
   if (agent.subject !== null) story.subjectDigest = steps.scribe.digest(agent, Buffer.from(agent.subject));
   if (!steps.journal.available) return refuse("store_unavailable");
+  const request = await steps.address(agent, asked);
+  if (isRefusal(request)) return request;
+  story.request = request;
   const permit = steps.authorize(agent, request);
   if (isRefusal(permit)) return permit;
   story.permit = permit;
@@ -138,10 +141,6 @@ async function stumble(story: Story, answer: Answer, steps: Steps): Promise<void
   story.fault = true;
   if (story.settlement === null) await steps.journal.append(auditOfCall(story, steps.scribe)).catch(unlessAway);
   answer.fault();
-}
-
-function unlessAway(fault: unknown): void {
-  if (!(fault instanceof StoreUnavailable)) throw fault;
 }
 
 function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {

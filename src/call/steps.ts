@@ -16,6 +16,8 @@ import type { CountTokens } from "./record/token-count.ts";
 
 export type Steps = {
   authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
+  /** A request to several servers as one becomes one to the server that it means. */
+  address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Permit | Refusal;
   /** False: the session belongs to another principal or route, or to nobody. */
   ownsSession(agent: Agent, request: McpRequest): boolean;

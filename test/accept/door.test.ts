@@ -132,7 +132,6 @@ test("a host in upper case is the same host", async () => {
 });
 
 test.each([
-  "/mcp",
   "/mcp/",
   "/mcp/tickets/",
   "//mcp/tickets",

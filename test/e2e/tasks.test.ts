@@ -3,7 +3,7 @@ import { startTasksUpstream, type TasksUpstream } from "../fixtures/tasks-upstre
 import { type Credentials, GatewayProcess, legacyRequest, modernRequest, sleep } from "./gateway-process.ts";
 
 /** Long enough to make a task before it, on a machine that is busy. */
-const SHIFT_MS = 12_000;
+const SHIFT_MS = 25_000;
 
 const EVERYTHING = new URL("../../node_modules/@modelcontextprotocol/server-everything/dist/index.js", import.meta.url).pathname;
 

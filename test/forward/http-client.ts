@@ -81,6 +81,7 @@ export function requestOf(message: object | string | null, { era = "modern", hea
       progressTokenSpan: null,
       followUp: null,
     }),
+    view: null,
     body,
     authorization: null,
     sessionId: null,

@@ -130,6 +130,7 @@ function requestOf(message: object | string, { era = "legacy", httpMethod = "POS
     receivedMonoMs: performance.now(),
     server: "fixture" as ServerName,
     httpMethod,
+    view: null,
     ...(parsed?.message ?? { ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null, followUp: null }),
     body,
     authorization: null,

@@ -37,7 +37,10 @@ export type McpRequest = {
   readonly receivedAtMs: number;
   /** Monotonic milliseconds (performance.now) of the same instant; durations come from this one only. */
   readonly receivedMonoMs: number;
+  /** The server that is meant; until a view's request is addressed, the name in the route, empty for `/mcp`. */
   readonly server: ServerName;
+  /** `/mcp` or `/mcp/{view}` where it came to several servers as one; null: to this server's own route. */
+  readonly view: string | null;
   readonly httpMethod: "POST" | "GET" | "DELETE";
   readonly course: Course;
   readonly era: Era;

@@ -2,9 +2,10 @@
 import { type Edit, type JsonNode, member, splice, stringValue } from "../../json.ts";
 import type { Era, Listed } from "../accept/request.ts";
 
-type Shape = { readonly list: string; readonly kind: Listed["kind"]; readonly key: string };
+export type Shape = { readonly list: string; readonly kind: Listed["kind"]; readonly key: string };
 
-const SHAPES: ReadonlyMap<string, Shape> = new Map([
+/** By list method: the member of the result, what its elements are, and which of their members a policy names. */
+export const SHAPES: ReadonlyMap<string, Shape> = new Map([
   ["tools/list", { list: "tools", kind: "tool", key: "name" }],
   ["prompts/list", { list: "prompts", kind: "prompt", key: "name" }],
   ["resources/list", { list: "resources", kind: "resource", key: "uri" }],

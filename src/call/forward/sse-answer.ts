@@ -25,7 +25,7 @@ type Context = {
 
 export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
   const { request } = job;
-  const sessionId = request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
+  const sessionId = request.era === "legacy" && job.crossing === undefined ? headerOf(answer.headers, "mcp-session-id") : null;
   job.answer.head(200, streamHeaders(sessionId));
   const cutter = createEventCutter(context.maxResultBytes);
   let bytesIn = 0;
@@ -46,7 +46,8 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
-  if (request.era === "legacy" && resumable && cutter.rest === 0) return { ...unknownFate(null, bytesIn), sessionId };
+  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0)
+    return { ...unknownFate(null, bytesIn), sessionId };
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -58,7 +59,9 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  if (message.kind === "request") job.crossing?.onRequest(event.data, message);
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
+  if (message.kind === "request" && job.crossing !== undefined) return "drop";
   if (message.kind === "notification" && message.method === TASK_PUSHED && bringsFinal(message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "pass";

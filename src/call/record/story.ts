@@ -27,8 +27,8 @@ export type Opening = {
 
 export type Story = {
   readonly opening: Opening;
-  /** Null where the request was refused before it could be parsed. */
-  readonly request: McpRequest | null;
+  /** Null where the request was refused before it could be parsed. A view's becomes the one to the server that it means. */
+  request: McpRequest | null;
   agent: Agent | null;
   permit: Permit | null;
   /** Which round of which logical call this request is. */
