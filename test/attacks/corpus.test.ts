@@ -1,0 +1,68 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Attack, loadCorpus, type Scene } from "./attack.ts";
+import { MODES, type Mode } from "./contract.ts";
+import { type Course, faultsOf } from "./judge.ts";
+import { perform, play } from "./perform.ts";
+import { openStage, type Stage } from "./stage.ts";
+
+const corpus = loadCorpus(join(import.meta.dirname, "corpus"));
+const stages = new Map<Mode, Stage>();
+/** Attacks that wait for a time limit of the gateway are sent at the start and looked at when all others are over. */
+const early = new Map<string, Promise<Course[]>>();
+const isSlow = ({ scenes }: Attack) => scenes.some(({ slow }) => slow);
+const ordered = [...corpus.filter((attack) => !isSlow(attack)), ...corpus.filter(isSlow)];
+
+beforeAll(async () => {
+  await Promise.all(MODES.map(async (mode) => stages.set(mode, await openStage(mode))));
+  for (const stage of stages.values()) {
+    for (const scene of corpus.flatMap(({ scenes }) => scenes))
+      if (scene.slow) early.set(keyOf(scene, stage.mode), play(scene, stage, null));
+  }
+});
+
+afterAll(async () => {
+  await Promise.all([...stages.values()].map((stage) => stage.close()));
+});
+
+const keyOf = (scene: Scene, mode: Mode) => `${scene.name} ${mode}`;
+
+function stageOf(mode: Mode): Stage {
+  const stage = stages.get(mode);
+  if (stage === undefined) throw new Error(mode);
+  return stage;
+}
+
+/** Once for each mode, in all three at the same time: the gateways know nothing of each other. */
+const outcomes = new Map<Attack, ReadonlyMap<Mode, Promise<string[]>>>();
+
+function outcomeOf(attack: Attack, mode: Mode): Promise<string[]> | undefined {
+  const known = outcomes.get(attack) ?? new Map(MODES.map((each) => [each, faultsIn(attack, stageOf(each))]));
+  outcomes.set(attack, known);
+  return known.get(mode);
+}
+
+async function faultsIn({ scenes }: Attack, stage: Stage): Promise<string[]> {
+  const faults: string[] = [];
+  for (const scene of scenes) faults.push(...faultsOf(scene, await perform(scene, stage, early.get(keyOf(scene, stage.mode)) ?? null)));
+  return faults;
+}
+
+for (const attack of ordered) {
+  for (const mode of MODES) {
+    test(`${attack.id} ${attack.title} [${mode}]`, { timeout: 60_000 }, async () => {
+      expect(await outcomeOf(attack, mode), attack.story).toEqual([]);
+    });
+  }
+}
+
+describe.each(MODES)("after all of them [%s]", (mode) => {
+  test("no attack left more records than it was answered for, and the evidence still verifies", async () => {
+    const stage = stageOf(mode);
+    for (const { name, recorded, repeat } of corpus.flatMap(({ scenes }) => scenes)) {
+      const own = stage.records().filter(({ request }) => request?.user_agent?.includes(`(${name})`) === true);
+      expect([name, own.length]).toEqual([name, recorded === "counted" ? 0 : recorded * repeat]);
+    }
+    expect(await stage.gateway.json<{ ok: boolean }>("audit", "verify")).toMatchObject({ ok: true });
+  });
+});
