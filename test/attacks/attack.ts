@@ -55,6 +55,8 @@ const expectation = z
     subject: z.enum(SUBJECTS).optional(),
     era: era.optional().describe("In which era the no is said; default: that of the request."),
     code: z.int().optional(),
+    /** Refused by its head: the body is not read, so the answer cannot name the request's id. */
+    unread: z.boolean().default(false),
     /** The refusal comes as the last message of a stream that had begun. */
     inStream: z.boolean().default(false),
     status: z.int().nullable().optional().describe("Without a reason. Null: the connection ends without an answer."),

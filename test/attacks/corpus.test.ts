@@ -1,10 +1,11 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Attack, loadCorpus, type Scene } from "./attack.ts";
 import { MODES, type Mode } from "./contract.ts";
-import { type Course, faultsOf } from "./judge.ts";
-import { perform, play } from "./perform.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { type Course, faultsOf, secretsIn } from "./judge.ts";
+import { goodCall, perform, play } from "./perform.ts";
+import { openStage, type Stage, UPSTREAM_AUTHORIZATION } from "./stage.ts";
 
 const corpus = loadCorpus(join(import.meta.dirname, "corpus"));
 const stages = new Map<Mode, Stage>();
@@ -45,6 +46,7 @@ function outcomeOf(attack: Attack, mode: Mode): Promise<string[]> | undefined {
 async function faultsIn({ scenes }: Attack, stage: Stage): Promise<string[]> {
   const faults: string[] = [];
   for (const scene of scenes) faults.push(...faultsOf(scene, await perform(scene, stage, early.get(keyOf(scene, stage.mode)) ?? null)));
+  if (!(await goodCall(stage))) faults.push("the gateway does not serve a good call afterwards");
   return faults;
 }
 
@@ -57,6 +59,21 @@ for (const attack of ordered) {
 }
 
 describe.each(MODES)("after all of them [%s]", (mode) => {
+  test("no secret is in the metrics or in a file of the data folder that is not its own", async () => {
+    const { gateway, metrics, secrets, policyCanaries } = stageOf(mode);
+    const data = join(gateway.folder, "data");
+    const files = readdirSync(data).filter((file) => file !== "admin.key" && statSync(join(data, file)).isFile());
+    expect(files).toEqual(expect.arrayContaining(["journal.db", "control.db"]));
+    const faults = files.flatMap((file) => secretsIn(file, readFileSync(join(data, file)).toString("latin1"), secrets, []));
+    expect([...faults, ...secretsIn("/metrics", await metrics(), secrets, policyCanaries)]).toEqual([]);
+  });
+
+  test("no server behind was ever shown a secret but its own credential", () => {
+    const { heard, secrets } = stageOf(mode);
+    const foreign = heard().map((text) => text.replaceAll(UPSTREAM_AUTHORIZATION, ""));
+    expect(secretsIn("a request", foreign.join("\n"), secrets, [])).toEqual([]);
+  });
+
   test("no attack left more records than it was answered for, and the evidence still verifies", async () => {
     const stage = stageOf(mode);
     for (const { name, recorded, repeat } of corpus.flatMap(({ scenes }) => scenes)) {

@@ -18,14 +18,13 @@ export type Aftermath = {
   readonly bytesBehind: number;
   readonly records: readonly AuditRecord[];
   readonly parserRefusals: number;
-  /** Everything the process has printed, and its metrics. */
-  readonly output: string;
-  readonly metrics: string;
+  /** What the process printed meanwhile. */
+  readonly printed: string;
   readonly secrets: ReadonlyMap<string, string>;
   readonly policyCanaries: readonly string[];
   /** The only authorization that a server behind may be shown. */
   readonly upstreamAuthorization: string;
-  readonly servesAfterwards: boolean;
+  readonly victimIsServed: boolean;
 };
 
 export function faultsOf(scene: Scene, after: Aftermath): string[] {
@@ -35,7 +34,7 @@ export function faultsOf(scene: Scene, after: Aftermath): string[] {
     ...recordFaults(scene, after),
     ...leaks(after),
   ];
-  if (!after.servesAfterwards) faults.push("the gateway does not serve a good call, or the victim's session, afterwards");
+  if (!after.victimIsServed) faults.push("the victim's session is not served afterwards, or its stream has ended");
   return faults.map((fault) => `${scene.name}: ${fault}`);
 }
 
@@ -82,7 +81,8 @@ function toldFaults({ request, expect }: Scene, { mode, publicUrl }: Aftermath, 
   if (form !== "result" && type !== `${publicUrl}/problems/${expect.reason}`) faults.push(`its type is ${type}`);
   if (!/^call_[a-z0-9]+$/.test(callId ?? "")) faults.push(`its call id is ${callId}`);
   const ownId = "message" in request && request.message !== undefined && !("id" in request.message);
-  if (ownId && form !== "problem" && id !== mark) faults.push(`it answers the id ${id}`);
+  const idToldBack = expect.unread ? null : mark;
+  if (ownId && form !== "problem" && id !== idToldBack) faults.push(`it answers the id ${id}`);
   return faults;
 }
 
@@ -147,12 +147,14 @@ function recordFaults(scene: Scene, { records, parserRefusals, courses, secrets 
   return faults;
 }
 
-function leaks({ courses, output, metrics, secrets, policyCanaries }: Aftermath): string[] {
-  const places = { "the answer": courses.map(({ heard }) => heard.text).join("\n"), "the process's output": output, "/metrics": metrics };
-  const canaries = [...secrets, ...policyCanaries.map((text): [string, string] => [`${text} of the policy`, text])];
-  return Object.entries(places).flatMap(([place, text]) =>
-    canaries.filter(([, canary]) => text.includes(canary)).map(([name]) => `${place} shows ${name}`),
-  );
+function leaks({ courses, printed, secrets, policyCanaries }: Aftermath): string[] {
+  const answers = courses.map(({ heard }) => heard.text).join("\n");
+  return [...secretsIn("the answer", answers, secrets, policyCanaries), ...secretsIn("the log", printed, secrets, policyCanaries)];
+}
+
+export function secretsIn(place: string, text: string, secrets: ReadonlyMap<string, string>, policyCanaries: readonly string[]): string[] {
+  const canaries = [...secrets, ...policyCanaries.map((each): [string, string] => [`${each} of the policy`, each])];
+  return canaries.filter(([, canary]) => text.includes(canary)).map(([name]) => `${place} shows ${name}`);
 }
 
 function excerpt(text: string): string {

@@ -19,26 +19,33 @@ export async function perform(scene: Scene, stage: Stage, early: Promise<Course[
   const session = scene.setup.session === undefined ? null : await openSession(stage, scene.setup.session);
   const fill = fillFor(stage, scene.name, session?.id ?? "");
   if (scene.setup.first !== undefined) await first(scene.setup.first, stage, fill);
-  const before = { bytes: stage.bytesBehind(), strays: straysOf(stage).length, parserRefusals: await parserRefusals(stage) };
+  const isCounted = scene.recorded === "counted";
+  const before = {
+    bytes: stage.bytesBehind(),
+    heard: early === null ? stage.heard().length : 0,
+    printed: early === null ? stage.gateway.output.length : 0,
+    parserRefusals: isCounted && early === null ? await parserRefusals(stage) : 0,
+  };
   const courses = await (early ?? play(scene, stage, session));
   const records = await recordsOf(scene, stage);
-  const heardBehind = [...ownOf(stage, scene.name), ...straysOf(stage).slice(before.strays)];
   const bytesBehind = stage.bytesBehind() - before.bytes;
-  const isAlive = (await goodCall(stage)) && (session === null || (await isServed(stage, session)));
   return {
     mode: stage.mode,
     publicUrl: stage.gateway.publicUrl,
     courses,
-    heardBehind,
+    heardBehind: stage
+      .heard()
+      .slice(before.heard)
+      .filter((text) => isOf(scene, stage, text)),
     bytesBehind,
     records,
-    parserRefusals: early === null ? (await parserRefusals(stage)) - before.parserRefusals : before.parserRefusals,
-    output: stage.gateway.output,
-    metrics: await stage.metrics(),
+    parserRefusals: isCounted ? (await parserRefusals(stage)) - before.parserRefusals : 0,
+    // With a little of what came before: a secret may be printed in two pieces.
+    printed: stage.gateway.output.slice(Math.max(0, before.printed - 1_000)),
     secrets: stage.secrets,
     policyCanaries: stage.policyCanaries,
     upstreamAuthorization: UPSTREAM_AUTHORIZATION,
-    servesAfterwards: isAlive,
+    victimIsServed: session === null || (await isServed(stage, session)),
   };
 }
 
@@ -76,13 +83,9 @@ async function first(request: Request, stage: Stage, fill: Fill): Promise<void> 
   if (answers[0]?.status !== 200) throw new Error(`the call before it was answered ${answers[0]?.status} ${answers[0]?.body}`);
 }
 
-function ownOf(stage: Stage, name: string): string[] {
-  return stage.heard().filter((text) => text.includes(markOf(name)));
-}
-
-/** What the servers heard that nobody is known to have sent: part of an attack that was torn off its mark. */
-function straysOf(stage: Stage): string[] {
-  return stage.heard().filter((text) => !text.includes("mark_") && !isErrand(stage, text));
+/** Its own, and what nobody is known to have sent: part of an attack that was torn off its mark. */
+function isOf({ name, slow }: Scene, stage: Stage, text: string): boolean {
+  return text.includes(markOf(name)) || (!slow && !text.includes("mark_") && !isErrand(stage, text));
 }
 
 /** The gateway reads catalogues, greets and wakes its children, and ends the sessions that it opened for that. */
@@ -103,7 +106,7 @@ async function parserRefusals(stage: Stage): Promise<number> {
   return Number(/^tollgate_http_parser_refusals_total (\d+)/m.exec(await stage.metrics())?.[1] ?? 0);
 }
 
-async function goodCall(stage: Stage): Promise<boolean> {
+export async function goodCall(stage: Stage): Promise<boolean> {
   const url = `${stage.gateway.publicUrl}/mcp/modern`;
   const params = { name: "echo", arguments: { text: "mark_known_good" } };
   const answer = await modernRequest(url, stage.accessToken("agent", "modern"), "tools/call", params);

@@ -4,10 +4,9 @@ import { join } from "node:path";
 import type { AuditRecord } from "../../src/call/record/audit-record.ts";
 import { openReader } from "../../src/call/record/store.ts";
 import { type Credentials, GatewayProcess } from "../e2e/gateway-process.ts";
-import { ALL_MISBEHAVIOURS, type BadUpstream, startBadUpstream } from "../fixtures/bad-upstream.ts";
 import { startHttpUpstream } from "../fixtures/http-upstream.ts";
 import { startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
-import type { Received } from "../fixtures/listener.ts";
+import type { Door, Received } from "../fixtures/listener.ts";
 import type { Mode } from "./contract.ts";
 import { type HostileScript, startHostileUpstream } from "./hostile.ts";
 
@@ -18,7 +17,7 @@ const POLICIES = `apiVersion: tollgate/v1
 entitlements:
   - name: canary-rule-most
     who: { team: corpus }
-    permit: ["modern/*", "legacy/*", "stdio/*", "hostile/*", "bad-*/*", "resource:modern/fixture://readme", "prompt:modern/greet", "resource:legacy/fixture://readme"]
+    permit: ["modern/*", "legacy/*", "twin/*", "stdio/*", "hostile/*", "resource:modern/fixture://readme", "prompt:modern/greet", "resource:legacy/fixture://readme"]
   - { name: canary-rule-private, who: { agent: other-agent }, permit: ["private/*"] }
   - { name: canary-rule-delete, forbid: ["*/delete_*"] }
   - { name: canary-rule-limit, forbid: ["*/search"], when: args.limit > 739117 }
@@ -51,16 +50,15 @@ export const UPSTREAM_AUTHORIZATION = `Bearer ${UPSTREAM_SECRET}`;
 
 export async function openStage(mode: Mode): Promise<Stage> {
   const requireBearer = (accessToken: string) => accessToken === UPSTREAM_SECRET;
-  const [modern, legacy, bad, hostile] = await Promise.all([
+  const [modern, legacy, hostile] = await Promise.all([
     startHttpUpstream({ requireBearer }),
     startLegacyUpstream({ requireBearer }),
-    startBadUpstream({ requireBearer }),
     startHostileUpstream({ requireBearer }),
   ]);
   const gateway = await GatewayProcess.prepare({
     policies: POLICIES,
     more: `refusals: ${mode}`,
-    servers: serversOf(modern.mcpUrl, legacy.mcpUrl, hostile.url, bad),
+    servers: serversOf(modern.mcpUrl, legacy.mcpUrl, hostile.url),
     env: { UPSTREAM_SECRET },
   });
   await gateway.serve();
@@ -81,7 +79,8 @@ export async function openStage(mode: Mode): Promise<Stage> {
   const next = journal.prepare("SELECT sequence, body FROM audit_record WHERE sequence > ? ORDER BY sequence");
   const records: AuditRecord[] = [];
   let sequence = -1;
-  const doors = [modern, legacy, bad, hostile];
+  const doors = [modern, legacy, hostile];
+  const hearing = hearingOf(doors, () => stdioLines(gateway));
   return {
     mode,
     gateway,
@@ -92,7 +91,7 @@ export async function openStage(mode: Mode): Promise<Stage> {
       if (accessToken === undefined) throw new Error(`there is no token of ${who} for ${server}`);
       return accessToken;
     },
-    heard: () => [...doors.flatMap((door) => door.received.map(textOf)), ...stdioLines(gateway)],
+    heard: () => hearing(),
     bytesBehind: () => doors.reduce((bytes, door) => bytes + door.bytesReceived(), 0),
     arm: hostile.arm,
     records() {
@@ -116,16 +115,30 @@ export async function openStage(mode: Mode): Promise<Stage> {
 
 const STDIO_LOG = "stdio.log";
 
-function serversOf(modernUrl: string, legacyUrl: string, hostileUrl: string, bad: BadUpstream): string {
+function serversOf(modernUrl: string, legacyUrl: string, hostileUrl: string): string {
   const credential = "credential: { bearer: env:UPSTREAM_SECRET }";
   const fixture = join(import.meta.dirname, "../fixtures/stdio-upstream.ts");
-  const bads = ALL_MISBEHAVIOURS.map((each) => `  bad-${each}: { url: "${bad.badUrl(each)}", timeout: 2s, ${credential} }`);
   return `  modern: { url: "${modernUrl}", ${credential} }
   private: { url: "${modernUrl}", ${credential} }
   legacy: { url: "${legacyUrl}", ${credential} }
+  twin: { url: "${legacyUrl}", ${credential} }
   hostile: { url: "${hostileUrl}/mcp", timeout: 2s, ${credential} }
-  stdio: { command: [sh, -c, 'tee -a ${STDIO_LOG} | exec "$1" "$2"', sh, "${process.execPath}", "${fixture}"], cwd: . }
-${bads.join("\n")}`;
+  stdio: { command: [sh, -c, 'tee -a ${STDIO_LOG} | exec "$1" "$2"', sh, "${process.execPath}", "${fixture}"], cwd: . }`;
+}
+
+/** Each message becomes a text once; the list only grows. */
+function hearingOf(doors: readonly Door[], lines: () => readonly string[]): () => readonly string[] {
+  const texts: string[] = [];
+  const told = new Map<Door | null, number>();
+  const add = (source: Door | null, whole: readonly string[]) => {
+    texts.push(...whole);
+    told.set(source, (told.get(source) ?? 0) + whole.length);
+  };
+  return () => {
+    for (const door of doors) add(door, door.received.slice(told.get(door) ?? 0).map(textOf));
+    add(null, lines().slice(told.get(null) ?? 0));
+    return texts;
+  };
 }
 
 /** What each stdio child was given, line by line, before it read it. */
@@ -157,12 +170,10 @@ async function registerAgents(gateway: GatewayProcess, adminKey: string): Promis
 
 /** For names that are no servers too: whoever holds a token of ours may have one for any route. */
 async function issueTokens(gateway: GatewayProcess, agents: ReadonlyMap<string, Credentials>): Promise<Map<string, string>> {
-  const servers = ["modern", "legacy", "stdio", "hostile", "private", "constructor", ...ALL_MISBEHAVIOURS.map((each) => `bad-${each}`)];
+  const servers = ["modern", "legacy", "twin", "stdio", "hostile", "private", "constructor"];
   const wanted = servers.flatMap((server) => [...agents].map(([name, credentials]) => ({ server, name, credentials })));
-  const issued = wanted
-    .filter(({ server, name }) => name === "agent" || !server.startsWith("bad-"))
-    .map(async ({ server, name, credentials }): Promise<[string, string]> => {
-      return [`${name}@${server}`, await gateway.accessToken(credentials, server)];
-    });
+  const issued = wanted.map(async ({ server, name, credentials }): Promise<[string, string]> => {
+    return [`${name}@${server}`, await gateway.accessToken(credentials, server)];
+  });
   return new Map(await Promise.all(issued));
 }
