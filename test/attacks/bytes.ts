@@ -80,7 +80,7 @@ function headersOf(request: BuiltRequest, body: Buffer | null, fill: Fill): Map<
   if (body !== null) set("content-type", "application/json");
   if (body !== null && request.chunkBytes === undefined) set("content-length", String(body.length));
   if (request.chunkBytes !== undefined) set("transfer-encoding", "chunked");
-  if (request.era === "modern") for (const [name, value] of modernHeaders(request.message)) set(name, value);
+  if (request.era === "modern") for (const [name, value] of modernHeaders(request.message)) set(name, filled(value, request, fill));
   for (const [name, value] of Object.entries(request.headers)) {
     set(name, value === null ? null : [value].flat().map((each) => filled(each, request, fill)));
   }

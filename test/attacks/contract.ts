@@ -47,6 +47,11 @@ export type Subject = (typeof SUBJECTS)[number];
 /** `form` says where the reason stands: a problem document, a JSON-RPC error, a tool's result. */
 export type Told = { readonly status: number; readonly code: number | null; readonly form: "problem" | "error" | "result" };
 
+/** Once a stream has begun, its last message says the no that a status can no longer say: a JSON-RPC error in every mode. */
+export function toldInStream(reason: RefusalReason): Told {
+  return { status: 200, code: ROWS[reason][1], form: "error" };
+}
+
 export function toldIn(mode: Mode, reason: RefusalReason, subject: Subject, era: "modern" | "legacy", ownCode: number | null): Told {
   const [status, code, http] = ROWS[reason];
   const inMode = mode === "http" || subject === "handshake" || subject === "bodyless" ? http : status;

@@ -1,7 +1,7 @@
 /** Pure. What is wrong with how one scene ended: an empty list, or each promise that was not kept. */
 import type { AuditRecord } from "../../src/call/record/audit-record.ts";
 import type { Scene } from "./attack.ts";
-import { type Mode, type Subject, type Told, toldIn } from "./contract.ts";
+import { type Mode, type Subject, type Told, toldIn, toldInStream } from "./contract.ts";
 import { saidIn } from "./said.ts";
 import type { Answer, Heard } from "./socket.ts";
 
@@ -71,8 +71,10 @@ function toldFaults({ request, expect }: Scene, { mode, publicUrl }: Aftermath, 
       : [`answered ${JSON.stringify(got)}, not ${JSON.stringify(wanted)}: ${excerpt(answer.body)}`];
   }
   const subject = expect.subject ?? subjectOf(request);
-  const told = toldIn(mode, expect.reason, subject, expect.era ?? request.era, expect.code ?? null);
-  const wanted: Told & { reason: string } = { reason: expect.reason, ...(expect.inStream ? lastEventOf(told, expect.code) : told) };
+  const told = expect.inStream
+    ? toldInStream(expect.reason)
+    : toldIn(mode, expect.reason, subject, expect.era ?? request.era, expect.code ?? null);
+  const wanted: Told & { reason: string } = { reason: expect.reason, ...told };
   const got = { reason, status: answer.status, code, form };
   const faults: string[] = [];
   if (JSON.stringify(got) !== JSON.stringify(wanted)) {
@@ -84,11 +86,6 @@ function toldFaults({ request, expect }: Scene, { mode, publicUrl }: Aftermath, 
   const idToldBack = expect.unread ? null : mark;
   if (ownId && form !== "problem" && id !== idToldBack) faults.push(`it answers the id ${id}`);
   return faults;
-}
-
-/** Once a stream has begun, its last message says the no that a status can no longer say. */
-function lastEventOf({ code }: Told, ownCode: number | undefined): Told {
-  return { status: 200, code: ownCode ?? code, form: "error" };
 }
 
 const HANDSHAKES = new Set<unknown>(["initialize", "server/discover", "ping"]);
