@@ -92,8 +92,12 @@ const scene = z.strictObject({
   hears: z.int().min(0).optional(),
   /** What the server behind never hears of it. */
   unheard: z.array(text).default([]),
+  /** What the audit record never shows of it. */
+  unrecorded: z.array(text).default([]),
   /** Audit records of each request; `counted`: it never became a request, and node's parser counts it. */
   recorded: z.union([z.int().min(0), z.literal("counted")]).default(1),
+  /** The reason in the audit record, where the answer names none. */
+  recordedAs: z.enum(REASONS).optional(),
   /** The audit record's outcome, where one is expected. */
   outcome: text.optional(),
   /** So often at once, each on a connection of its own. */

@@ -11,18 +11,38 @@ export type Fill = {
   accessToken(who: string, server: string): string;
 };
 
-/** node sends headers of any length: `{{times:200000:a}}` is 200,000 letters. */
-const PLACEHOLDER = /\{\{(mark|agent|host|session|token|token:([a-z-]+)@([a-z-]+)|times:([0-9]+):(.+?))\}\}/gs;
+type Sender = Pick<Request, "as" | "server">;
 
-export function filled(text: string, request: Pick<Request, "as" | "server">, fill: Fill): string {
+/** node sends headers of any length: `{{times:200000:a}}` is 200,000 letters. */
+const PLACEHOLDER = /\{\{(mark|agent|host|session|head|smuggled|token|token:([a-z-]+)@([a-z-]+)|times:([0-9]+):(.+?))\}\}/gs;
+
+export function filled(text: string, request: Sender, fill: Fill): string {
   return text.replace(PLACEHOLDER, (_, what: string, who: string | undefined, server: string | undefined, times: string, each: string) => {
     if (what === "mark") return fill.mark;
     if (what === "agent") return fill.userAgent;
     if (what === "host") return fill.host;
     if (what === "session") return fill.session;
+    if (what === "head") return headOf(request, fill);
+    if (what === "smuggled") return smuggled(request, fill);
     if (what.startsWith("token")) return fill.accessToken(who ?? request.as, server ?? request.server);
     return filled(each, request, fill).repeat(Number(times));
   });
+}
+
+/** Of a good request, but for what says how long it is. */
+function headOf(request: Sender, fill: Fill): string {
+  return filled(HEAD, request, fill);
+}
+
+const HEAD =
+  "Host: {{host}}\r\nUser-Agent: {{agent}}\r\nAuthorization: Bearer {{token}}\r\nContent-Type: application/json\r\n" +
+  "Accept: application/json, text/event-stream\r\n";
+
+/** A whole good call: what an attacker hides behind a request whose end is in doubt. */
+function smuggled(request: Sender, fill: Fill): string {
+  const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "echo", arguments: { text: fill.mark } } };
+  const body = JSON.stringify(call);
+  return `POST /mcp/modern HTTP/1.1\r\n${headOf(request, fill)}Content-Length: ${body.length}\r\n\r\n${body}`;
 }
 
 export function piecesOf(request: Request, fill: Fill): Buffer[] {

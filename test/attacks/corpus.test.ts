@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Attack, loadCorpus, type Scene } from "./attack.ts";
 import { MODES, type Mode } from "./contract.ts";
 import { type Course, faultsOf, secretsIn } from "./judge.ts";
-import { goodCall, perform, play } from "./perform.ts";
+import { goodCall, parserRefusals, perform, play } from "./perform.ts";
 import { openStage, type Stage, UPSTREAM_AUTHORIZATION } from "./stage.ts";
 
 const corpus = loadCorpus(join(import.meta.dirname, "corpus"));
@@ -45,7 +45,10 @@ function outcomeOf(attack: Attack, mode: Mode): Promise<string[]> | undefined {
 
 async function faultsIn({ scenes }: Attack, stage: Stage): Promise<string[]> {
   const faults: string[] = [];
+  const unread = scenes.filter(({ recorded }) => recorded === "counted").reduce((count, { repeat }) => count + repeat, 0);
+  const before = unread > 0 && !scenes.some(({ slow }) => slow) ? await parserRefusals(stage) : 0;
   for (const scene of scenes) faults.push(...faultsOf(scene, await perform(scene, stage, early.get(keyOf(scene, stage.mode)) ?? null)));
+  if (unread > 0 && (await parserRefusals(stage)) < before + unread) faults.push("what node's parser refused was not counted");
   if (!(await goodCall(stage))) faults.push("the gateway does not serve a good call afterwards");
   return faults;
 }

@@ -17,7 +17,6 @@ export type Aftermath = {
   /** On every connection to the servers over HTTP while the attack went on. */
   readonly bytesBehind: number;
   readonly records: readonly AuditRecord[];
-  readonly parserRefusals: number;
   /** What the process printed meanwhile. */
   readonly printed: string;
   readonly secrets: ReadonlyMap<string, string>;
@@ -130,16 +129,16 @@ function behindFaults(scene: Scene, { heardBehind, bytesBehind, courses, secrets
   return faults;
 }
 
-function recordFaults(scene: Scene, { records, parserRefusals, courses, secrets }: Aftermath): string[] {
+function recordFaults(scene: Scene, { records, courses, secrets }: Aftermath): string[] {
   const faults: string[] = [];
   const wanted = scene.recorded === "counted" ? 0 : scene.recorded * courses.length;
   if (records.length !== wanted) faults.push(`${records.length} audit records instead of ${wanted}`);
-  if (scene.recorded === "counted" && parserRefusals === 0) faults.push("the parser's refusal was not counted");
   for (const { reason, outcome } of records) {
-    if (reason !== (scene.expect.reason ?? null)) faults.push(`recorded as ${reason}`);
+    if (reason !== (scene.recordedAs ?? scene.expect.reason ?? null)) faults.push(`recorded as ${reason}`);
     if (scene.outcome !== undefined && outcome !== scene.outcome) faults.push(`recorded with the outcome ${outcome}`);
   }
   const text = JSON.stringify(records);
+  for (const word of scene.unrecorded) if (text.includes(word)) faults.push(`the audit record shows ${word}`);
   for (const [name, secret] of secrets) if (text.includes(secret)) faults.push(`the audit record shows ${name}`);
   return faults;
 }

@@ -19,12 +19,10 @@ export async function perform(scene: Scene, stage: Stage, early: Promise<Course[
   const session = scene.setup.session === undefined ? null : await openSession(stage, scene.setup.session);
   const fill = fillFor(stage, scene.name, session?.id ?? "");
   if (scene.setup.first !== undefined) await first(scene.setup.first, stage, fill);
-  const isCounted = scene.recorded === "counted";
   const before = {
     bytes: stage.bytesBehind(),
     heard: early === null ? stage.heard().length : 0,
     printed: early === null ? stage.gateway.output.length : 0,
-    parserRefusals: isCounted && early === null ? await parserRefusals(stage) : 0,
   };
   const courses = await (early ?? play(scene, stage, session));
   const records = await recordsOf(scene, stage);
@@ -39,7 +37,6 @@ export async function perform(scene: Scene, stage: Stage, early: Promise<Course[
       .filter((text) => isOf(scene, stage, text)),
     bytesBehind,
     records,
-    parserRefusals: isCounted ? (await parserRefusals(stage)) - before.parserRefusals : 0,
     // With a little of what came before: a secret may be printed in two pieces.
     printed: stage.gateway.output.slice(Math.max(0, before.printed - 1_000)),
     secrets: stage.secrets,
@@ -102,7 +99,8 @@ async function recordsOf(scene: Scene, stage: Stage) {
   return own();
 }
 
-async function parserRefusals(stage: Stage): Promise<number> {
+/** So many requests were none for node's parser, since the start. */
+export async function parserRefusals(stage: Stage): Promise<number> {
   return Number(/^tollgate_http_parser_refusals_total (\d+)/m.exec(await stage.metrics())?.[1] ?? 0);
 }
 
