@@ -141,7 +141,8 @@ export function loadAttack(file: string): Attack {
   const courses = isTable(variants) ? Object.entries(variants) : [["", {}] as const];
   const scenes = courses.map(([variant, own]) => {
     const whole = merged({ ...shared, request: { era: told.era === "none" ? "modern" : told.era, ...table(shared.request) } }, table(own));
-    const where = variant === "" ? name : `${name}.${variant}`;
+    // It stands in marks, and those in paths and headers.
+    const where = variant === "" ? name : `${name}.${variant.replace(/[^A-Za-z0-9]+/g, "-")}`;
     return { ...checked(scene, whole, `${file} ${variant}`), name: where };
   });
   return { ...told, file: name, scenes };

@@ -14,7 +14,8 @@ export type Fill = {
 type Sender = Pick<Request, "as" | "server">;
 
 /** node sends headers of any length: `{{times:200000:a}}` is 200,000 letters. */
-const PLACEHOLDER = /\{\{(mark|agent|host|session|head|smuggled|token|token:([a-z-]+)@([a-z-]+)|times:([0-9]+):(.+?))\}\}/gs;
+const PLACEHOLDER =
+  /\{\{(mark|agent|host|session|head|call|smuggled|token|token:([a-z-]+)@([a-z-]+)|times:([0-9]+):((?:\{\{.*?\}\}|.)+?))\}\}/gs;
 
 export function filled(text: string, request: Sender, fill: Fill): string {
   return text.replace(PLACEHOLDER, (_, what: string, who: string | undefined, server: string | undefined, times: string, each: string) => {
@@ -23,6 +24,7 @@ export function filled(text: string, request: Sender, fill: Fill): string {
     if (what === "host") return fill.host;
     if (what === "session") return fill.session;
     if (what === "head") return headOf(request, fill);
+    if (what === "call") return callOf(fill);
     if (what === "smuggled") return smuggled(request, fill);
     if (what.startsWith("token")) return fill.accessToken(who ?? request.as, server ?? request.server);
     return filled(each, request, fill).repeat(Number(times));
@@ -38,11 +40,16 @@ const HEAD =
   "Host: {{host}}\r\nUser-Agent: {{agent}}\r\nAuthorization: Bearer {{token}}\r\nContent-Type: application/json\r\n" +
   "Accept: application/json, text/event-stream\r\n";
 
+/** The end of a head, and its body. */
+function callOf({ mark }: Fill): string {
+  const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "echo", arguments: { text: mark } } };
+  const body = JSON.stringify(call);
+  return `Content-Length: ${body.length}\r\n\r\n${body}`;
+}
+
 /** A whole good call: what an attacker hides behind a request whose end is in doubt. */
 function smuggled(request: Sender, fill: Fill): string {
-  const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "echo", arguments: { text: fill.mark } } };
-  const body = JSON.stringify(call);
-  return `POST /mcp/modern HTTP/1.1\r\n${headOf(request, fill)}Content-Length: ${body.length}\r\n\r\n${body}`;
+  return `POST /mcp/modern HTTP/1.1\r\n${headOf(request, fill)}${callOf(fill)}`;
 }
 
 export function piecesOf(request: Request, fill: Fill): Buffer[] {

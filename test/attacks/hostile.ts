@@ -6,7 +6,7 @@ import type { Scene } from "./attack.ts";
 export type HostileScript = NonNullable<Scene["upstream"]>;
 
 export type HostileUpstream = Door & {
-  /** The call in which `mark` stands is answered with the script; {{id}}, {{mark}} and {{times:N:TEXT}} are filled in. */
+  /** The call in which `mark` stands is answered with the script; {{id}}, {{mark}}, {{times:N:TEXT}} and {{chunk}}, a good answer, are filled in. */
   arm(mark: string, script: HostileScript): void;
 };
 
@@ -31,6 +31,8 @@ export async function startHostileUpstream(options: DoorOptions): Promise<Hostil
 }
 
 function filledIn(text: string, idText: string, mark: string): string {
-  const known = text.replaceAll("{{id}}", idText).replaceAll("{{mark}}", mark);
+  const answer = `{"jsonrpc":"2.0","id":${idText},"result":{"resultType":"complete","content":[{"type":"text","text":"fine"}]}}`;
+  const chunk = `${answer.length.toString(16)}\r\n${answer}\r\n`;
+  const known = text.replaceAll("{{id}}", idText).replaceAll("{{mark}}", mark).replaceAll("{{chunk}}", chunk);
   return known.replace(/\{\{times:([0-9]+):(.+?)\}\}/gs, (_, times: string, each: string) => each.repeat(Number(times)));
 }

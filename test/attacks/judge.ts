@@ -101,7 +101,9 @@ function subjectOf(request: Scene["request"]): Subject {
 function surfaceFaults({ reaches, expect }: Scene, { status, headers, body }: Answer, whole: string, mark: string): string[] {
   const faults: string[] = [];
   if (headers.get("x-content-type-options") !== "nosniff") faults.push("no x-content-type-options: nosniff");
-  if (headers.get("cache-control") !== "no-store") faults.push(`cache-control: ${headers.get("cache-control")}`);
+  // What may be kept says so in its file.
+  if (!("cache-control" in expect.headers) && headers.get("cache-control") !== "no-store")
+    faults.push(`cache-control: ${headers.get("cache-control")}`);
   for (const name of ["server", "x-powered-by", "set-cookie", "via"]) if (headers.has(name)) faults.push(`a ${name} header`);
   if (status >= 400 && body !== "" && !/^application\/(problem\+)?json$/.test(headers.get("content-type") ?? "")) {
     faults.push(`an error as ${headers.get("content-type")}`);

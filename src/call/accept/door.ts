@@ -47,6 +47,7 @@ export type JudgedHead = { readonly headers: Headers; readonly refusal: Refusal 
 export function judgeHead(head: RawHead, options: DoorOptions): JudgedHead {
   const headers = new Map<string, string>();
   if (head.rawHeaders.length > PAIRS_MAX * 2) {
+    collect(head.rawHeaders.slice(0, PAIRS_MAX * 2), headers);
     return { headers, refusal: refuse("request_too_large", { limit: PAIRS_MAX }, "too many header pairs") };
   }
   const refusal =
