@@ -104,8 +104,8 @@ const scene = z.strictObject({
   repeat: z.int().min(1).max(500).default(1),
   /** Answers on one connection, each as expected. */
   answers: z.int().min(0).max(500).default(1),
-  /** The client leaves so long after the last byte, without an answer. */
-  leavesAfterMs: z.int().min(0).max(2_000).optional(),
+  /** The client leaves without an answer, as soon as the server behind has heard the request. */
+  leavesOnceHeard: z.boolean().default(false),
   /** Waits for a time limit of the gateway: sent beside the others. */
   slow: z.boolean().default(false),
 });

@@ -41,7 +41,7 @@ function courseFaults(scene: Scene, after: Aftermath, { mark, heard }: Course): 
   const wanted = scene.expect.status === null ? 0 : scene.answers;
   const faults = heard.answers.flatMap((answer) => answerFaults(scene, after, answer, mark));
   if (heard.answers.length !== wanted) faults.push(`${heard.answers.length} answers instead of ${wanted}: ${excerpt(heard.text)}`);
-  if (!heard.closed && scene.leavesAfterMs === undefined) faults.push("the connection is still open");
+  if (!heard.closed && !scene.leavesOnceHeard) faults.push("the connection is still open");
   return faults;
 }
 

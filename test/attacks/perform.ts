@@ -65,8 +65,9 @@ async function course(scene: Scene, stage: Stage, fill: Fill, i: number): Promis
   if (upstream !== undefined) stage.arm(mark, upstream);
   const pieces = piecesOf(request, { ...fill, mark });
   if (!bearsMark(scene, pieces, fill)) throw new Error(`${scene.name}: no {{agent}}, so its record could not be found`);
+  const leaves = scene.leavesOnceHeard ? () => stage.heard().some((text) => text.includes(mark)) : null;
   const waitMs = scene.slow ? SLOW_WAIT_MS : WAIT_MS;
-  const heard = await send({ port: stage.port, pieces, pauseMs: pauseOf(request), waitMs, leavesAfterMs: scene.leavesAfterMs ?? null });
+  const heard = await send({ port: stage.port, pieces, pauseMs: pauseOf(request), waitMs, leaves });
   return { mark, heard };
 }
 
@@ -76,7 +77,7 @@ function pauseOf(request: Request): number {
 
 async function first(request: Request, stage: Stage, fill: Fill): Promise<void> {
   const pieces = piecesOf(request, { ...fill, userAgent: "setup", mark: "mark_known_first_" });
-  const { answers } = await send({ port: stage.port, pieces, pauseMs: 1, waitMs: WAIT_MS, leavesAfterMs: null });
+  const { answers } = await send({ port: stage.port, pieces, pauseMs: 1, waitMs: WAIT_MS, leaves: null });
   if (answers[0]?.status !== 200) throw new Error(`the call before it was answered ${answers[0]?.status} ${answers[0]?.body}`);
 }
 

@@ -39,7 +39,7 @@ async function inSession(stage: Stage, { as, server, id }: Session, message: obj
     { as, server, method: "POST", era: "legacy", headers, body: JSON.stringify({ jsonrpc: "2.0", ...message }) },
     fillOf(stage, id),
   );
-  const heard = await send({ port: stage.port, pieces, pauseMs: 1, waitMs: WAIT_MS, leavesAfterMs: null });
+  const heard = await send({ port: stage.port, pieces, pauseMs: 1, waitMs: WAIT_MS, leaves: null });
   const [answer] = heard.answers;
   if (answer === undefined) throw new Error("no answer in a session");
   return answer;

@@ -17,10 +17,13 @@ export type Sending = {
   readonly pauseMs: number;
   /** How long the gateway may take to answer and end the connection. */
   readonly waitMs: number;
-  readonly leavesAfterMs: number | null;
+  /** The client leaves when this comes true; null: it waits. */
+  readonly leaves: (() => boolean) | null;
 };
 
-export async function send({ port, pieces, pauseMs, waitMs, leavesAfterMs }: Sending): Promise<Heard> {
+const LOOK_MS = 10;
+
+export async function send({ port, pieces, pauseMs, waitMs, leaves }: Sending): Promise<Heard> {
   const socket = connect(port, "127.0.0.1").setNoDelay();
   const received: Buffer[] = [];
   let closed = false;
@@ -37,7 +40,8 @@ export async function send({ port, pieces, pauseMs, waitMs, leavesAfterMs }: Sen
     if (i > 0) await Promise.race([over, sleep(pauseMs)]);
     if (socket.writable) socket.write(piece);
   }
-  await Promise.race([over, sleep(leavesAfterMs ?? waitMs)]);
+  const deadline = Date.now() + waitMs;
+  while (!closed && Date.now() < deadline && leaves?.() !== true) await Promise.race([over, sleep(leaves === null ? waitMs : LOOK_MS)]);
   const ended = closed;
   socket.destroy();
   const bytes = Buffer.concat(received);
