@@ -2,17 +2,9 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import {
-  amountOf,
-  type Config,
-  type ConfigFile,
-  type Credential,
-  configSchema,
-  durationMs,
-  type Server,
-  type UpstreamClient,
-} from "./config.ts";
+import type { Config, Credential, Server, UpstreamClient } from "./config.ts";
 import { rulesOf } from "./config-rules.ts";
+import { amountOf, type ConfigFile, configSchema, durationMs } from "./config-schema.ts";
 import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
 import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
@@ -140,6 +132,12 @@ function configOf(document: Document, file: ConfigFile, references: References):
     })),
     servers: new Map(
       Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references)]),
+    ),
+    views: new Map(
+      Object.entries(file.views).map(([name, { tools, max, rename }]) => [
+        name,
+        { tools, max: max ?? null, rename: new Map(Object.entries(rename)) },
+      ]),
     ),
     sync: file.sync.map(({ bearer, every, ...sink }) => ({
       ...sink,

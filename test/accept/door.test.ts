@@ -136,7 +136,6 @@ test("a host in upper case is the same host", async () => {
 });
 
 test.each([
-  "/mcp",
   "/mcp/",
   "/mcp/tickets/",
   "//mcp/tickets",

@@ -59,7 +59,8 @@ servers:
 sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
-  const known = "apiVersion, publicUrl, listen, admin, probes, data, policies, refusals, authorizationServer, issuers, servers, sync";
+  const known =
+    "apiVersion, publicUrl, listen, admin, probes, data, policies, refusals, authorizationServer, issuers, views, servers, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",

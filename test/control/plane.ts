@@ -81,7 +81,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     registry,
     authorizationServer: options.authorizationServer === false ? null : authorizationServer,
     publicUrl,
-    servers: ["tickets", "crm"],
+    routes: ["tickets", "crm"],
     reader: { ask: () => Promise.resolve(null), close: async () => {}, ...options.reader } as Reader,
     budgets: () => [],
     hosts: () => new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${adminPort}`)),

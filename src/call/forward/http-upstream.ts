@@ -7,10 +7,11 @@ import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
+import { createHttpCrossing } from "./http-crossing.ts";
 import { readListing } from "./http-listing.ts";
 import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
-import { readMessage, sameId } from "./message.ts";
+import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
@@ -44,12 +45,14 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
+  const definition: Upstream["definition"] = (toolName, agent, issued) =>
+    catalogue.find(issued.shareKey, toolName, () =>
+      readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
+    );
+  const cross = createHttpCrossing(context, (job) => forward(job, context), definition);
   return {
-    forward: (job) => forward(job, context),
-    definition: (toolName, agent, issued) =>
-      catalogue.find(issued.shareKey, toolName, () =>
-        readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
-      ),
+    forward: (job) => (job.request.view === null ? forward(job, context) : cross(job)),
+    definition,
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
     },
@@ -63,7 +66,11 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   const streams = isStream(request);
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
   // In the modern era, and for a stream that carries nothing else, leaving is cancelling.
-  using deadline = startDeadline(timeoutMs, request.era === "modern" || streams ? job.answer.gone : null, job.stopped);
+  using deadline = startDeadline(
+    timeoutMs,
+    (job.crossing?.clientEra ?? request.era) === "modern" || streams ? job.answer.gone : null,
+    job.stopped,
+  );
   const departure: Departure = { left: false };
   try {
     const first = await send(job, job.issued, context, deadline, departure);
@@ -142,8 +149,13 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
   const { status } = answer;
   if (type === "application/json") {
     const bytes = await readLimited(answer.body, ERROR_BYTES_MAX).catch(() => null);
-    if (bytes !== null && isRpcError(bytes, job.request.idText))
-      return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
+    const message = bytes === null ? null : rpcErrorOf(bytes, job.request.idText);
+    if (bytes !== null && message !== null)
+      return httpError(
+        status,
+        { ...retryAfter(answer), "content-type": "application/json" },
+        job.crossing?.forClient(bytes, message) ?? bytes,
+      );
   } else letGo(answer);
   const lostSession = status === 404 && job.request.era === "legacy" && job.request.sessionId !== null;
   if (lostSession || status === 429 || status === 503) return httpError(status, retryAfter(answer), null);
@@ -151,10 +163,10 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
 }
 
 /** An error for this request, or for one that the server could not read. */
-function isRpcError(bytes: Buffer, idText: string | null): boolean {
+function rpcErrorOf(bytes: Buffer, idText: string | null): Extract<UpstreamMessage, { kind: "response" }> | null {
   const message = readMessage(bytes);
-  if (message.kind !== "response" || message.outcome !== "protocol_error" || message.body.kind !== "object") return false;
-  return message.idText === "null" || sameId(message.idText, idText ?? "");
+  if (message.kind !== "response" || message.outcome !== "protocol_error") return null;
+  return message.idText === "null" || sameId(message.idText, idText ?? "") ? message : null;
 }
 
 function retryAfter(answer: UpstreamAnswer): Record<string, string> {

@@ -27,14 +27,15 @@ export async function readJsonAnswer(
   }
   const judged = finalMessage(bytes, job);
   if ("why" in judged) return unknownFate(refuse("upstream_invalid", {}, judged.why), bytes.length, answer.status);
-  const sessionId = job.request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
+  // A crossing's session is the gateway's own.
+  const sessionId = job.request.era === "legacy" && job.crossing === undefined ? headerOf(answer.headers, "mcp-session-id") : null;
   return answered({
     status: answer.status,
     headers: { "content-type": "application/json", ...(sessionId === null ? {} : { "mcp-session-id": sessionId }) },
     bytes,
     message: judged.message,
     last: judged.bytes,
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn: bytes.length,
     sessionId,
   });
@@ -54,10 +55,11 @@ type Judged =
   | { readonly why: string };
 
 /** The response to this request, with only what the agent may see. */
-export function finalMessage(bytes: Buffer, { request, visible }: ForwardJob): Judged {
+export function finalMessage(bytes: Buffer, { request, visible, crossing }: ForwardJob): Judged {
   const message = readMessage(bytes);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind !== "response" || !sameId(message.idText, request.idText ?? "")) return { why: "not the answer to this request" };
+  if (crossing !== undefined) return { message, source: bytes, bytes: crossing.forClient(bytes, message) };
   if (visible === null || message.outcome === "protocol_error") return { message, source: bytes, bytes };
   const filtered = filterList(bytes, message.body, request.method ?? "", request.era, visible);
   return filtered === null ? { why: "not the list that was asked for" } : { message, source: bytes, bytes: filtered };

@@ -1,4 +1,5 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
+import { type JsonNode, member } from "../../json.ts";
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
 import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
@@ -14,6 +15,7 @@ import type { ForwardJob } from "./upstream.ts";
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
 const LIST_CHANGED = "notifications/tools/list_changed";
+const TASK_PUSHED = "notifications/tasks";
 
 type Context = {
   readonly maxResultBytes: number;
@@ -23,7 +25,7 @@ type Context = {
 
 export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
   const { request } = job;
-  const sessionId = request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
+  const sessionId = request.era === "legacy" && job.crossing === undefined ? headerOf(answer.headers, "mcp-session-id") : null;
   job.answer.head(200, streamHeaders(sessionId));
   const cutter = createEventCutter(context.maxResultBytes);
   let bytesIn = 0;
@@ -44,7 +46,8 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
-  if (request.era === "legacy" && resumable && cutter.rest === 0) return { ...unknownFate(null, bytesIn), sessionId };
+  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0)
+    return { ...unknownFate(null, bytesIn), sessionId };
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -56,11 +59,20 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  if (message.kind === "request") job.crossing?.onRequest(event.data, message);
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
+  if (message.kind === "request" && job.crossing !== undefined) return "drop";
+  if (message.kind === "notification" && message.method === TASK_PUSHED && bringsFinal(message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "pass";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
   return finalMessage(event.data, job);
+}
+
+/** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
+function bringsFinal(root: JsonNode): boolean {
+  const params = member(root, "params");
+  return params !== undefined && (member(params, "result") !== undefined || member(params, "error") !== undefined);
 }
 
 /** What an upstream sends after its answer is nobody's: the body is let go. */
@@ -81,7 +93,7 @@ function finish(
     bytes: data,
     message: verdict.message,
     last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn,
     sessionId,
   });
