@@ -1,5 +1,5 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
@@ -25,8 +25,8 @@ import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openRegistry } from "./control/agents/registry.ts";
+import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
-import { openSigningKey } from "./control/signing-key.ts";
 import { openControlStore } from "./control/store.ts";
 import { mintId } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
@@ -34,7 +34,6 @@ import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
-import { createSeal } from "./seal.ts";
 import { startSinks } from "./sinks.ts";
 import { createUpstreams } from "./upstreams.ts";
 import { createViews } from "./views.ts";
@@ -81,7 +80,7 @@ async function assemble(
   const store = openControlStore(config.data);
   closing.push(() => store.close());
   const configVersion = () => config.configVersion;
-  const signingKey = await openSigningKey(config.data);
+  const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
     dataDir: config.data,
     newSource: mintId("gw", now()),
@@ -134,7 +133,6 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
-  const seal = createSeal(randomBytes(32));
   const views = createViews({ config, policySet, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
