@@ -3,9 +3,12 @@ import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
-import { scopesFor, visible } from "./call/authorize/visible.ts";
+import { visibleWithTasks } from "./call/authorize/task-access.ts";
+import { createTasks } from "./call/authorize/tasks.ts";
+import { scopesFor } from "./call/authorize/visible.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
+import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
 import { createOutbound } from "./call/forward/outbound.ts";
@@ -28,7 +31,7 @@ import { openRegistry } from "./control/agents/registry.ts";
 import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
 import { openControlStore } from "./control/store.ts";
-import { mintId } from "./ids.ts";
+import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, StartRefused } from "./load.ts";
@@ -111,6 +114,8 @@ async function assemble(
   const digestKeys = openDigestKeys(store);
   const sessions = createSessions();
   const rounds = createRounds();
+  const tasks = createTasks();
+  const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
   const authenticate = createAuthenticator({
     publicUrl,
     issuers: issuersOf(config, signingKey.publicKeys),
@@ -133,7 +138,7 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
-  const views = createViews({ config, policySet, upstreams, exchange: exchange.exchange, seal, now, mono });
+  const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
     now,
@@ -147,17 +152,19 @@ async function assemble(
     authorize: views.authorize,
     ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
     followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
-    visible: (agent, { course, server }) => (course === "list" || course === "stream" ? visible(policySet, agent, server, now()) : null),
+    visible: (agent, { course, server }) =>
+      course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
-    round: (agent, request) => rounds.roundOf(agent.principal, request),
-    expectRound: (agent, request, round, { kind, requestState }) => {
-      if (kind === "input_required") rounds.remember(agent.principal, request, round, requestState);
+    round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
+    expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
+      if (kind === "input_required") rounds.remember(principal, request, round, requestState);
+      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
     },
     hold(permit, { callId, server, receivedAtMs }, round) {
       const tool_tokens = config.servers.get(server)?.reserve.tool_tokens ?? 0;
       const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens }, receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
-      return held;
+      return isRefusal(held) ? held : billedOnce(held, round.task);
     },
     exchange: views.exchange,
     forward: (job) => views.get(job.request.server).forward(job),

@@ -101,6 +101,11 @@ const METHODS = new Set([
   "completion/complete",
   "logging/setLevel",
   "subscriptions/listen",
+  "tasks/get",
+  "tasks/result",
+  "tasks/update",
+  "tasks/cancel",
+  "tasks/list",
   "notifications/initialized",
   "notifications/cancelled",
 ]);

@@ -135,6 +135,7 @@ export const WIRE = {
     "Check the server's name, or ask its operator for an entitlement.",
   ),
   tool_unknown: row(200, -32602, 404, "Unknown tool", "Use a tool of tools/list."),
+  task_unknown: row(200, -32602, 404, "Unknown task", "Use the id of a task that a call of your own was answered with."),
   arguments_denied: row(
     200,
     40301,

@@ -1,14 +1,14 @@
 /** The views of the configuration: several servers as one, and which of them a request means. */
 import type { McpRequest } from "./call/accept/request.ts";
 import type { Agent } from "./call/authenticate/agent.ts";
-import type { PolicySet } from "./call/authorize/candidates.ts";
 import { type Asked, decide } from "./call/authorize/decide.ts";
 import type { Permit } from "./call/authorize/permit.ts";
 import { type ServerView, serverViewOf } from "./call/authorize/server-view.ts";
+import { decideWithTasks, type TaskRules } from "./call/authorize/task-access.ts";
 import { reaches, visible } from "./call/authorize/visible.ts";
 import type { IssuedToken } from "./call/exchange/issued-token.ts";
 import { addressIn, addressTo } from "./call/forward/merged/address.ts";
-import type { Members } from "./call/forward/merged/member-page.ts";
+import type { Away, Members } from "./call/forward/merged/member-page.ts";
 import { createMergedUpstream } from "./call/forward/merged/merged-upstream.ts";
 import { createResourceOwners } from "./call/forward/merged/resource-owners.ts";
 import { createShownTools } from "./call/forward/merged/shown-tools.ts";
@@ -29,7 +29,7 @@ export type Views = {
 
 export type ViewOptions = {
   readonly config: Config;
-  readonly policySet: PolicySet;
+  readonly taskRules: TaskRules;
   readonly upstreams: Upstreams;
   readonly exchange: Members["exchange"];
   readonly seal: Seal;
@@ -43,17 +43,19 @@ const NEVER = new AbortController().signal;
 /** To find out whose a thing is, before the call itself has its own time. */
 const LOOK_UP_MS = 15_000;
 
-export function createViews({ config, policySet, upstreams, exchange, seal, now, mono }: ViewOptions): Views {
+export function createViews({ config, taskRules, upstreams, exchange, seal, now, mono }: ViewOptions): Views {
   const servers = [...config.servers.keys()];
   const views = new Map<string, ServerView>([["", serverViewOf("/mcp", servers, { tools: null, max: null, rename: new Map() })]]);
   for (const [name, rules] of config.views) views.set(name, serverViewOf(`/mcp/${name}`, servers, rules));
 
-  const judge = (agent: Agent, request: Asked) => decide(policySet, agent, request, now());
+  const { policySet, tasks } = taskRules;
+  const judge = (agent: Agent, request: McpRequest) => decideWithTasks(taskRules, agent, request, now());
   const members: Members = {
     get: (server) => upstreams.get(server),
     exchange,
-    mayAsk: (agent, server, method) => !isRefusal(judge(agent, askingFor(server, method))),
+    mayAsk: (agent, server, method) => !isRefusal(decide(policySet, agent, askingFor(server, method), now())),
     visible: (agent, server) => visible(policySet, agent, server, now()),
+    away: createAway(mono),
   };
   const owners = createResourceOwners(members, mono);
   const shownTools = createShownTools(members, mono);
@@ -73,6 +75,12 @@ export function createViews({ config, policySet, upstreams, exchange, seal, now,
     return shown ? addressed : refuse("tool_unknown", {}, `beyond the ${view.toolsMax} tools that ${view.route} shows`);
   }
 
+  /** Where nobody has such a task, the first server is as good as any: it is refused before it is asked. */
+  function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName {
+    const owner = view.servers.find((server) => tasks.of(agent.principal, { ...request, server }) !== null);
+    return owner ?? view.servers[0] ?? request.server;
+  }
+
   return {
     address(agent, request) {
       const view = views.get(request.server);
@@ -80,6 +88,7 @@ export function createViews({ config, policySet, upstreams, exchange, seal, now,
       if (!view.servers.some((server) => reaches(policySet, agent, server))) {
         return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${view.route}`);
       }
+      if (request.course === "task") return addressTo(view, request, ownerOfTask(view, agent, request));
       const addressed = addressIn(view, request);
       if (isRefusal(addressed)) return addressed;
       if ("resource" in addressed) return ownedBy(view, agent, request);
@@ -93,6 +102,17 @@ export function createViews({ config, policySet, upstreams, exchange, seal, now,
     },
     exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),
     get: (name) => merged.get(name) ?? upstreams.get(name),
+  };
+}
+
+/** How long a server that was too slow for a list is left out of the next ones. */
+const AWAY_MS = 30_000;
+
+function createAway(mono: () => number): Away {
+  const until = new Map<ServerName, number>();
+  return {
+    has: (server) => (until.get(server) ?? 0) > mono(),
+    add: (server) => void until.set(server, mono() + AWAY_MS),
   };
 }
 

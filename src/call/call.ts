@@ -1,10 +1,11 @@
 /** The life of one call, from its first byte to its last: every branch of it, and no I/O of its own. */
 import { isRefusal, type Refusal, refuse } from "../refusal.ts";
 import type { Answer } from "./accept/answer.ts";
-import { argumentsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
+import { argumentsOf, inputTextsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
 import type { Reservation, Settlement } from "./budget/reservation.ts";
+import { isMetered } from "./budget/task-hold.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
@@ -50,12 +51,13 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   if (isRefusal(permit)) return permit;
   story.permit = permit;
   if (!steps.ownsSession(agent, request)) return refuse("session_unknown");
-  return request.course === "metered" ? meter(story, request, agent, permit, answer, steps) : pass(story, request, agent, answer, steps);
+  story.round = steps.round(agent, request);
+  if (isMetered(request, story.round)) return meter(story, request, agent, permit, answer, steps);
+  return pass(story, request, agent, answer, steps);
 }
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
 async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
-  story.round = steps.round(agent, request);
   const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
@@ -115,9 +117,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  if (outcome.kind !== "http_error") {
-    story.tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
-  }
+  if (outcome.kind !== "http_error") story.tokenCount = await steps.countTokens(inputTextsOf(request), outcome.resultTexts);
   const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
   story.usage = { calls: story.round.calls, tool_tokens: input + output };
   return reservation.post(story.usage);

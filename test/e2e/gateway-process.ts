@@ -178,7 +178,7 @@ export async function modernRequest(
   params: Record<string, unknown> = {},
   id: number | string = 1,
 ): Promise<Response> {
-  const named = params.name ?? params.uri;
+  const named = params.name ?? params.uri ?? params.taskId;
   return fetch(url, {
     method: "POST",
     headers: {

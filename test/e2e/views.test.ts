@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { type LegacyUpstream, startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
 import { type ModernUpstream, startModernUpstream } from "../fixtures/modern-upstream.ts";
+import { startTasksUpstream, type TasksUpstream } from "../fixtures/tasks-upstream.ts";
 import { type Credentials, GatewayProcess, modernRequest } from "./gateway-process.ts";
 
 const EVERYTHING = new URL("../../node_modules/@modelcontextprotocol/server-everything/dist/index.js", import.meta.url).pathname;
@@ -14,7 +15,7 @@ const POLICIES = `apiVersion: tollgate/v1
 entitlements:
   - name: support-works
     who: { team: support }
-    permit: ["both/*", "old/*", "new/*", "child/*", "dead/*", "paged/*", "prompt:*/*", "resource:*/*"]
+    permit: ["both/*", "old/*", "new/*", "child/*", "dead/*", "paged/*", "jobs/*", "prompt:*/*", "resource:*/*"]
   - name: nobody-deletes
     forbid: ["*/delete_*"]
   - name: small-searches
@@ -37,15 +38,17 @@ let both: Upstream;
 let old: LegacyUpstream;
 let modern: ModernUpstream;
 let paged: ModernUpstream;
+let jobs: TasksUpstream;
 let gateway: GatewayProcess;
 let agent: Credentials;
 let seller: Credentials;
 
 beforeAll(async () => {
-  [both, old, modern, paged] = await Promise.all([
+  [both, old, modern, jobs, paged] = await Promise.all([
     startHttpUpstream(),
     startLegacyUpstream(),
     startModernUpstream([["echo", "delete_all"]]),
+    startTasksUpstream(),
     startModernUpstream([["one", "two"], ["three"], ["four"]]),
   ]);
   gateway = await GatewayProcess.start({
@@ -56,7 +59,8 @@ beforeAll(async () => {
   new: { url: "${modern.mcpUrl}" }
   child: { command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(EVERYTHING)}, stdio] }
   dead: { url: "http://127.0.0.1:9/mcp" }
-  paged: { url: "${paged.mcpUrl}" }`,
+  paged: { url: "${paged.mcpUrl}" }
+  jobs: { url: "${jobs.mcpUrl}" }`,
     env: { BOTH_KEY: "canary-both-key", OLD_KEY: "canary-old-key" },
   });
   agent = await gateway.createAgent("bot");
@@ -65,7 +69,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   expect(await gateway?.stop()).toBe(0);
-  await Promise.all([both, old, modern, paged].map((each) => each?.close()));
+  await Promise.all([both, old, modern, paged, jobs].map((each) => each?.close()));
 });
 
 const urlOf = (view: string) => `${gateway.publicUrl}/mcp${view === "" ? "" : `/${view}`}`;
@@ -128,7 +132,7 @@ describe.each([
       cursor = page.nextCursor;
       if (cursor === undefined) break;
     }
-    expect(names.filter((name) => !name.startsWith("child__"))).toEqual([
+    expect(names.filter((name) => !/^(child|jobs)__/.test(name))).toEqual([
       ...["echo", "add", "big", "slow", "fail", "search"].map((name) => `both__${name}`),
       ...["echo", "add", "big", "slow", "fail", "search"].map((name) => `old__${name}`),
       "new__echo",
@@ -269,6 +273,18 @@ describe("a view", () => {
 });
 
 describe("a call through a view", () => {
+  test("that becomes a task is followed there by its principal, and by nobody else", async () => {
+    const made = await ask("", "tools/call", { name: "jobs__report", arguments: {} });
+    const taskId = made.json.result?.taskId as string;
+    expect(made.json.result).toMatchObject({ resultType: "task" });
+    expect((await ask("", "tasks/get", { taskId })).json.result).toMatchObject({ taskId });
+    const stranger = await ask("", "tasks/get", { taskId }, seller);
+    const invented = await ask("", "tasks/get", { taskId: "invented" }, seller);
+    const masked = (text: string) => text.replace(/call_[0-9a-z]+/g, "call");
+    expect(masked(stranger.text)).toBe(masked(invented.text));
+    expect(stranger.json.error?.code).toBe(-32602);
+  });
+
   test("is judged, held and recorded as one to its server", async () => {
     for (let i = 0; i < 5; i++) {
       expect((await ask(i % 2 === 0 ? "" : "desk", "tools/call", { name: "both__echo", arguments: { text: `${i}` } }, seller)).status).toBe(

@@ -71,7 +71,7 @@ function hasError({ idText, course, server }: ReplyContext): boolean {
 }
 
 /** Whatever the cause, an unknown name is told in the same bytes: a fact would tell which of them it was. */
-const SECRETIVE: ReadonlySet<string> = new Set(["tool_unknown", "server_unknown"]);
+const SECRETIVE: ReadonlySet<string> = new Set(["tool_unknown", "task_unknown", "server_unknown"]);
 
 function factsOf({ refused, facts }: Refusal): Facts {
   return SECRETIVE.has(refused) ? {} : facts;

@@ -1,20 +1,27 @@
-/** Pure. Which resources a subscriptions/listen asks to hear of: each has to be one that the caller may read. */
+/** Pure. What a subscriptions/listen asks to hear of: resources that the caller may read, and tasks of its own. */
 import { isScanFault, type JsonNode, member, scanJson, stringValue } from "../../json.ts";
 
-/** `params.notifications.resourceSubscriptions`; null where it is no list of strings. */
-export function subscribedUris(body: Buffer): readonly string[] | null {
+/** `params.notifications.resourceSubscriptions` or `.taskIds`; null where it is no list of strings. */
+export function subscribed(body: Buffer, to: "resourceSubscriptions" | "taskIds"): readonly string[] | null {
   const root = scanJson(body, { treeDepth: 4 });
   if (isScanFault(root)) return null;
-  const list = inside(root, ["params", "notifications", "resourceSubscriptions"]);
+  const list = inside(root, ["params", "notifications", to]);
   if (list === undefined) return [];
   if (list.kind !== "array") return null;
-  const uris: string[] = [];
+  const names: string[] = [];
   for (const element of list.elements) {
-    const uri = stringValue(body, element);
-    if (uri === undefined) return null;
-    uris.push(uri);
+    const name = stringValue(body, element);
+    if (name === undefined) return null;
+    names.push(name);
   }
-  return uris;
+  return names;
+}
+
+/** `params.taskId` of a request that is about one task; null where it is no string. */
+export function taskIdOf(body: Buffer): string | null {
+  const root = scanJson(body, { treeDepth: 2 });
+  if (isScanFault(root)) return null;
+  return stringValue(body, inside(root, ["params", "taskId"])) ?? null;
 }
 
 function inside(root: JsonNode, names: readonly string[]): JsonNode | undefined {

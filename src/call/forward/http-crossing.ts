@@ -1,8 +1,9 @@
 /** One HTTP upstream among several: each call of a view reaches it in an era that it speaks, in a session of the gateway's own. */
 import { LRUCache } from "lru-cache";
 import { isScanFault, member, scanJson } from "../../json.ts";
-import { isRefusal, type Refusal } from "../../refusal.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
+import { beforeEnd, type Deadline, startDeadline } from "./deadline.ts";
 import { forClient } from "./for-client.ts";
 import { handshake, mention, onOurBehalf, type Session, speaksModern } from "./http-own-words.ts";
 import type { HttpUpstreamOptions } from "./http-upstream.ts";
@@ -10,8 +11,8 @@ import type { Wire } from "./http-wire.ts";
 import { sameId } from "./message.ts";
 import { modernised, withinSession } from "./other-era.ts";
 import type { Outcome } from "./outcome.ts";
-import { accepted, notSent } from "./outcomes.ts";
-import type { Crossing, ForwardJob } from "./upstream.ts";
+import { accepted, endedUnsent, notSent } from "./outcomes.ts";
+import type { Crossing, ForwardJob, Upstream } from "./upstream.ts";
 
 export type CrossingOptions = Pick<HttpUpstreamOptions, "name" | "timeoutMs" | "mono" | "reissue"> & { readonly wire: Wire };
 type Forward = (job: ForwardJob) => Promise<Outcome>;
@@ -25,7 +26,7 @@ const SESSIONS_MAX = 10_000;
 /** Servers end idle sessions sooner or later: a later call begins a new one. */
 const SESSION_IDLE_MS = 1_800_000;
 
-export function createHttpCrossing(options: CrossingOptions, forward: Forward): Forward {
+export function createHttpCrossing(options: CrossingOptions, forward: Forward, define: Upstream["definition"]): Forward {
   const sessions = createOwnSessions(options);
   const speaks = new Map<Era, Speaks>();
   const underWay = new Map<string, UnderWay>();
@@ -63,22 +64,16 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward): 
     }
   }
 
-  return async (job) => {
-    const { request, agent } = job;
-    if (request.course === "notification") {
-      const id = cancelledId(request);
-      for (const call of underWay.values()) {
-        if (id !== null && call.principal === agent.principal && sameId(call.clientIdText, id)) call.cancel();
-      }
-      return accepted(202);
-    }
-    const era = await eraFor(job);
-    if (isRefusal(era)) return notSent(era);
-    if (era === "modern" && request.era === "modern") return await forward(job);
-    if (era === "modern")
-      return withStatusOf(request, await forward({ ...job, request: modernised(request), crossing: crossingFor(request) }));
+  function cancelFor(request: McpRequest, principal: string): Outcome {
+    const id = cancelledId(request);
+    for (const call of underWay.values()) if (id !== null && call.principal === principal && sameId(call.clientIdText, id)) call.cancel();
+    return accepted(202);
+  }
+
+  async function inLegacyEra(job: ForwardJob, prelude: Deadline): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
-      const session = await sessions.get(job);
+      const session = await beforeEnd(prelude, sessions.get(job));
+      if (session === null) return endedUnsent(prelude.ending ?? "timeout");
       if (isRefusal(session)) return notSent(session);
       const outcome = await inSession(job, session);
       const lost = session.id !== null && outcome.kind === "http_error" && outcome.status === 404;
@@ -86,6 +81,21 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward): 
       // The server has forgotten the session: nothing ran, and a new one serves.
       sessions.forget(job);
     }
+  }
+
+  return async (job) => {
+    const { request, agent, answer, stopped } = job;
+    if (request.course === "notification") return cancelFor(request, agent.principal);
+    using prelude = startDeadline(options.timeoutMs, request.era === "modern" ? answer.gone : null, stopped);
+    const era = await beforeEnd(prelude, eraFor(job));
+    if (era === null) return endedUnsent(prelude.ending ?? "timeout");
+    if (isRefusal(era)) return notSent(era);
+    if (era === "legacy") return await inLegacyEra(job, prelude);
+    if (request.era === "modern") return await forward(job);
+    // Known since the tool was recognised; a tool whose list cannot be read now is sent without.
+    const definition = request.target?.kind === "tool" ? await define(request.target.name, agent, job.issued) : null;
+    const parameterHeaders = definition === null || isRefusal(definition) ? [] : definition.parameterHeaders;
+    return backInLegacyEra(await forward({ ...job, request: modernised(request, parameterHeaders), crossing: crossingFor(request) }));
   };
 }
 
@@ -149,9 +159,12 @@ function crossingFor(request: McpRequest, tell: (message: string) => void = () =
   };
 }
 
-/** Up to 2025-11-25 a 404 ends a session: an error there comes with 200. */
-function withStatusOf({ era }: McpRequest, outcome: Outcome): Outcome {
-  return era === "legacy" && outcome.kind === "http_error" && outcome.last !== null ? { ...outcome, status: 200 } : outcome;
+/** Up to 2025-11-25 a 404 ends a session, so an error comes with 200; and nobody there can answer an `input_required`. */
+function backInLegacyEra(outcome: Outcome): Outcome {
+  if (outcome.kind === "input_required") {
+    return { ...outcome, refusal: refuse("upstream_invalid", {}, "it asks for input that a client of this era cannot give") };
+  }
+  return outcome.kind === "http_error" && outcome.last !== null ? { ...outcome, status: 200 } : outcome;
 }
 
 /** The `requestId` of a cancellation as it stands in the body. */

@@ -45,13 +45,14 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
-  const cross = createHttpCrossing(context, (job) => forward(job, context));
+  const definition: Upstream["definition"] = (toolName, agent, issued) =>
+    catalogue.find(issued.shareKey, toolName, () =>
+      readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
+    );
+  const cross = createHttpCrossing(context, (job) => forward(job, context), definition);
   return {
     forward: (job) => (job.request.view === null ? forward(job, context) : cross(job)),
-    definition: (toolName, agent, issued) =>
-      catalogue.find(issued.shareKey, toolName, () =>
-        readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
-      ),
+    definition,
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
     },

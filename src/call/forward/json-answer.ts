@@ -35,7 +35,7 @@ export async function readJsonAnswer(
     bytes,
     message: judged.message,
     last: judged.bytes,
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn: bytes.length,
     sessionId,
   });

@@ -3,6 +3,7 @@ import { type Edit, isScanFault, type JsonNode, member, scanJson } from "../../j
 import type { McpRequest } from "../accept/request.ts";
 import { edited, headerValue } from "./edited-request.ts";
 import type { Session } from "./http-own-words.ts";
+import { type ParameterHeader, valuesOf } from "./parameter-headers.ts";
 
 const REVISION = "2026-07-28";
 const PREFIX = "io.modelcontextprotocol/";
@@ -28,7 +29,7 @@ export function withinSession(request: McpRequest, session: Session, idText: str
 }
 
 /** From a client of 2025-11-25 or older to a server of 2026-07-28: self-describing, with the headers that repeat the body. */
-export function modernised(request: McpRequest): McpRequest {
+export function modernised(request: McpRequest, parameterHeaders: readonly ParameterHeader[] = []): McpRequest {
   const { method, target, forwarded } = request;
   const { "mcp-protocol-version": _, ...rest } = forwarded;
   const named = method === "tools/call" || method === "prompts/get" || method === "resources/read";
@@ -43,6 +44,7 @@ export function modernised(request: McpRequest): McpRequest {
       "mcp-protocol-version": REVISION,
       "mcp-method": method ?? "",
       ...(named && target !== null ? { "mcp-name": headerValue(target.name) } : {}),
+      ...valuesOf(request, parameterHeaders),
     },
   };
 }

@@ -1,9 +1,11 @@
 /** Pure. What came back from the upstream, and the last piece of the answer, which waits for its settlement. */
 import type { Refusal } from "../../refusal.ts";
+import type { TaskHandle } from "./task-answer.ts";
 
 export type OutcomeKind =
   | "result"
   | "input_required"
+  | "task"
   | "tool_error"
   | "protocol_error"
   | "http_error"
@@ -37,4 +39,6 @@ export type Outcome = {
   readonly serverVersion: string | null;
   /** The server's own state of an `input_required`, which the client brings back; null elsewhere, or where it has none. */
   readonly requestState: string | null;
+  /** The task that a metered call is answered with; null elsewhere. */
+  readonly task: TaskHandle | null;
 };

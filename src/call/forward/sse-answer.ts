@@ -1,4 +1,5 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
+import { type JsonNode, member } from "../../json.ts";
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
 import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
@@ -14,6 +15,7 @@ import type { ForwardJob } from "./upstream.ts";
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
 const LIST_CHANGED = "notifications/tools/list_changed";
+const TASK_PUSHED = "notifications/tasks";
 
 type Context = {
   readonly maxResultBytes: number;
@@ -60,10 +62,17 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   if (message.kind === "request") job.crossing?.onRequest(event.data, message);
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
   if (message.kind === "request" && job.crossing !== undefined) return "drop";
+  if (message.kind === "notification" && message.method === TASK_PUSHED && bringsFinal(message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "pass";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
   return finalMessage(event.data, job);
+}
+
+/** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
+function bringsFinal(root: JsonNode): boolean {
+  const params = member(root, "params");
+  return params !== undefined && (member(params, "result") !== undefined || member(params, "error") !== undefined);
 }
 
 /** What an upstream sends after its answer is nobody's: the body is let go. */
@@ -84,7 +93,7 @@ function finish(
     bytes: data,
     message: verdict.message,
     last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn,
     sessionId,
   });

@@ -55,7 +55,7 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     request,
     agent: null,
     permit: null,
-    round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null },
+    round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null, task: null },
     definition: null,
     reservation: null,
     issued: null,

@@ -20,7 +20,11 @@ export type Members = {
   /** Whether the agent may ask the server for this list; null: for anything at all. */
   mayAsk(agent: Agent, server: ServerName, method: string | null): boolean;
   visible(agent: Agent, server: ServerName): (target: Target) => boolean;
+  /** Servers that did not answer in time are left alone for a while: no list waits for them again and again. */
+  readonly away: Away;
 };
+
+export type Away = { has(server: ServerName): boolean; add(server: ServerName): void };
 
 export type ListedElement = {
   readonly server: ServerName;
@@ -58,8 +62,10 @@ export async function readMemberPage(
   method: string,
   cursor: string | null,
 ): Promise<MemberPage | Unavailable> {
+  if (members.away.has(server)) return { server, reason: "upstream_timeout" };
   const issued = await members.exchange(agent, server);
   if (isRefusal(issued)) return { server, reason: issued.refused };
+  const patience = AbortSignal.timeout(PATIENCE_MS);
   const outcome = await members.get(server).forward({
     request: listRequest(request, server, method, cursor),
     agent,
@@ -67,14 +73,15 @@ export async function readMemberPage(
     visible: null,
     metersResult: false,
     answer: unheard(gone),
-    stopped: AbortSignal.any([stopped, AbortSignal.timeout(PATIENCE_MS)]),
+    stopped: AbortSignal.any([stopped, patience]),
   });
   if (outcome.kind === "result" && outcome.result !== null) {
     return pageOf(outcome.result, view, members.visible(agent, server), server, method) ?? { server, reason: "upstream_invalid" };
   }
   // A server that has no prompts has no list of them either.
   if (isMethodNotFound(outcome)) return NOTHING;
-  return { server, reason: outcome.kind === "cancelled" ? "upstream_timeout" : (outcome.refusal?.refused ?? "upstream_invalid") };
+  if (patience.aborted) members.away.add(server);
+  return { server, reason: patience.aborted ? "upstream_timeout" : (outcome.refusal?.refused ?? "upstream_invalid") };
 }
 
 /** What comes before the last piece of a list is of no use to the view. */
@@ -134,7 +141,7 @@ function listed(
   server: ServerName,
 ): ListedElement | null {
   const name = stringValue(result, member(element, shape.key));
-  if (name === undefined) return null;
+  if (name === undefined || shape.kind === "task") return null;
   const target: Target = { kind: shape.kind, name };
   if (!view.shows(server, target) || !visible(target)) return null;
   const bytes = result.subarray(element.start, element.end);

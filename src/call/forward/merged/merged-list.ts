@@ -72,7 +72,7 @@ function together(pages: readonly (MemberPage | Unavailable)[], next: readonly P
 export function firstPlaces(view: ServerView, members: Members, agent: Agent, method: string | null): Place[] {
   const kind = SHAPES.get(method ?? "")?.kind;
   const asked = view.servers.filter(
-    (server) => (kind === undefined || view.mayShow(server, kind)) && members.mayAsk(agent, server, method),
+    (server) => (kind === undefined || kind === "task" || view.mayShow(server, kind)) && members.mayAsk(agent, server, method),
   );
   return asked.map((server) => ({ server, cursor: null }));
 }

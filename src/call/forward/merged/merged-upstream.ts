@@ -27,7 +27,8 @@ export function createMergedUpstream(options: MergedOptions): Upstream {
       if (request.httpMethod !== "POST") return notSent(refuse("http_method", { allow: "POST" }));
       if (request.course === "notification") return await passNotification(job, options);
       if (request.course === "response") return accepted(202);
-      if (request.course === "list") return await list(job, options);
+      // Every other task is asked for by its id, at the server that has it.
+      if (request.course === "list" && request.method !== "tasks/list") return await list(job, options);
       return ownAnswer(job, options) ?? notSent(refuse("method_unknown", {}, `${request.method} does not cross a view`));
     },
     // A tool is looked up at the server that it belongs to.

@@ -6,7 +6,7 @@ import { isRefusal, refuse } from "../../../refusal.ts";
 import type { McpRequest } from "../../accept/request.ts";
 import type { Agent } from "../../authenticate/agent.ts";
 import { createCatalogue } from "../catalogue.ts";
-import { type Deadline, startDeadline } from "../deadline.ts";
+import { beforeEnd, type Deadline, startDeadline } from "../deadline.ts";
 import { forClient } from "../for-client.ts";
 import { finalMessage, oversized } from "../json-answer.ts";
 import type { Outcome } from "../outcome.ts";
@@ -85,15 +85,6 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
 /** How long a server that was too slow for a call may take to show that it lives. */
 const PING_MS = 5_000;
 
-/** Null: the job ended first. */
-async function beforeEnd<T>(deadline: Deadline, awaited: Promise<T>): Promise<T | null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  const end = () => resolve(null);
-  deadline.signal.addEventListener("abort", end, { once: true });
-  if (deadline.signal.aborted) end();
-  return await Promise.race([awaited, promise]);
-}
-
 /** What the gateway answers for the server: handshakes, and what would need a stream that no client holds. */
 function ownAnswer(request: McpRequest, initialized: Initialized): Outcome | null {
   switch (request.method) {
@@ -161,7 +152,7 @@ function outcomeOf({ line, message }: PeerAnswer, job: ForwardJob, { bytesIn }: 
     bytes: line,
     message,
     last: answer.started ? messageEvent(judged.bytes) : judged.bytes,
-    metered: request.course === "metered",
+    request,
     bytesIn: bytesIn + line.length,
     sessionId: null,
   });
