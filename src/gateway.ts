@@ -38,7 +38,7 @@ import { type Loaded, load, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
-import { createUpstreams } from "./upstreams.ts";
+import { backendsOf, createUpstreams } from "./upstreams.ts";
 import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
@@ -112,7 +112,7 @@ async function assemble(
   const outbound = createOutbound();
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
-  const sessions = createSessions();
+  const sessions = createSessions(seal, backendsOf(config));
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
@@ -123,7 +123,7 @@ async function assemble(
     fetch: outbound.fetch,
     keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
   });
-  const upstreams = createUpstreams(config, { now, mono, log, reissue, isWithheld: sessions.isWithheld });
+  const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
@@ -150,8 +150,7 @@ async function assemble(
     authenticate,
     address: views.address,
     authorize: views.authorize,
-    ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
-    followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
+    openSession: sessions.open,
     visible: (agent, { course, server }) =>
       course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
