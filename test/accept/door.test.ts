@@ -306,7 +306,7 @@ test("GET without text/event-stream is 406", async () => {
   expect(await refusedWith(get("/mcp/tickets", "Accept: text/html\r\n"))).toEqual([406, "not_acceptable"]);
 });
 
-test.each(["s p a c e", "\u00e9", "a".repeat(1025)])("a session id that no server mints is unknown: %j", async (sessionId) => {
+test.each(["s p a c e", "\u00e9", "a.b", "a".repeat(5501)])("a session id that no gateway seals is unknown: %j", async (sessionId) => {
   expect(await refusedWith(line(`Mcp-Session-Id: ${sessionId}\r\n`))).toEqual([404, "session_unknown"]);
 });
 
