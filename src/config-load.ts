@@ -8,6 +8,7 @@ import { amountOf, type ConfigFile, configSchema, durationMs } from "./config-sc
 import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
 import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
+import { keysFolder, keysFolderProblem } from "./keys-folder.ts";
 import { Secret } from "./secret.ts";
 import { isReference, resolveReference } from "./secret-reference.ts";
 
@@ -21,6 +22,8 @@ export function loadConfig(file: string, env: Environment): { config: Config } |
     if (!parsed.success) problems.push(...problemsOf(document, parsed.error.issues, keysOfConfig()));
     const readable = parsed.success ? parsed.data : sectionsOf(without(document.data, parsed.error.issues));
     problems.push(...rulesOf(document, readable));
+    const keys = keysFolderProblem(readable.keys ?? "data", dirname(document.file));
+    if (keys !== null) problems.push(problemAtValue(document, ["keys"], keys));
   }
   const references = new References(document, env);
   references.checkAll(document.data, []);
@@ -115,6 +118,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
     admin: file.admin,
     probes: file.probes,
     data: resolve(folder, file.data),
+    keys: keysFolder(file.keys, resolve(folder, file.data), folder),
     policies: resolve(folder, file.policies),
     refusals: file.refusals,
     authorizationServer: {

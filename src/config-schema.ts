@@ -148,6 +148,11 @@ export const configSchema = z.strictObject({
   admin: z.strictObject(address(8421)).prefault({}).describe("Where people administer; loopback only."),
   probes: z.strictObject(address(8422)).prefault({}).describe("/healthz, /readyz and /metrics; loopback only."),
   data: plain.default("./data").describe("Folder of this gateway's journal, registry and keys."),
+  keys: z
+    .string()
+    .regex(/^(data|file:.+)$/, "must be data, or file: and a folder: file:/keys")
+    .default("data")
+    .describe("Where keys.json is: data (this gateway's data folder), or file:FOLDER, which several gateways share."),
   policies: plain.default("./policies").describe("Folder of the policy files."),
   refusals: z.enum(["jsonrpc", "http", "toolResult"]).default("jsonrpc").describe("How a refusal looks to an MCP client."),
   authorizationServer: z

@@ -16,6 +16,8 @@ export type Config = {
   readonly admin: Address;
   readonly probes: Address;
   readonly data: string;
+  /** The folder of the signing and sealing keys: `data`, or one that several gateways share. */
+  readonly keys: string;
   readonly policies: string;
   readonly refusals: "jsonrpc" | "http" | "toolResult";
   readonly authorizationServer: { readonly enabled: boolean; readonly accessTokenTtlMs: number };

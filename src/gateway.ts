@@ -1,5 +1,5 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
@@ -28,8 +28,8 @@ import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openRegistry } from "./control/agents/registry.ts";
+import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
-import { openSigningKey } from "./control/signing-key.ts";
 import { openControlStore } from "./control/store.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
@@ -37,9 +37,8 @@ import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
-import { createSeal } from "./seal.ts";
 import { startSinks } from "./sinks.ts";
-import { createUpstreams } from "./upstreams.ts";
+import { backendsOf, createUpstreams } from "./upstreams.ts";
 import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
@@ -84,7 +83,7 @@ async function assemble(
   const store = openControlStore(config.data);
   closing.push(() => store.close());
   const configVersion = () => config.configVersion;
-  const signingKey = await openSigningKey(config.data);
+  const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
     dataDir: config.data,
     newSource: mintId("gw", now()),
@@ -113,7 +112,7 @@ async function assemble(
   const outbound = createOutbound();
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
-  const sessions = createSessions();
+  const sessions = createSessions(seal, backendsOf(config));
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
@@ -124,7 +123,7 @@ async function assemble(
     fetch: outbound.fetch,
     keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
   });
-  const upstreams = createUpstreams(config, { now, mono, log, reissue, isWithheld: sessions.isWithheld });
+  const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
@@ -139,7 +138,6 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
-  const seal = createSeal(randomBytes(32));
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
@@ -152,8 +150,7 @@ async function assemble(
     authenticate,
     address: views.address,
     authorize: views.authorize,
-    ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
-    followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
+    openSession: sessions.open,
     visible: (agent, { course, server }) =>
       course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),

@@ -44,13 +44,15 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   story.agent = agent;
   if (agent.subject !== null) story.subjectDigest = steps.scribe.digest(agent, Buffer.from(agent.subject));
   if (!steps.journal.available) return refuse("store_unavailable");
-  const request = await steps.address(agent, asked);
-  if (isRefusal(request)) return request;
-  story.request = request;
-  const permit = steps.authorize(agent, request);
+  const addressed = await steps.address(agent, asked);
+  if (isRefusal(addressed)) return addressed;
+  story.request = addressed;
+  const permit = steps.authorize(agent, addressed);
   if (isRefusal(permit)) return permit;
   story.permit = permit;
-  if (!steps.ownsSession(agent, request)) return refuse("session_unknown");
+  const request = steps.openSession(agent, addressed);
+  if (isRefusal(request)) return request;
+  story.request = request;
   story.round = steps.round(agent, request);
   if (isMetered(request, story.round)) return meter(story, request, agent, permit, answer, steps);
   return pass(story, request, agent, answer, steps);
@@ -106,7 +108,6 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
   if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
   const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
   story.outcome = outcome;
-  steps.followSession(agent, request, outcome);
   story.refusal = outcome.refusal;
   await steps.journal.append(auditOfCall(story, steps.scribe, opensStream ? "stream.closed" : "call"));
   release(outcome, outcome.refusal, answer);

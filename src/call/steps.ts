@@ -19,10 +19,8 @@ export type Steps = {
   /** A request to several servers as one becomes one to the server that it means. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Permit | Refusal;
-  /** False: the session belongs to another principal or route, or to nobody. */
-  ownsSession(agent: Agent, request: McpRequest): boolean;
-  /** A session that the outcome opens belongs to the agent; one that it ends belongs to nobody. */
-  followSession(agent: Agent, request: McpRequest, outcome: Outcome): void;
+  /** The request with its server's own session id; refused where the session belongs to another principal or route, or to nobody. */
+  openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */
   expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;
   /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */

@@ -63,6 +63,7 @@ export type McpRequest = {
   readonly body: Buffer;
   /** Value of the one Authorization header, or null. A secret: never logged, never forwarded. */
   readonly authorization: string | null;
+  /** As the client holds it, sealed; from the permit on its server's own, which no client sees. */
   readonly sessionId: string | null;
   readonly lastEventId: string | null;
   readonly accept: string;

@@ -153,7 +153,8 @@ function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: 
     clientId: grounds.clientId,
     tokenId: grounds.tokenId,
     expiresAtMs: grounds.expiresAtMs,
-    principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.id, instance]), "base64url"),
+    // By name, which no other agent ever has: another gateway knows the agent of an external issuer under an id of its own.
+    principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.name, instance]), "base64url"),
     accessToken,
   };
 }

@@ -26,8 +26,7 @@ export type HttpUpstreamOptions = {
   readonly maxResultBytes: number;
   readonly now: () => number;
   readonly mono: () => number;
-  /** The result of this request was withheld: it must not come on a stream that the client resumes. */
-  readonly isWithheld: Sessions["isWithheld"];
+  readonly sessions: Pick<Sessions, "seal" | "isWithheld">;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
@@ -119,10 +118,20 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   const type = headerOf(answer.headers, "content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
   const ok = answer.status >= 200 && answer.status < 300;
   if (request.idText === null || request.course === "response") return await unanswered(answer, ok, type, job, context, deadline);
-  if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline);
-  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline);
+  const minted = mintedSession(answer, job);
+  const session = minted === null ? null : context.sessions.seal(job.agent, request, minted);
+  if (minted !== null && session === null) return invalid(answer, "a session id over 4 KiB, or beyond visible ASCII");
+  if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
+  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline, session);
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
   return invalid(answer, `${answer.status} ${type}`);
+}
+
+/** The server's own id of a session that the answer opens, or null. Most servers repeat it ever after: the client holds it by then. */
+function mintedSession({ headers }: UpstreamAnswer, { request, crossing }: ForwardJob): string | null {
+  // A crossing's session is the gateway's own.
+  const sessionId = request.era === "legacy" && crossing === undefined ? headerOf(headers, "mcp-session-id") : null;
+  return sessionId === request.sessionId ? null : sessionId;
 }
 
 /** GET, DELETE, notifications and posted responses: there is no message to answer, only a status or a stream. */

@@ -34,8 +34,6 @@ export type Outcome = {
   readonly bytesIn: number;
   /** Why there is nothing (usable) to deliver: the answer is this refusal, by the one table. */
   readonly refusal: Refusal | null;
-  /** Mcp-Session-Id that the upstream minted on this answer. */
-  readonly sessionId: string | null;
   readonly serverVersion: string | null;
   /** The server's own state of an `input_required`, which the client brings back; null elsewhere, or where it has none. */
   readonly requestState: string | null;

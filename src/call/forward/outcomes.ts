@@ -17,7 +17,6 @@ const NOTHING: Outcome = {
   resultTexts: [],
   bytesIn: 0,
   refusal: null,
-  sessionId: null,
   serverVersion: null,
   requestState: null,
   task: null,
@@ -77,7 +76,6 @@ export type Answered = {
   readonly last: Buffer;
   readonly request: McpRequest;
   readonly bytesIn: number;
-  readonly sessionId: string | null;
 };
 
 export function answered(answer: Answered): Outcome {
@@ -96,7 +94,6 @@ export function answered(answer: Answered): Outcome {
     result,
     resultTexts: request.course === "metered" || final !== null ? textsOf(texts) : [],
     bytesIn: answer.bytesIn,
-    sessionId: answer.sessionId,
     requestState: message.requestState,
     task,
   };

@@ -2,8 +2,8 @@
 import { type JsonNode, member } from "../../json.ts";
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
-import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
-import { finalMessage, oversized } from "./json-answer.ts";
+import { letGo, type UpstreamAnswer } from "./http-wire.ts";
+import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -14,19 +14,25 @@ import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
+const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
 const TASK_PUSHED = "notifications/tasks";
 
 type Context = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
-  readonly isWithheld: Sessions["isWithheld"];
+  readonly sessions: Pick<Sessions, "isWithheld">;
 };
 
-export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
+export async function readSseAnswer(
+  answer: UpstreamAnswer,
+  job: ForwardJob,
+  context: Context,
+  deadline: Deadline,
+  session: string | null,
+): Promise<Outcome> {
   const { request } = job;
-  const sessionId = request.era === "legacy" && job.crossing === undefined ? headerOf(answer.headers, "mcp-session-id") : null;
-  job.answer.head(200, streamHeaders(sessionId));
+  job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
   const cutter = createEventCutter(context.maxResultBytes);
   let bytesIn = 0;
   let resumable = false;
@@ -37,7 +43,7 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
         resumable ||= event.hasId;
         const verdict = judge(event, job, context);
         if (verdict === "pass") await job.answer.piece(event.bytes);
-        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn, sessionId);
+        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
       }
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
@@ -46,8 +52,7 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
-  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0)
-    return { ...unknownFate(null, bytesIn), sessionId };
+  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0) return unknownFate(null, bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -82,7 +87,6 @@ function finish(
   answer: UpstreamAnswer,
   job: ForwardJob,
   bytesIn: number,
-  sessionId: string | null,
 ): Outcome {
   letGo(answer);
   if ("why" in verdict) return unknownFate(refuse("upstream_invalid", {}, verdict.why), bytesIn);
@@ -95,13 +99,12 @@ function finish(
     last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
     request: job.request,
     bytesIn,
-    sessionId,
   });
 }
 
 /** A GET stream: what is said on it passes until one side ends it. */
 export async function passStream(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
-  job.answer.head(200, streamHeaders(null));
+  job.answer.head(200, STREAM_HEADERS);
   const cutter = createEventCutter(EVENT_BYTES_MAX);
   let bytesIn = 0;
   try {
@@ -129,17 +132,8 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   if (message.kind === "invalid") return null;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
-  if (message.kind === "response" && context.isWithheld(job.agent.principal, job.request, message.idText)) return null;
+  if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   if (message.kind !== "response" || method === null) return event.bytes;
   const filtered = job.visible === null ? null : filterList(event.data, message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);
-}
-
-function streamHeaders(sessionId: string | null): Record<string, string> {
-  return {
-    "content-type": "text/event-stream",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-    ...(sessionId === null ? {} : { "mcp-session-id": sessionId }),
-  };
 }

@@ -154,7 +154,6 @@ function outcomeOf({ line, message }: PeerAnswer, job: ForwardJob, { bytesIn }: 
     last: answer.started ? messageEvent(judged.bytes) : judged.bytes,
     request,
     bytesIn: bytesIn + line.length,
-    sessionId: null,
   });
 }
 
