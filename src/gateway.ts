@@ -6,6 +6,7 @@ import { createAuthenticator } from "./call/authenticate/authenticate.ts";
 import { visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
 import { scopesFor } from "./call/authorize/visible.ts";
+import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
 import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
@@ -113,7 +114,8 @@ async function assemble(
   const outbound = createOutbound();
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
-  const sessions = createSessions(seal, backendsOf(config));
+  const epoch = policySet.budgets.some(({ draw }) => mayWithhold(draw)) ? randomUUID() : "";
+  const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
