@@ -2,10 +2,13 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { McpServer } from "@modelcontextprotocol/server";
 import { type CryptoKey, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { host, sendJson } from "../authenticate/issuer.ts";
+import { createSessions } from "../conformance/fixture/sessions.ts";
 import { type LegacyUpstream, startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
+import { type Door, openDoor, parsedOrRefused } from "../fixtures/listener.ts";
 import { type Credentials, GatewayProcess, modernRequest, type Setup } from "./gateway-process.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
@@ -17,6 +20,8 @@ const shared = mkdtempSync(join(tmpdir(), "tollgate-keys-"));
 
 let old: LegacyUpstream;
 let other: LegacyUpstream;
+/** Its tool leaves in the middle: the rest is for whoever resumes the stream. */
+let breaking: Door;
 let login: Awaited<ReturnType<typeof host>>;
 let loginKey: CryptoKey;
 let first: GatewayProcess;
@@ -26,6 +31,19 @@ let registered: Credentials;
 
 beforeAll(async () => {
   [old, other] = await Promise.all([startLegacyUpstream(), startLegacyUpstream()]);
+  const breakings = createSessions(() => {
+    const server = new McpServer({ name: "breaking", version: "1.0.0" }, { capabilities: { tools: {}, logging: {} } });
+    server.registerTool("break_off", {}, async ({ http, mcpReq }) => {
+      await mcpReq.log("info", "before");
+      http?.closeSSE?.();
+      return { content: [{ type: "text", text: "the rest" }] };
+    });
+    return server;
+  });
+  breaking = await openDoor(async (req, res, body) => {
+    const parsed = req.method === "POST" ? parsedOrRefused(body, res) : null;
+    if (parsed !== undefined) await breakings.handle(req, res, parsed ?? undefined);
+  });
   const pair = await generateKeyPair("ES256");
   loginKey = pair.privateKey;
   const jwk = { ...(await exportJWK(pair.publicKey)), kid: "login-1", alg: "ES256", use: "sig" };
@@ -37,7 +55,7 @@ beforeAll(async () => {
   );
   const setup = (id: string, keys: string): Setup => ({
     policies: POLICIES,
-    servers: `  old: { url: "${old.mcpUrl}" }`,
+    servers: `  old: { url: "${old.mcpUrl}" }\n  breaking: { url: "${breaking.url}/mcp" }`,
     more: `gatewayId: ${id}\nkeys: ${keys}\nissuers: [{ issuer: "${login.url}", audience: "api://tollgate", agent: claims.azp }]`,
   });
   first = await GatewayProcess.prepare(setup("gw-1", `file:${shared}`));
@@ -51,11 +69,11 @@ beforeAll(async () => {
   mkdirSync(join(second.folder, "data"), { mode: 0o700 });
   copyFileSync(join(first.folder, "data", "control.db"), join(second.folder, "data", "control.db"));
   await Promise.all([first.serve(), second.serve(), stranger.serve()]);
-});
+}, 120_000);
 
 afterAll(async () => {
   for (const gateway of [first, second, stranger]) expect(await gateway?.stop()).toBe(0);
-  await Promise.all([old?.close(), other?.close(), login?.close()]);
+  await Promise.all([old?.close(), other?.close(), breaking?.close(), login?.close()]);
 });
 
 /** As an external identity provider issues it: the gateways know the agent by its name, each under an id of its own. */
@@ -69,8 +87,15 @@ function externalToken(subject = "somebody"): Promise<string> {
     .sign(loginKey);
 }
 
-function say(gateway: GatewayProcess, accessToken: string, session: string | null, method: string, params = {}): Promise<Response> {
-  return fetch(`${gateway.listenUrl}/mcp/old`, {
+function say(
+  gateway: GatewayProcess,
+  accessToken: string,
+  session: string | null,
+  method: string,
+  params = {},
+  server = "old",
+): Promise<Response> {
+  return fetch(`${gateway.listenUrl}/mcp/${server}`, {
     method: "POST",
     headers: {
       "content-type": "application/json",
@@ -82,9 +107,9 @@ function say(gateway: GatewayProcess, accessToken: string, session: string | nul
   });
 }
 
-async function openSession(gateway: GatewayProcess, accessToken: string): Promise<string> {
+async function openSession(gateway: GatewayProcess, accessToken: string, server?: string): Promise<string> {
   const opening = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "t", version: "1" } };
-  const answer = await say(gateway, accessToken, null, "initialize", opening);
+  const answer = await say(gateway, accessToken, null, "initialize", opening, server);
   await answer.text();
   return answer.headers.get("mcp-session-id") ?? "none";
 }
@@ -103,6 +128,31 @@ test("a session that one gateway opened goes on through the other, for the same 
   });
   expect(ended.status).toBe(200);
   expect((await say(first, accessToken, session, "tools/call", ECHO)).status).toBe(404);
+});
+
+test("a stream that breaks off at one gateway is resumed at the other", async () => {
+  const accessToken = await externalToken();
+  const session = await openSession(first, accessToken, "breaking");
+  const broken = await (await say(first, accessToken, session, "tools/call", { name: "break_off" }, "breaking")).text();
+  const [, lastEventId = ""] = [...broken.matchAll(/^id: (.+)$/gm)].at(-1) ?? [];
+  expect([broken.includes("the rest"), lastEventId.length > 22]).toEqual([false, true]);
+  const leaving = new AbortController();
+  const resumed = await fetch(`${second.listenUrl}/mcp/breaking`, {
+    signal: leaving.signal,
+    headers: {
+      accept: "text/event-stream",
+      authorization: `Bearer ${accessToken}`,
+      "mcp-session-id": session,
+      "last-event-id": lastEventId,
+    },
+  });
+  let text = "";
+  for await (const chunk of resumed.body ?? []) {
+    text += Buffer.from(chunk).toString();
+    if (text.includes("the rest")) break;
+  }
+  leaving.abort();
+  expect([resumed.status, text]).toEqual([200, expect.stringContaining("the rest")]);
 });
 
 test("a session is unknown to a gateway with other keys, which asks nobody", async () => {
