@@ -26,7 +26,7 @@ export type HttpUpstreamOptions = {
   readonly maxResultBytes: number;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "isWithheld">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isWithheld">;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
@@ -122,7 +122,10 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   const session = minted === null ? null : context.sessions.seal(job.agent, request, minted);
   if (minted !== null && session === null) return invalid(answer, "a session id over 4 KiB, or beyond visible ASCII");
   if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
-  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline, session);
+  if (ok && type === "text/event-stream") {
+    const within = minted === null ? job : { ...job, request: { ...request, sessionId: minted } };
+    return await readSseAnswer(answer, within, context, deadline, session);
+  }
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
   return invalid(answer, `${answer.status} ${type}`);
 }
