@@ -15,6 +15,8 @@ export type Facts = {
   readonly header?: string;
   readonly limit?: number;
   readonly upstream_status?: number;
+  /** MCP 2026-07-28, as -32021 names what the client has to declare. */
+  readonly requiredCapabilities?: { readonly extensions: Readonly<Record<string, object>> };
 };
 
 /** A value, never thrown (a thrown refusal costs 5,158 ns, a returned one 24). `note` is for our own record and log only. */

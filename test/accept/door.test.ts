@@ -122,6 +122,10 @@ test.each<[string, string]>([
   expect(await refusedWith(post(LEGACY_PING, { Host: host }))).toEqual([421, "host_unknown"]);
 });
 
+test.each([" HTTP/2.0", ""])("a request line that ends with '%s' is malformed, though node reads it", async (version) => {
+  expect(await refusedWith(line("").replace(" HTTP/1.1", version))).toEqual([400, "request_malformed"]);
+});
+
 test("HTTP/1.1 without a Host is malformed, HTTP/1.0 without one is for nobody here", async () => {
   expect(await refusedWith("GET /mcp/tickets HTTP/1.1\r\n\r\n")).toEqual([400, "request_malformed"]);
   expect(await refusedWith("GET /mcp/tickets HTTP/1.0\r\n\r\n")).toEqual([421, "host_unknown"]);

@@ -7,9 +7,8 @@ export type Baseline = { readonly required: number; readonly passed: number; rea
 export type Mode = "server" | "client";
 export type Revision = "2025-11-25" | "2026-07-28";
 
-/** As a client of 2026-07-28 the suite fails in the tasks extension, which no revision requires and the fixture does not have. */
 export const BASELINES: Readonly<Record<Mode, Readonly<Record<Revision, Baseline>>>> = {
-  server: { "2025-11-25": { required: 30, passed: 84, failed: 0 }, "2026-07-28": { required: 37, passed: 164, failed: 30 } },
+  server: { "2025-11-25": { required: 30, passed: 84, failed: 0 }, "2026-07-28": { required: 37, passed: 196, failed: 0 } },
   client: { "2025-11-25": { required: 4, passed: 25, failed: 0 }, "2026-07-28": { required: 7, passed: 80, failed: 0 } },
 };
 

@@ -195,7 +195,11 @@ export async function modernRequest(
       method,
       params: {
         ...params,
-        _meta: { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} },
+        _meta: {
+          "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+          "io.modelcontextprotocol/clientCapabilities": {},
+          ...(params._meta as object | undefined),
+        },
       },
     }),
   });

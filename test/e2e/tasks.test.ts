@@ -31,6 +31,9 @@ type Reply = {
 };
 type Era = "modern" | "legacy";
 
+const EXTENSIONS = { extensions: { "io.modelcontextprotocol/tasks": {} } };
+const DECLARED = { modern: { _meta: { "io.modelcontextprotocol/clientCapabilities": EXTENSIONS } }, legacy: {} };
+
 let upstream: TasksUpstream;
 let gateway: GatewayProcess;
 const tokens = new Map<string, string>();
@@ -63,7 +66,7 @@ async function admit(name: string, team = name): Promise<void> {
 
 async function ask(who: string, era: Era, method: string, params: object, server = "up"): Promise<Reply> {
   const send = era === "modern" ? modernRequest : legacyRequest;
-  const answer = await send(`${gateway.publicUrl}/mcp/${server}`, tokens.get(who) ?? "", method, params as Record<string, unknown>);
+  const answer = await send(`${gateway.publicUrl}/mcp/${server}`, tokens.get(who) ?? "", method, { ...DECLARED[era], ...params });
   const text = await answer.text();
   return { status: answer.status, text, ...(text.startsWith("{") ? (JSON.parse(text) as object) : {}) };
 }
@@ -139,6 +142,15 @@ test("tasks/list holds the agent's own tasks only, and is no method of 2026-07-2
   expect((await ask("sealed", "legacy", "tasks/list", {})).error?.code).toBe(-32601);
   for (const method of ["tasks/list", "tasks/result"]) {
     expect((await ask("twin", "modern", method, { taskId: mine })).error?.code).toBe(-32601);
+  }
+});
+
+test.each(["tasks/get", "tasks/update", "tasks/cancel", "subscriptions/listen"])("%s needs the extension declared", async (method) => {
+  const taskId = await report("support", "modern");
+  for (const id of [taskId, "invented"]) {
+    const params = { ...(method.startsWith("tasks/") ? { taskId: id } : { notifications: { taskIds: [id] } }), _meta: {} };
+    const { status, error } = await ask("support", "modern", method, params);
+    expect([status, error]).toMatchObject([400, { code: -32021, data: { requiredCapabilities: EXTENSIONS } }]);
   }
 });
 

@@ -17,14 +17,7 @@ export function subscribed(body: Buffer, to: "resourceSubscriptions" | "taskIds"
   return names;
 }
 
-/** `params.taskId` of a request that is about one task; null where it is no string. */
-export function taskIdOf(body: Buffer): string | null {
-  const root = scanJson(body, { treeDepth: 2 });
-  if (isScanFault(root)) return null;
-  return stringValue(body, inside(root, ["params", "taskId"])) ?? null;
-}
-
-function inside(root: JsonNode, names: readonly string[]): JsonNode | undefined {
+export function inside(root: JsonNode, names: readonly string[]): JsonNode | undefined {
   let node: JsonNode | undefined = root;
   for (const name of names) node = node === undefined ? undefined : member(node, name);
   return node;

@@ -6,6 +6,7 @@ import { candidatesOf, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf, decide, holds, noteOf, openTo, permitBy, stepUp } from "./decide.ts";
 import type { Permit } from "./permit.ts";
 import { subscribed } from "./subscriptions.ts";
+import { declaresTasks, TASKS_EXTENSION } from "./task-request.ts";
 import type { Task, Tasks } from "./tasks.ts";
 import { visible } from "./visible.ts";
 
@@ -24,6 +25,7 @@ export function decideWithTasks(rules: TaskRules, agent: Agent, request: McpRequ
   if (method === "tasks/list" && !rules.carries(server)) return NOT_CARRIED;
   // A push says as much of a task as an answer does.
   const heard = method === "subscriptions/listen" ? subscribed(request.body, "taskIds") : [];
+  if (heard !== null && heard.length > 0 && !declaresTasks(request.body)) return UNDECLARED;
   const closed = heard === null || heard.some((taskId) => !mayFollow(rules, agent, server, taskId, nowMs));
   return closed ? UNKNOWN : decision;
 }
@@ -56,6 +58,7 @@ function followTask(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: 
   const circumstances = circumstancesOf(view, agent, server, target, nowMs, request);
   const forbid = forbids.find((rule) => holds(rule, circumstances, []) !== false);
   if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, server, target, []));
+  if (request.era === "modern" && !declaresTasks(request.body)) return UNDECLARED;
   const task = tasks.of(agent.principal, request);
   return task === null ? UNKNOWN : permitFor(rules, agent, server, task, nowMs);
 }
@@ -75,4 +78,6 @@ function permitFor({ policySet }: TaskRules, agent: Agent, server: string, { tar
 
 /** The same for a task of another principal, one that has ended, and one that never was. */
 const UNKNOWN: Refusal = refuse("task_unknown", {}, "no task of this principal");
+/** SEP-2663: before anything is said of the task. */
+const UNDECLARED: Refusal = refuse("capability_missing", { requiredCapabilities: { extensions: { [TASKS_EXTENSION]: {} } } });
 const NOT_CARRIED: Refusal = refuse("method_unknown", {}, "tasks do not cross to this server");

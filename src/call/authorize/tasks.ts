@@ -2,7 +2,7 @@
 import { LRUCache } from "lru-cache";
 import type { CallId, ServerName } from "../../ids.ts";
 import type { McpRequest, Target } from "../accept/request.ts";
-import { taskIdOf } from "./subscriptions.ts";
+import { taskIdOf } from "./task-request.ts";
 
 export type Task = {
   readonly principal: string;
