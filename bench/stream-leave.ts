@@ -16,7 +16,7 @@ export async function measureLeaving(
 ): Promise<Leaving> {
   const tookMs: number[] = [];
   for (let run = 0; run < runs; run++) {
-    const key = `${name}-${run}`;
+    const key = `${as}-${run}`;
     const { request, answer } = send(targetOf(key));
     // The first event has come, or the call is under way upstream.
     if (as === "sse") await once(await answer, "data");

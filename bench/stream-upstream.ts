@@ -93,10 +93,19 @@ async function pour(req: IncomingMessage, res: ServerResponse, idText: string, c
   flood = res;
   const event = progressEvent("x".repeat(WRITTEN_EVENT_BYTES));
   for (let i = 0; i < count && !req.socket.destroyed; i++) {
-    if (!res.write(event)) await new Promise((resolve) => res.once("drain", resolve).once("close", resolve));
-    res.removeAllListeners("drain");
+    if (!res.write(event)) await taken(res);
   }
   res.end(`event: message\ndata: {"jsonrpc":"2.0","id":${idText},"result":{${DONE}}}\n\n`);
+}
+
+function taken(res: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      res.off("drain", go).off("close", go);
+      resolve();
+    };
+    res.on("drain", go).on("close", go);
+  });
 }
 
 /** What the measurement asks beside its streams. */
