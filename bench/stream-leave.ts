@@ -7,13 +7,7 @@ import type { Target } from "./target.ts";
 export type Leaving = { readonly runs: number; readonly p50Ms: number; readonly maxMs: number };
 
 /** `targetOf` makes the call whose departure the upstream notes under `key`. */
-export async function measureLeaving(
-  name: string,
-  as: "sse" | "json",
-  targetOf: (key: string) => Target,
-  ask: Ask,
-  runs: number,
-): Promise<Leaving> {
+export async function measureLeaving(as: "sse" | "json", targetOf: (key: string) => Target, ask: Ask, runs: number): Promise<Leaving> {
   const tookMs: number[] = [];
   for (let run = 0; run < runs; run++) {
     const key = `${as}-${run}`;

@@ -10,7 +10,7 @@ import { eventsIn, measureStall, type Stall } from "./stream-stall.ts";
 import { toolCallTo } from "./target.ts";
 
 const QUICK = { rounds: 1, idleStreams: 500, idleSeconds: 5, floodBytes: 100_000_000, events: 500, leavings: 20 };
-const FULL = { rounds: 3, idleStreams: 5_000, idleSeconds: 20, floodBytes: 1_073_741_824, events: 2_000, leavings: 100 };
+const FULL = { rounds: 3, idleStreams: 5_000, idleSeconds: 30, floodBytes: 1_073_741_824, events: 2_000, leavings: 100 };
 
 /** Each figure of every round, the best first: other work on the machine only ever makes one worse. */
 export type StreamsReport = {
