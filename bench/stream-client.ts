@@ -27,6 +27,12 @@ export async function openStream(target: Parameters<typeof send>[0]): Promise<{ 
 
 export type Ask = <T>(question: string) => Promise<T>;
 
+/** What it waits for may never happen: a departure that the upstream does not hear of ends the measurement. */
+const ANSWER_MS = 30_000;
+
 export function askerOf(upstreamPort: number): Ask {
-  return async <T>(question: string) => (await (await fetch(`http://127.0.0.1:${upstreamPort}/ask/${question}`)).json()) as T;
+  return async <T>(question: string) => {
+    const answer = await fetch(`http://127.0.0.1:${upstreamPort}/ask/${question}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    return (await answer.json()) as T;
+  };
 }
