@@ -7,7 +7,8 @@ export type SseEvent = {
   readonly data: Buffer | null;
   /** The value of its last `event` line; empty is the same as `message`. */
   readonly type: string;
-  readonly hasId: boolean;
+  /** The value of its last `id` line, which a client comes back with; null: it has none. */
+  readonly id: string | null;
 };
 
 export type EventCutter = {
@@ -112,15 +113,15 @@ function lineEnd(bytes: Buffer, at: number): number {
 }
 
 function eventOf(bytes: Buffer): SseEvent {
-  let hasId = false;
+  let id: string | null = null;
   let type = "";
   const data: Buffer[] = [];
   for (const line of linesOf(bytes)) {
     if (startsWith(line, "data")) data.push(fieldValue(line, 4));
     else if (startsWith(line, "event")) type = fieldValue(line, 5).toString();
-    else if (startsWith(line, "id")) hasId = true;
+    else if (startsWith(line, "id")) id = fieldValue(line, 2).toString();
   }
-  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, hasId };
+  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, id };
 }
 
 /** A byte order mark is one at the beginning of a stream only, where the client may already have a comment of ours. */
@@ -173,6 +174,13 @@ export function withEnd(bytes: Buffer): Buffer {
 export function withData(event: SseEvent, data: Buffer): Buffer {
   const kept = linesOf(event.bytes).filter((line) => line.length > 0 && !startsWith(line, "data"));
   return Buffer.concat([...kept.flatMap((line) => [line, NEWLINE]), dataLines(data), NEWLINE]);
+}
+
+/** The same event under another id. */
+export function withId(event: SseEvent, id: string): SseEvent {
+  const lines = linesOf(withoutMark(event.bytes)).filter((line) => line.length > 0);
+  const changed = lines.flatMap((line) => [startsWith(line, "id") ? Buffer.from(`id: ${id}`) : line, NEWLINE]);
+  return { ...event, id, bytes: Buffer.concat([...changed, NEWLINE]) };
 }
 
 /** An event of our own. */

@@ -39,8 +39,9 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
       revision: opening.revision,
       id: opening.idText,
       user_agent: opening.userAgent,
+      view: request?.view ?? null,
     },
-    server: opening.server,
+    server: (request?.server ?? opening.server) || null,
     server_version: outcome?.serverVersion ?? null,
     target: request?.target ?? null,
     definition: story.definition === null ? null : `sha256:${story.definition}`,
@@ -78,6 +79,8 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
   const provisional = settlement === null || settlement.state === "unknown";
   const usage = billedUsage(story);
   const held = provisional || settlement.withheld !== null;
+  // What a task came to is billed as the tool that was called.
+  const target = story.round.task?.target ?? request.target;
   return {
     id: `${opening.callId}.settled`,
     type: "io.tollgate.call.settled.v1",
@@ -92,8 +95,8 @@ export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
       team: agent.profile.team,
       workflow: agent.profile.workflow,
       server: request.server,
-      target_kind: request.target?.kind ?? "method",
-      tool: request.target?.name ?? request.method ?? "",
+      target_kind: target?.kind ?? "method",
+      tool: target?.name ?? request.method ?? "",
       definition: story.definition === null ? null : `sha256:${story.definition}`,
       outcome: outcome?.kind ?? "unknown",
       provisional,

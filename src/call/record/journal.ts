@@ -40,3 +40,8 @@ export interface Journal {
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
 }
+
+/** For a refusal that could not be written: nothing ran, so it is said all the same. Anything else is a fault. */
+export function unlessAway(fault: unknown): void {
+  if (!(fault instanceof StoreUnavailable)) throw fault;
+}
