@@ -178,7 +178,7 @@ export function withData(event: SseEvent, data: Buffer): Buffer {
 
 /** The same event under another id. */
 export function withId(event: SseEvent, id: string): SseEvent {
-  const lines = linesOf(withoutMark(event.bytes)).filter((line) => line.length > 0);
+  const lines = linesOf(event.bytes).filter((line) => line.length > 0);
   const changed = lines.flatMap((line) => [startsWith(line, "id") ? Buffer.from(`id: ${id}`) : line, NEWLINE]);
   return { ...event, id, bytes: Buffer.concat([...changed, NEWLINE]) };
 }
