@@ -5,7 +5,7 @@ export type Heartbeat = {
   add(beat: () => void): () => void;
 };
 
-/** 5,000 streams in one turn would hold every call up for some 50 ms. */
+/** 5,000 comments in one turn would hold every call up, by estimate for some 50 ms. */
 const SHARES = 30;
 
 export function createHeartbeat(periodMs: number): Heartbeat {

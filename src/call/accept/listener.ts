@@ -48,7 +48,7 @@ export type PublicListener = {
   close(): Promise<void>;
 };
 
-/** Balancers close what is silent for 60 s, some for 50 s: a comment every 30 s comes in time, even one late. */
+/** Balancers commonly close what is silent for 60 s: a comment every 30 s comes in time. */
 const TIMEOUTS: ListenerTimeouts = { headersMs: 10_000, bodyMs: 30_000, idleMs: 60_000, stallMs: 60_000, heartbeatMs: 30_000 };
 const HEADER_BYTES_MAX = 16_384;
 /** Beyond the body's own time, which ends with an answer. */
