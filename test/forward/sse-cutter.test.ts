@@ -50,13 +50,14 @@ for (const [name, end] of [
   ["CRLF", "\r\n"],
 ] as const) {
   const bytes = Buffer.from(STREAM.join(end));
+  const unmarked = bytes.subarray(Buffer.byteLength("\ufeff"));
 
-  test(`${name}: every split at two places gives the same events and loses no byte`, () => {
+  test(`${name}: every split at two places gives the same events and loses no byte but the mark`, () => {
     for (let i = 0; i <= bytes.length; i++) {
       for (let j = i; j <= bytes.length; j += 7) {
         const got = cut([bytes.subarray(0, i), bytes.subarray(i, j), bytes.subarray(j)]);
         expect(said(got)).toEqual(SAID);
-        expect(Buffer.concat(got.events.map((event) => event.bytes)).equals(bytes)).toBe(true);
+        expect(Buffer.concat(got.events.map((event) => event.bytes)).equals(unmarked)).toBe(true);
         expect(got.rest).toBe(0);
       }
     }

@@ -33,8 +33,9 @@ export type HttpUpstreamOptions = {
 
 /** Calls under way at once to one upstream; beyond it they wait within their deadline. */
 const CONNECTIONS = 256;
-/** Streams at once to one upstream, on connections of their own: however many idle ones there are, no call waits for them. */
+/** Streams at once to one upstream, on connections of their own: however many idle ones there are, no call waits for them. One more is refused. */
 const STREAMS = 5_000;
+const STREAM_RETRY_MS = 30_000;
 /** A stream without an end of its own lives this long at most. */
 const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
@@ -44,13 +45,24 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
+  let streams = 0;
+  const counted: Upstream["forward"] = async (job) => {
+    if (!isStream(job.request)) return await forward(job, context);
+    if (streams >= STREAMS) return notSent(refuse("overloaded", { retry_after_ms: STREAM_RETRY_MS }, `${STREAMS} streams are open`));
+    streams += 1;
+    try {
+      return await forward(job, context);
+    } finally {
+      streams -= 1;
+    }
+  };
   const definition: Upstream["definition"] = (toolName, agent, issued) =>
     catalogue.find(issued.shareKey, toolName, () =>
       readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
     );
-  const cross = createHttpCrossing(context, (job) => forward(job, context), definition);
+  const cross = createHttpCrossing(context, counted, definition);
   return {
-    forward: (job) => (job.request.view === null ? forward(job, context) : cross(job)),
+    forward: (job) => (job.request.view === null ? counted(job) : cross(job)),
     definition,
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);

@@ -7,7 +7,7 @@ import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
-import { answered, ended, streamClosed, unknownFate } from "./outcomes.ts";
+import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
 import type { ForwardJob } from "./upstream.ts";
@@ -49,7 +49,9 @@ export async function readSseAnswer(
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
   } catch (fault) {
-    if (deadline.ending !== null) return ended(deadline.ending, bytesIn);
+    const subscribed = request.method === "subscriptions/listen" && deadline.ending !== "gone";
+    if (deadline.ending !== null)
+      return subscribed ? subscriptionEnded(request.idText ?? "null", bytesIn) : ended(deadline.ending, bytesIn);
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
