@@ -5,6 +5,7 @@ import type { Agent } from "../authenticate/agent.ts";
 import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
 import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
 import type { UsageEvent } from "./usage-event.ts";
@@ -22,16 +23,17 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
   const { opening, request, agent, permit, outcome, settlement } = story;
   const endMs = scribe.now();
   return {
-    ...blankRecord(kind),
+    ...BLANK,
+    kind,
     call_id: opening.callId,
     logical_call_id: story.round.logicalCallId,
     time_start: rfc3339(opening.receivedAtMs),
     time_end: rfc3339(endMs),
     duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
-    agent: agent === null ? null : agentMembers(agent),
+    agent: agent === null ? null : membersOf(agent).agent,
     subject: story.subjectDigest?.hmac ?? null,
     actor_chain: agent?.actors ?? [],
-    token: agent === null ? null : { issuer: agent.issuer, id: agent.tokenId },
+    token: agent === null ? null : membersOf(agent).token,
     request: {
       http_method: opening.httpMethod,
       method: opening.method,
@@ -149,18 +151,26 @@ export function blankRecord(kind: RecordKind): AuditRecord {
   return { ...BLANK, kind };
 }
 
-export function rfc3339(ms: number): string {
-  return new Date(ms).toISOString();
+type AgentMembers = { readonly agent: NonNullable<AuditRecord["agent"]>; readonly token: NonNullable<AuditRecord["token"]> };
+
+/** An agent lives as long as its verified token: the same objects stand in all its records, and their text is known by identity. */
+const known = new WeakMap<Agent, AgentMembers>();
+
+function membersOf(agent: Agent): AgentMembers {
+  const before = known.get(agent);
+  if (before !== undefined) return before;
+  const members = { agent: agentMembers(agent), token: { issuer: agent.issuer, id: agent.tokenId } };
+  known.set(agent, members);
+  return members;
 }
 
-function agentMembers(agent: Agent): NonNullable<AuditRecord["agent"]> {
-  const { profile } = agent;
+function agentMembers({ profile, instance, clientId }: Agent): AgentMembers["agent"] {
   return {
     id: profile.id,
     name: profile.name,
     kind: profile.kind,
-    instance: agent.instance,
-    client_id: agent.clientId,
+    instance,
+    client_id: clientId,
     customer: profile.customer,
     team: profile.team,
     workflow: profile.workflow,

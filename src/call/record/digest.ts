@@ -11,5 +11,9 @@ export function digestOf(bytes: Uint8Array, key: KeyObject): Digest {
 
 /** Binds a usage event to its call's record: SHA-256 over the RFC 8785 form of exactly these members. */
 export function digestOfEvent({ id, type, time, subject, data }: UsageEvent): string {
-  return `sha256:${hash("sha256", canonicalJson({ id, type, time, subject, data }))}`;
+  return digestOfText(canonicalJson({ id, type, time, subject, data }));
+}
+
+export function digestOfText(text: string): string {
+  return `sha256:${hash("sha256", text)}`;
 }
