@@ -5,7 +5,7 @@ import { canonicalJson } from "../../src/call/record/canonical.ts";
 import { eventText } from "../../src/call/record/record-text.ts";
 import { rfc3339 } from "../../src/call/record/rfc3339.ts";
 import { bodyOf, recordRow } from "../../src/call/record/rows.ts";
-import { auditOf, LINES, newCallId, permitEntry } from "./entries.ts";
+import { auditOf, LINES, newCallId, settlementEntry } from "./entries.ts";
 
 test("every JSON value has the same canonical form as the library gives it", () => {
   fc.assert(
@@ -77,7 +77,8 @@ test("a record's body is the canonical form of the record with its number, its g
 test("a usage event's text is its canonical form, and so are the attributes that it shares", () => {
   fc.assert(
     fc.property(anyText, fc.option(anyText), fc.nat(), fc.boolean(), (tool, team, tokens, provisional) => {
-      const { usage } = permitEntry(newCallId());
+      const { usage } = settlementEntry(newCallId());
+      if (usage === null) throw new Error("a posted settlement has a usage event");
       const { quantity, ...rest } = usage.data;
       const event = { ...usage, subject: tool, data: { ...rest, tool, team, provisional, quantity: { ...quantity, tool_tokens: tokens } } };
       const { call_id, logical_call_id, quantity: _, ...attributes } = event.data;

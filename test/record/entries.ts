@@ -39,7 +39,7 @@ export const LINES: readonly HoldLine[] = [
 ];
 
 export function permitEntry(callId: CallId, lines: readonly HoldLine[] = LINES): PermitEntry {
-  return { callId, atMs: NOW_MS, lines, audit: auditOf(callId, lines, null, 0), usage: usageOf(callId, true, 2000) };
+  return { callId, atMs: NOW_MS, lines, audit: auditOf(callId, lines, null, 0), usage: { calls: 1, tool_tokens: 2000, bytes_out: 210 } };
 }
 
 /** Settled with `tokens` on the token meter and one call. */

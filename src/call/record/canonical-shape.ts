@@ -29,15 +29,18 @@ export function objectOf<T extends object>(writes: Writes<T>): Write<T> {
   return (value) => `{${members(value)}}`;
 }
 
-/** `"name":value` of every member, with commas between: for objects that are put together from parts. */
-export function membersOf<T extends object>(writes: Partial<Writes<T>>): Write<T> {
+/** `"name":value` of every member, or of those that are set, with commas between: for objects that are put together from parts. */
+export function membersOf<T extends object>(writes: Partial<Writes<T>>, setOnly = false): Write<T> {
   const members = Object.entries<Write<never> | undefined>(writes)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, write], i) => ({ name: name as keyof T, label: `${i === 0 ? "" : ","}${quoted(name)}:`, write: write as Write<unknown> }));
+    .map(([name, write]) => ({ name: name as keyof T, label: `,${quoted(name)}:`, write: write as Write<unknown> }));
   return (value) => {
     let written = "";
-    for (const { name, label, write } of members) written += label + write(value[name]);
-    return written;
+    for (const { name, label, write } of members) {
+      const member = value[name];
+      if (!setOnly || member !== null) written += label + write(member);
+    }
+    return written.slice(1);
   };
 }
 

@@ -7,8 +7,8 @@ import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
-import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
-import type { UsageEvent } from "./usage-event.ts";
+import { TOKEN_COUNTER, TOKEN_ENCODING } from "./token-count.ts";
+import { type Billed, usageEventOf } from "./usage-event.ts";
 
 /** What the composer cannot know by itself: the time, the keys of the digests and the version of the configuration. */
 export type Scribe = {
@@ -74,47 +74,21 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
 }
 
 /** Only for what was sent: a refused or unsent call is never billed. */
-export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
-  const { opening, request, agent, outcome, settlement } = story;
-  if (request === null || agent === null) throw new Error("a usage event needs a request and an agent");
+function billedOf(story: Story, time: string): Billed {
+  const { request, outcome, settlement, tokenCount } = story;
   const provisional = settlement === null || settlement.state === "unknown";
-  const usage = billedUsage(story);
   const held = provisional || settlement.withheld !== null;
   return {
-    id: `${opening.callId}.settled`,
-    type: "io.tollgate.call.settled.v1",
-    time: rfc3339(scribe.now()),
-    subject: agent.profile.customer,
-    data: {
-      call_id: opening.callId,
-      logical_call_id: story.round.logicalCallId,
-      agent_id: agent.profile.id,
-      agent: agent.profile.name,
-      instance: agent.instance,
-      team: agent.profile.team,
-      workflow: agent.profile.workflow,
-      server: request.server,
-      target_kind: request.target?.kind ?? "method",
-      tool: request.target?.name ?? request.method ?? "",
-      definition: story.definition === null ? null : `sha256:${story.definition}`,
-      outcome: outcome?.kind ?? "unknown",
-      provisional,
-      quantity: {
-        calls: usage.calls,
-        tool_tokens: usage.tool_tokens,
-        input_tokens: held ? 0 : (story.tokenCount?.input ?? 0),
-        output_tokens: held ? 0 : (story.tokenCount?.output ?? 0),
-        bytes_in: outcome?.bytesIn ?? 0,
-        bytes_out: request.body.length,
-        duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
-      },
-      token_source: held ? "held" : (story.tokenCount?.source ?? "estimated"),
-      token_encoding: TOKEN_ENCODING,
-      token_counter: TOKEN_COUNTER,
-      definition_version: TOKEN_DEFINITION_VERSION,
-      environment: "live",
-      region: null,
-      use: ["chargeback", "policy"],
+    time,
+    outcome: outcome?.kind ?? "unknown",
+    provisional,
+    token_source: held ? "held" : (tokenCount?.source ?? "estimated"),
+    quantity: {
+      ...billedUsage(story),
+      input_tokens: held ? 0 : (tokenCount?.input ?? 0),
+      output_tokens: held ? 0 : (tokenCount?.output ?? 0),
+      bytes_in: outcome?.bytesIn ?? 0,
+      bytes_out: request?.body.length ?? 0,
     },
   };
 }
@@ -126,14 +100,16 @@ function billedUsage(story: Story): Usage {
 }
 
 /** What becomes durable before the first upstream byte. */
-export function permitOf(story: Story, { callId, receivedAtMs }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
-  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage: usageOfCall(story, scribe) };
+export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
+  const usage = { calls: story.round.calls, tool_tokens: heldTokens(story), bytes_out: body.length };
+  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage };
 }
 
 /** What becomes durable before the last piece of the answer. */
 export function settlementOf(story: Story, { callId }: McpRequest, { state, lines }: Settlement, scribe: Scribe): SettlementEntry {
-  const usage = state === "voided" ? null : usageOfCall(story, scribe);
-  return { callId, atMs: scribe.now(), state, lines, audit: auditOfCall(story, scribe), usage };
+  const audit = auditOfCall(story, scribe);
+  const usage = state === "voided" ? null : usageEventOf(audit, billedOf(story, audit.time_end));
+  return { callId, atMs: scribe.now(), state, lines, audit, usage };
 }
 
 /** A record of something that is not a call: who administered what, and its facts. */
