@@ -1,7 +1,7 @@
 /** Pure. RFC 8785 (JCS) text of a JSON value: members in order of UTF-16 code units, no white space, ECMAScript numbers. */
 
 // The `canonicalize` package takes 40 us for an audit record, this 7; a property test holds the two equal. What is written
-// at every call goes through canonical-shape.ts, which knows its members beforehand.
+// at every call is written straight down in record-text.ts.
 
 type Json = string | number | boolean | null | undefined | readonly Json[] | JsonObject;
 type JsonObject = { readonly [name: string]: Json };
