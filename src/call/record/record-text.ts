@@ -33,13 +33,6 @@ export function recordText(record: AuditRecord, source: string, usageEvent: stri
   };
 }
 
-/** Only the members that are set, in any order: recovery alone reads it back, and it is a third shorter on its way to the disk. */
-export function permitText(record: AuditRecord): string {
-  const set: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(record)) if (member !== null) set[name] = member;
-  return JSON.stringify(set);
-}
-
 type Nullable<Name extends keyof AuditRecord> = NonNullable<AuditRecord[Name]>;
 
 const agentText = remembered<Nullable<"agent">>(

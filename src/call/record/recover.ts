@@ -1,7 +1,6 @@
 /** What a crash left open becomes exactly one outcome: fate unknown, charged as held, said so in the records. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
-import { blankRecord } from "./compose.ts";
 import { digestOfEvent } from "./digest.ts";
 import type { HeldUsage } from "./journal.ts";
 import { type Move, recordRow, type SettleRow, usageRow } from "./rows.ts";
@@ -53,7 +52,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
   const moves = (JSON.parse(row.moves) as Move[]).map(
     ([budget, scope, start, end, , held]): Move => [budget, scope, start, end, held, -held, 0],
   );
-  const audit: AuditRecord = { ...blankRecord("call"), ...(JSON.parse(row.audit) as Partial<AuditRecord>) };
+  const audit = JSON.parse(row.audit) as AuditRecord;
   const { calls, tool_tokens, bytes_out } = JSON.parse(row.usage) as HeldUsage;
   const time = new Date(nowMs).toISOString();
   const record: AuditRecord = {

@@ -3,7 +3,7 @@ import type { HoldLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { digestOfText } from "./digest.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
-import { type EventText, eventText, permitText, recordText } from "./record-text.ts";
+import { type EventText, eventText, recordText } from "./record-text.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
@@ -16,7 +16,7 @@ export type PermitRow = {
   readonly atMs: number;
   /** JSON of `Move[]`. */
   readonly moves: string;
-  /** JSON of the record without its nulls, and of `HeldUsage`. */
+  /** JSON of the record, and of `HeldUsage`. */
   readonly audit: string;
   readonly usage: string;
 };
@@ -54,7 +54,8 @@ export const QUANTITIES = ["calls", "tool_tokens", "input_tokens", "output_token
 
 export function permitRow({ callId, atMs, lines, audit, usage }: PermitEntry): PermitRow {
   const moves = lines.map((line) => moveOf(line, 0, line.amount, 0));
-  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: permitText(audit), usage: JSON.stringify(usage) };
+  const { before, after } = recordText(audit, "", null);
+  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: `${before},${after}`, usage: JSON.stringify(usage) };
 }
 
 export function settleRow({ callId, lines, audit, usage }: SettlementEntry, source: string): SettleRow {
