@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { policyJsonSchema } from "../src/call/authorize/policy-file.ts";
-import { configSchema } from "../src/config.ts";
+import { configSchema } from "../src/config-schema.ts";
 
 /** File name to text. */
 export function schemaFiles(): ReadonlyMap<string, string> {

@@ -2,20 +2,13 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import {
-  amountOf,
-  type Config,
-  type ConfigFile,
-  type Credential,
-  configSchema,
-  durationMs,
-  type Server,
-  type UpstreamClient,
-} from "./config.ts";
+import type { Config, Credential, Server, UpstreamClient } from "./config.ts";
 import { rulesOf } from "./config-rules.ts";
+import { amountOf, type ConfigFile, configSchema, durationMs } from "./config-schema.ts";
 import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
 import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
+import { keysFolder, keysFolderProblem } from "./keys-folder.ts";
 import { Secret } from "./secret.ts";
 import { isReference, resolveReference } from "./secret-reference.ts";
 
@@ -29,6 +22,8 @@ export function loadConfig(file: string, env: Environment): { config: Config } |
     if (!parsed.success) problems.push(...problemsOf(document, parsed.error.issues, keysOfConfig()));
     const readable = parsed.success ? parsed.data : sectionsOf(without(document.data, parsed.error.issues));
     problems.push(...rulesOf(document, readable));
+    const keys = keysFolderProblem(readable.keys ?? "data", dirname(document.file));
+    if (keys !== null) problems.push(problemAtValue(document, ["keys"], keys));
   }
   const references = new References(document, env);
   references.checkAll(document.data, []);
@@ -123,6 +118,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
     admin: file.admin,
     probes: file.probes,
     data: resolve(folder, file.data),
+    keys: keysFolder(file.keys, resolve(folder, file.data), folder),
     policies: resolve(folder, file.policies),
     refusals: file.refusals,
     authorizationServer: {
@@ -140,6 +136,12 @@ function configOf(document: Document, file: ConfigFile, references: References):
     })),
     servers: new Map(
       Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references)]),
+    ),
+    views: new Map(
+      Object.entries(file.views).map(([name, { tools, max, rename }]) => [
+        name,
+        { tools, max: max ?? null, rename: new Map(Object.entries(rename)) },
+      ]),
     ),
     sync: file.sync.map(({ bearer, every, ...sink }) => ({
       ...sink,

@@ -1,6 +1,8 @@
 /** Pure. What no single key of the config can know: how its parts must fit together. */
 import { isHttpsOrLoopback, isLoopbackHost, isOrigin } from "./addresses.ts";
-import type { ConfigFile } from "./config.ts";
+import { globOf, isPattern } from "./call/authorize/glob.ts";
+import { parsePattern, writtenAs } from "./call/authorize/pattern.ts";
+import type { ConfigFile } from "./config-schema.ts";
 import type { Document, Path, Problem } from "./document.ts";
 import { problemAtValue } from "./issues.ts";
 
@@ -17,6 +19,7 @@ export function rulesOf(document: Document, file: Partial<ConfigFile>): Problem[
   judgePorts(file, say);
   judgeIssuers(file, say);
   judgeServers(file.servers ?? {}, say);
+  judgeViews(file.views ?? {}, Object.keys(file.servers ?? {}), say);
   return found;
 }
 
@@ -75,4 +78,49 @@ function judgeServers(servers: ConfigFile["servers"], say: Say): void {
       }
     }
   }
+}
+
+/** A view whose parts do not exist, or whose names could mean two things, is refused before anybody sees it. */
+function judgeViews(views: ConfigFile["views"], servers: readonly string[], say: Say): void {
+  const isServed = (written: string): boolean => servers.some(globOf(written));
+  for (const [name, { tools, rename }] of Object.entries(views)) {
+    if (servers.includes(name)) say(["views", name], "is the name of a server too: both would be served at the same path");
+    for (const [index, written] of tools.entries()) {
+      const pattern = parsePattern(written);
+      if ("problem" in pattern) say(["views", name, "tools", index], pattern.problem);
+      else if (!isServed(pattern.server)) say(["views", name, "tools", index], `there is no server ${pattern.server}`);
+    }
+    judgeRenames(name, tools, rename, isServed, say);
+  }
+}
+
+function judgeRenames(
+  view: string,
+  tools: readonly string[],
+  rename: Readonly<Record<string, string>>,
+  isServed: (server: string) => boolean,
+  say: Say,
+): void {
+  const taken = new Map<string, string>();
+  for (const [written, shown] of Object.entries(rename)) {
+    const path = ["views", view, "rename", written];
+    const target = parsePattern(written);
+    if ("problem" in target) say(path, target.problem);
+    else if ((target.kind !== "tool" && target.kind !== "prompt") || isPattern(written)) {
+      say(path, "renames one tool or one prompt: write server/tool or prompt:server/name, without *");
+    } else if (!isServed(target.server)) say(path, `there is no server ${target.server}`);
+    else if (!tools.some((pattern) => covers(pattern, target))) say(path, `is not among the tools of this view`);
+    else {
+      const other = taken.get(`${target.kind}:${shown}`);
+      if (other !== undefined) say(path, `${other} is shown as ${shown} already`);
+      taken.set(`${target.kind}:${shown}`, writtenAs(target.server, target));
+    }
+  }
+}
+
+function covers(written: string, target: { readonly kind: string; readonly server: string; readonly name: string }): boolean {
+  const pattern = parsePattern(written);
+  return (
+    !("problem" in pattern) && pattern.kind === target.kind && globOf(pattern.server)(target.server) && globOf(pattern.name)(target.name)
+  );
 }

@@ -3,10 +3,12 @@ import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
-import { decide } from "./call/authorize/decide.ts";
-import { scopesFor, visible } from "./call/authorize/visible.ts";
+import { visibleWithTasks } from "./call/authorize/task-access.ts";
+import { createTasks } from "./call/authorize/tasks.ts";
+import { scopesFor } from "./call/authorize/visible.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
+import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
 import { createOutbound } from "./call/forward/outbound.ts";
@@ -26,17 +28,18 @@ import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openRegistry } from "./control/agents/registry.ts";
+import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
-import { openSigningKey } from "./control/signing-key.ts";
 import { openControlStore } from "./control/store.ts";
-import { mintId } from "./ids.ts";
+import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
-import { createUpstreams } from "./upstreams.ts";
+import { backendsOf, createUpstreams } from "./upstreams.ts";
+import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
 export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
@@ -80,7 +83,7 @@ async function assemble(
   const store = openControlStore(config.data);
   closing.push(() => store.close());
   const configVersion = () => config.configVersion;
-  const signingKey = await openSigningKey(config.data);
+  const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
     dataDir: config.data,
     newSource: mintId("gw", now()),
@@ -109,8 +112,10 @@ async function assemble(
   const outbound = createOutbound();
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
-  const sessions = createSessions();
+  const sessions = createSessions(seal, backendsOf(config));
   const rounds = createRounds();
+  const tasks = createTasks();
+  const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
   const authenticate = createAuthenticator({
     publicUrl,
     issuers: issuersOf(config, signingKey.publicKeys),
@@ -118,7 +123,7 @@ async function assemble(
     fetch: outbound.fetch,
     keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
   });
-  const upstreams = createUpstreams(config, { now, mono, log, reissue, isWithheld: sessions.isWithheld });
+  const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
@@ -133,6 +138,8 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
+  const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
+
   const scribe: Scribe = {
     now,
     mono,
@@ -141,23 +148,25 @@ async function assemble(
   };
   const steps: Steps = {
     authenticate,
-    authorize: (agent, request) => decide(policySet, agent, request, now()),
-    ownsSession: (agent, request) => request.sessionId === null || sessions.owns(request.sessionId, agent.principal, request.server),
-    followSession: (agent, request, outcome) => sessions.follow(agent.principal, request, outcome),
-    visible: (agent, { course, server }) => (course === "list" || course === "stream" ? visible(policySet, agent, server, now()) : null),
+    address: views.address,
+    authorize: views.authorize,
+    openSession: sessions.open,
+    visible: (agent, { course, server }) =>
+      course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
     define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
-    round: (agent, request) => rounds.roundOf(agent.principal, request),
-    expectRound: (agent, request, round, { kind, requestState }) => {
-      if (kind === "input_required") rounds.remember(agent.principal, request, round, requestState);
+    round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
+    expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
+      if (kind === "input_required") rounds.remember(principal, request, round, requestState);
+      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
     },
     hold(permit, { callId, server, receivedAtMs }, round) {
       const tool_tokens = config.servers.get(server)?.reserve.tool_tokens ?? 0;
       const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens }, receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
-      return held;
+      return isRefusal(held) ? held : billedOnce(held, round.task);
     },
-    exchange: exchange.exchange,
-    forward: (job) => upstreams.get(job.request.server).forward(job),
+    exchange: views.exchange,
+    forward: (job) => views.get(job.request.server).forward(job),
     countTokens: counter.count,
     journal,
     scribe,
@@ -207,7 +216,7 @@ async function assemble(
     registry,
     authorizationServer,
     publicUrl,
-    servers: [...config.servers.keys()],
+    routes: [...config.servers.keys(), ...config.views.keys()],
     reader,
     budgets: () => budgetRows(budgetFacts(policySet), ledger.balances(), now()),
     hosts: () => loopbackHosts(config.admin),

@@ -102,6 +102,11 @@ const METHODS = new Set([
   "completion/complete",
   "logging/setLevel",
   "subscriptions/listen",
+  "tasks/get",
+  "tasks/result",
+  "tasks/update",
+  "tasks/cancel",
+  "tasks/list",
   "notifications/initialized",
   "notifications/cancelled",
 ]);
@@ -123,7 +128,7 @@ export function createTeller({ metrics, log, mono, withhold }: TellerParts): (st
     log[fault === null ? "info" : "error"](
       {
         call_id: story.opening.callId,
-        server: story.opening.server,
+        server: story.request?.server ?? story.opening.server,
         method: story.opening.method,
         agent: story.agent?.profile.id,
         reason: story.refusal?.refused,

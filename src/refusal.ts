@@ -15,6 +15,8 @@ export type Facts = {
   readonly header?: string;
   readonly limit?: number;
   readonly upstream_status?: number;
+  /** MCP 2026-07-28, as -32021 names what the client has to declare. */
+  readonly requiredCapabilities?: { readonly extensions: Readonly<Record<string, object>> };
 };
 
 /** A value, never thrown (a thrown refusal costs 5,158 ns, a returned one 24). `note` is for our own record and log only. */
@@ -97,7 +99,7 @@ export const WIRE = {
     "This Host is not served here",
     "Use the gateway's public URL, or add the host to listen.allowedHosts.",
   ),
-  route_unknown: row(404, null, 404, "There is nothing at this path", "Use /mcp/{server}."),
+  route_unknown: row(404, null, 404, "There is nothing at this path", "Use /mcp or /mcp/{server}."),
   http_method: row(405, null, 405, "This HTTP method is not allowed here", "Use a method of the Allow header."),
   not_acceptable: row(406, null, 406, "The client does not accept what MCP answers", "Send Accept: application/json, text/event-stream."),
   request_timeout: row(408, null, 408, "The request did not arrive in time", "Send the whole request within the limits."),
@@ -135,6 +137,7 @@ export const WIRE = {
     "Check the server's name, or ask its operator for an entitlement.",
   ),
   tool_unknown: row(200, -32602, 404, "Unknown tool", "Use a tool of tools/list."),
+  task_unknown: row(200, -32602, 404, "Unknown task", "Use the id of a task that a call of your own was answered with."),
   arguments_denied: row(
     200,
     40301,

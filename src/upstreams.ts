@@ -14,7 +14,7 @@ export type Upstreams = {
   close(graceMs: number): Promise<void>;
 };
 
-type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue" | "isWithheld"> & { readonly log: Log };
+type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue" | "sessions"> & { readonly log: Log };
 
 export function createUpstreams(config: Config, surroundings: Surroundings): Upstreams {
   const upstreams = new Map<ServerName, Upstream>();
@@ -37,10 +37,19 @@ export function createUpstreams(config: Config, surroundings: Surroundings): Ups
   };
 }
 
-function upstreamOf(server: Server, { now, mono, reissue, isWithheld, log }: Surroundings): Upstream {
-  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue, isWithheld });
+function upstreamOf(server: Server, { now, mono, reissue, sessions, log }: Surroundings): Upstream {
+  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue, sessions });
   const env = Object.fromEntries(Object.entries(server.env).map(([name, secret]) => [name, secret.reveal()]));
   return createStdioUpstream({ ...server, env, mono, warn: (facts, message) => log.warn(facts, message) });
+}
+
+/** What stands behind each name, as far as a session there depends on it. */
+export function backendsOf({ servers }: Config): ReadonlyMap<ServerName, string> {
+  return new Map([...servers].map(([name, server]) => [name, JSON.stringify(backendOf(server))]));
+}
+
+function backendOf(server: Server): readonly string[] {
+  return server.kind === "http" ? [server.url, server.credential.kind] : server.command;
 }
 
 /** RFC 8707: the token is for the server that it is shown to, unless the configuration names another resource. */

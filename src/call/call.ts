@@ -1,15 +1,16 @@
 /** The life of one call, from its first byte to its last: every branch of it, and no I/O of its own. */
 import { isRefusal, type Refusal, refuse } from "../refusal.ts";
 import type { Answer } from "./accept/answer.ts";
-import { argumentsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
+import { argumentsOf, inputTextsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
 import type { Reservation, Settlement } from "./budget/reservation.ts";
+import { isMetered } from "./budget/task-hold.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
-import { StoreUnavailable } from "./record/journal.ts";
+import { StoreUnavailable, unlessAway } from "./record/journal.ts";
 import { openStory, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
@@ -37,22 +38,28 @@ export async function refuseAtDoor(sketch: RequestSketch, refusal: Refusal, answ
   steps.tell(story, null);
 }
 
-async function govern(story: Story, request: McpRequest, answer: Answer, steps: Steps): Verdict {
-  const agent = await steps.authenticate(request.authorization, request.server, request.receivedAtMs);
+async function govern(story: Story, asked: McpRequest, answer: Answer, steps: Steps): Verdict {
+  const agent = await steps.authenticate(asked.authorization, asked.server, asked.receivedAtMs);
   if (isRefusal(agent)) return agent;
   story.agent = agent;
   if (agent.subject !== null) story.subjectDigest = steps.scribe.digest(agent, Buffer.from(agent.subject));
   if (!steps.journal.available) return refuse("store_unavailable");
-  const permit = steps.authorize(agent, request);
+  const addressed = await steps.address(agent, asked);
+  if (isRefusal(addressed)) return addressed;
+  story.request = addressed;
+  const permit = steps.authorize(agent, addressed);
   if (isRefusal(permit)) return permit;
   story.permit = permit;
-  if (!steps.ownsSession(agent, request)) return refuse("session_unknown");
-  return request.course === "metered" ? meter(story, request, agent, permit, answer, steps) : pass(story, request, agent, answer, steps);
+  const request = steps.openSession(agent, addressed);
+  if (isRefusal(request)) return request;
+  story.request = request;
+  story.round = steps.round(agent, request);
+  if (isMetered(request, story.round)) return meter(story, request, agent, permit, answer, steps);
+  return pass(story, request, agent, answer, steps);
 }
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
 async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
-  story.round = steps.round(agent, request);
   const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
@@ -101,7 +108,6 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
   if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
   const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
   story.outcome = outcome;
-  steps.followSession(agent, request, outcome);
   story.refusal = outcome.refusal;
   await steps.journal.append(auditOfCall(story, steps.scribe, opensStream ? "stream.closed" : "call"));
   release(outcome, outcome.refusal, answer);
@@ -112,9 +118,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  if (outcome.kind !== "http_error") {
-    story.tokenCount = await steps.countTokens([request.target?.name ?? "", argumentsOf(request).toString()], outcome.resultTexts);
-  }
+  if (outcome.kind !== "http_error") story.tokenCount = await steps.countTokens(inputTextsOf(request), outcome.resultTexts);
   const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
   story.usage = { calls: story.round.calls, tool_tokens: input + output };
   return reservation.post(story.usage);
@@ -138,10 +142,6 @@ async function stumble(story: Story, answer: Answer, steps: Steps): Promise<void
   story.fault = true;
   if (story.settlement === null) await steps.journal.append(auditOfCall(story, steps.scribe)).catch(unlessAway);
   answer.fault();
-}
-
-function unlessAway(fault: unknown): void {
-  if (!(fault instanceof StoreUnavailable)) throw fault;
 }
 
 function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {

@@ -1,7 +1,7 @@
 /** Pure. The verbs of the life of a call, in its order, as the composition root hands them over. */
 import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
-import type { McpRequest, Target } from "./accept/request.ts";
+import type { Listed, McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
@@ -16,18 +16,18 @@ import type { CountTokens } from "./record/token-count.ts";
 
 export type Steps = {
   authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
+  /** A request to several servers as one becomes one to the server that it means. */
+  address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Permit | Refusal;
-  /** False: the session belongs to another principal or route, or to nobody. */
-  ownsSession(agent: Agent, request: McpRequest): boolean;
-  /** A session that the outcome opens belongs to the agent; one that it ends belongs to nobody. */
-  followSession(agent: Agent, request: McpRequest, outcome: Outcome): void;
-  /** The answer asks for input: the request that brings it is the same call's next round. */
+  /** The request with its server's own session id; refused where the session belongs to another principal or route, or to nobody. */
+  openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
+  /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */
   expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;
   /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */
-  visible(agent: Agent, request: McpRequest): ((target: Target) => boolean) | null;
+  visible(agent: Agent, request: McpRequest): ((element: Listed) => boolean) | null;
   /** The tool as its server lists it, read with the agent's upstream credential; null: the server has no such tool. */
   define(agent: Agent, server: ServerName, toolName: string, issued: IssuedToken): Promise<Definition | null | Refusal>;
-  /** Which round of which call: a server may ask for input, and is answered in a further request. */
+  /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
   hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;
   exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;

@@ -1,6 +1,4 @@
-/** The key that signs the gateway's tokens: made at the first start, readable by its owner only. */
-import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+/** The key that signs the gateway's tokens. */
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from "jose";
 
 export type SigningKey = {
@@ -14,13 +12,11 @@ export type SigningKey = {
 
 const ALGORITHM = "ES256";
 
-export async function openSigningKey(dataDir: string): Promise<SigningKey> {
-  const file = join(dataDir, "keys.json");
-  const privateKey = readKey(file) ?? (await makeKey(file));
-  const { kty, crv, x, y, kid = "" } = privateKey;
-  const key = await importJWK(privateKey, ALGORITHM).catch(() => {
-    throw broken(file);
-  });
+/** Rejects where the key is none of ours. */
+export async function signingKeyOf(privateKey: JWK): Promise<SigningKey> {
+  const { kty, crv, x, y, d, kid } = privateKey;
+  if (kty !== "EC" || crv !== "P-256" || d === undefined || kid === undefined) throw new Error("not a private P-256 key");
+  const key = await importJWK(privateKey, ALGORITHM);
   return {
     kid,
     publicKeys: [{ kty, crv, x, y, kid, alg: ALGORITHM, use: "sig" } as JWK],
@@ -29,37 +25,8 @@ export async function openSigningKey(dataDir: string): Promise<SigningKey> {
   };
 }
 
-function readKey(file: string): JWK | null {
-  const found = lstatSync(file, { throwIfNoEntry: false });
-  if (found === undefined) return null;
-  if (!found.isFile()) throw new Error(`${file} is not a regular file`);
-  if ((found.mode & 0o077) !== 0) throw new Error(`${file} can be read by others: chmod 600 ${file}`);
-  const signing = signingKeyOf(readFileSync(file, "utf8"));
-  if (signing?.kty !== "EC" || signing.crv !== "P-256" || signing.d === undefined || signing.kid === undefined) throw broken(file);
-  return signing;
-}
-
-/** What a parser would say of the text may hold a part of the key: undefined says enough. */
-function signingKeyOf(text: string): JWK | undefined {
-  try {
-    return (JSON.parse(text) as { signing?: JWK } | null)?.signing;
-  } catch {
-    return undefined;
-  }
-}
-
-function broken(file: string): Error {
-  return new Error(`${file} holds no signing key: restore it, or delete it to have a new one made (tokens in use then end)`);
-}
-
-async function makeKey(file: string): Promise<JWK> {
+export async function makeSigningKey(): Promise<JWK> {
   const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
   const jwk = await exportJWK(privateKey);
-  const signing = { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: ALGORITHM, use: "sig" };
-  // Under another name until it is whole: a start that is cut off leaves no half of a key.
-  const draft = `${file}.new`;
-  rmSync(draft, { force: true });
-  writeFileSync(draft, `${JSON.stringify({ signing })}\n`, { mode: 0o600, flag: "wx", flush: true });
-  renameSync(draft, file);
-  return signing;
+  return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: ALGORITHM, use: "sig" };
 }

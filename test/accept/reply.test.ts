@@ -41,6 +41,7 @@ const CONTRACT: Readonly<Record<Reason, readonly [number, number | null, number]
   session_unknown: [404, null, 404],
   server_unknown: [404, null, 404],
   tool_unknown: [200, -32602, WIRE.tool_unknown.http],
+  task_unknown: [200, -32602, WIRE.task_unknown.http],
   arguments_denied: [200, 40301, 403],
   entitlement_denied: [200, 40302, 403],
   agent_suspended: [200, 40310, 403],

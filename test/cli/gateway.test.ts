@@ -108,7 +108,6 @@ describe("with a gateway", () => {
 
   test("a wrong value is exit 2 and says what there is", async () => {
     for (const [args, words] of [
-      [["token", "--agent", "bot"], "up, other"],
       [["usage", "--by", "secret"], "agent, tool"],
       [["usage", "--since", "yesterday"], "2026-11-01"],
       [["usage", "--since", "1"], "2026-11-01"],
@@ -126,6 +125,8 @@ describe("with a gateway", () => {
   test("token prints a token that works, as text alone or as the response of RFC 6749", async () => {
     const { out } = await at("token", "--agent", "bot", "--server", "up");
     expect(decodeJwt(out.trim())).toMatchObject({ aud: `http://127.0.0.1:${ports[0]}/mcp/up` });
+    const everything = await json<{ access_token: string }>("token", "--agent", "bot");
+    expect(decodeJwt(everything.access_token)).toMatchObject({ aud: `http://127.0.0.1:${ports[0]}/mcp` });
     const answer = await json<{ access_token: string }>("token", "--agent", "bot", "--server", "up");
     expect(answer).toMatchObject({ access_token: expect.any(String), token_type: "Bearer", expires_in: 600, scope: "mcp" });
     const url = `http://127.0.0.1:${ports[0]}/mcp/up`;

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { schemaFiles } from "../../scripts/schema.ts";
@@ -15,7 +15,10 @@ type Files = Readonly<Record<string, string>>;
 
 function fileOf(yaml: string, more: Files = {}): string {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-config-"));
-  for (const [name, text] of Object.entries(more)) writeFileSync(join(folder, name), text, { mode: 0o600 });
+  for (const [name, text] of Object.entries(more)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+  }
   writeFileSync(join(folder, "tollgate.yaml"), yaml);
   return join(folder, "tollgate.yaml");
 }
@@ -59,7 +62,8 @@ servers:
 sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
-  const known = "apiVersion, publicUrl, listen, admin, probes, data, policies, refusals, authorizationServer, issuers, servers, sync";
+  const known =
+    "apiVersion, publicUrl, listen, admin, probes, data, keys, policies, refusals, authorizationServer, issuers, views, servers, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -205,6 +209,22 @@ test("a secret that others can read, that is empty or that breaks a line is refu
   expect(problemsIn(SECRET.replace("file:key", "env:E"), { E: "" })).toEqual([expect.stringContaining("E is empty")]);
 });
 
+test("keys are in the data folder, or in a folder beside the config file that is there and its owner's alone", () => {
+  expect(load(GOOD).keys).toMatch(/\/data$/);
+  expect(load(`${GOOD}keys: data\ndata: ./d\n`).keys).toMatch(/\/d$/);
+  const shared = `${GOOD}keys: file:./shared\n`;
+  expect(load(shared, {}, { "shared/other": "" }).keys).toMatch(/\/shared$/);
+  expect(problemsIn(shared)).toEqual(["3:7: keys: ./shared does not exist: make the folder (mode 0700), or mount it"]);
+  expect(problemsIn(shared, {}, { shared: "" })).toEqual([expect.stringContaining("./shared is not a folder")]);
+  expect(problemsIn(`${GOOD}keys: file:shared/x\n`, {}, { shared: "" })).toEqual([expect.stringContaining("ENOTDIR")]);
+  const open = fileOf(shared, { "shared/other": "" });
+  chmodSync(join(open, "../shared"), 0o770);
+  expect(loadConfig(open, {})).toMatchObject({ problems: [{ message: expect.stringContaining("chmod 700 ./shared") }] });
+  for (const wrong of ["env:KEYS", "./shared", "file:", "Data"]) {
+    expect(problemsIn(`${GOOD}keys: "${wrong}"\n`)).toEqual([expect.stringContaining("must be data, or file: and a folder")]);
+  }
+});
+
 test("config.example.yaml starts as it stands, and with every comment uncommented", () => {
   expect(checkAll(join(ROOT, "config.example.yaml"), {})).toEqual([]);
   const text = readFileSync(join(ROOT, "config.example.yaml"), "utf8");
@@ -212,7 +232,8 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   const lines = text.split("\n").map((line) => (line.includes("yaml-language-server") ? line : line.replace(commented, "$1$2")));
   expect(lines.join("\n")).not.toMatch(/^ *# +(- |[a-z]+: [a-z{[])/m);
   const env = { TICKETS_SECRET: "t", WEATHER_TOKEN: "w", SEARCH_KEY: "s", BILLING_SECRET: "b", METER_TOKEN: "m", EVERYTHING_API_KEY: "e" };
-  const config = load(lines.join("\n"), env);
+  const config = load(lines.join("\n"), env, { "shared-keys/keys.json": "" });
+  expect(config.keys).toMatch(/\/shared-keys$/);
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
   expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
   expect(config.sync).toHaveLength(1);

@@ -1,15 +1,18 @@
-/** Pure. What the suite says of the fixture itself: without it a comparison proves nothing, for two runs that fail alike agree. */
+/** Pure. What the suite says of the fixture and of the client themselves: two runs that fail alike agree, and prove nothing. */
 import type { Tally } from "./compare.ts";
 
 export type Baseline = { readonly required: number; readonly passed: number; readonly failed: number };
 
-/** The failures of 2026-07-28 are the tasks extension, which no revision requires and the fixture does not have. */
-export const BASELINES = {
-  "2025-11-25": { required: 30, passed: 84, failed: 0 },
-  "2026-07-28": { required: 37, passed: 164, failed: 30 },
-} as const satisfies Record<string, Baseline>;
+/** What the suite plays: a client of the fixture, or a server for the client. */
+export type Mode = "server" | "client";
+export type Revision = "2025-11-25" | "2026-07-28";
 
-export type Revision = keyof typeof BASELINES;
+export const BASELINES: Readonly<Record<Mode, Readonly<Record<Revision, Baseline>>>> = {
+  server: { "2025-11-25": { required: 30, passed: 84, failed: 0 }, "2026-07-28": { required: 37, passed: 196, failed: 0 } },
+  client: { "2025-11-25": { required: 4, passed: 25, failed: 0 }, "2026-07-28": { required: 7, passed: 80, failed: 0 } },
+};
+
+export const MODES: readonly Mode[] = ["server", "client"];
 export const REVISIONS: readonly Revision[] = ["2025-11-25", "2026-07-28"];
 
 export function missed(tally: Tally, baseline: Baseline): string[] {

@@ -83,7 +83,7 @@ test("a required scenario passes only with a success and without a failure", () 
 
 test("a direct run below its baseline is told, whatever the gateway says", () => {
   const whole = { passed: 84, failed: 0, warnings: 0, required: 30, requiredPassed: 30, lacking: [] };
-  const baseline = BASELINES["2025-11-25"];
+  const baseline = BASELINES.server["2025-11-25"];
   expect(missed(whole, baseline)).toEqual([]);
   expect(missed({ ...whole, passed: 83 }, baseline)).toHaveLength(1);
   expect(missed({ ...whole, failed: 1 }, baseline)).toHaveLength(1);
@@ -94,12 +94,13 @@ test("a direct run below its baseline is told, whatever the gateway says", () =>
 
 test("the report names each disagreement, and is good only without any", () => {
   const tally = tallyOf(DIRECT);
-  const good: Result = { revision: "2025-11-25", direct: tally, through: tally, missed: [], differences: [] };
+  const good: Result = { mode: "server", revision: "2025-11-25", direct: tally, through: tally, missed: [], differences: [] };
   const found = differences(DIRECT, run({}));
   expect(isGood(good)).toBe(true);
   expect(isGood({ ...good, differences: found })).toBe(false);
   expect(isGood({ ...good, missed: ["ping did not pass"] })).toBe(false);
   const text = textOf([{ ...good, differences: found, missed: ["ping did not pass"] }]);
-  for (const { scenario, check: id } of found) expect(text).toMatch(new RegExp(`^2025-11-25 +${scenario} +${id} +\\w+ +missing$`, "m"));
+  for (const { scenario, check: id } of found)
+    expect(text).toMatch(new RegExp(`^server +2025-11-25 +${scenario} +${id} +\\w+ +missing$`, "m"));
   expect(text).toContain("misses its baseline: ping did not pass");
 });

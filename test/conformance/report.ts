@@ -1,8 +1,9 @@
-/** Pure. The result as lines of text: a row a revision, and a row for each disagreement. */
-import type { Revision } from "./baseline.ts";
+/** Pure. The result as lines of text: a row a mode and revision, and a row for each disagreement. */
+import type { Mode, Revision } from "./baseline.ts";
 import type { Difference, Tally } from "./compare.ts";
 
 export type Result = {
+  readonly mode: Mode;
   readonly revision: Revision;
   readonly direct: Tally;
   readonly through: Tally;
@@ -16,7 +17,8 @@ export function isGood({ missed, differences }: Result): boolean {
 }
 
 export function textOf(results: readonly Result[]): string {
-  const rows = results.map(({ revision, direct, through, differences }) => [
+  const rows = results.map(({ mode, revision, direct, through, differences }) => [
+    mode,
     revision,
     `${direct.requiredPassed}/${direct.required}`,
     checksOf(direct),
@@ -24,14 +26,14 @@ export function textOf(results: readonly Result[]): string {
     checksOf(through),
     String(differences.length),
   ]);
-  const head = ["revision", "required, direct", "passed/failed/warned", "through", "passed/failed/warned", "differences"];
+  const head = ["mode", "revision", "required, direct", "passed/failed/warned", "through", "passed/failed/warned", "differences"];
   const lines = table([head, ...rows]);
-  for (const { revision, missed } of results)
-    lines.push(...missed.map((fault) => `${revision}: the direct run misses its baseline: ${fault}`));
-  const found = results.flatMap(({ revision, differences }) =>
-    differences.map(({ scenario, check, direct, through, why }) => [revision, scenario, check, direct, through, brief(why)]),
+  for (const { mode, revision, missed } of results)
+    lines.push(...missed.map((fault) => `${mode}, ${revision}: the direct run misses its baseline: ${fault}`));
+  const found = results.flatMap(({ mode, revision, differences }) =>
+    differences.map(({ scenario, check, direct, through, why }) => [mode, revision, scenario, check, direct, through, brief(why)]),
   );
-  if (found.length > 0) lines.push("", ...table([["revision", "scenario", "check", "direct", "through", "why"], ...found]));
+  if (found.length > 0) lines.push("", ...table([["mode", "revision", "scenario", "check", "direct", "through", "why"], ...found]));
   return lines.join("\n");
 }
 

@@ -1,7 +1,8 @@
 /** Negative controls: proxies that do beside a gateway what a bad gateway would do, so that a comparison can be seen to fail. */
+import type { Mode } from "./baseline.ts";
 import { headerIn, type Pairs, type RelayOptions, withoutHeaders } from "./relay.ts";
 
-/** `drop-name` and `buffer` stand between gateway and fixture, `foreign-host` between injector and gateway. */
+/** `drop-name` and `buffer` stand between gateway and server, `foreign-host` between injector and gateway. */
 export const CONTROLS = ["drop-name", "buffer", "foreign-host"] as const;
 export type Control = (typeof CONTROLS)[number];
 
@@ -9,8 +10,13 @@ export function isControl(text: string): text is Control {
   return CONTROLS.some((control) => control === text);
 }
 
-/** What the saboteur before the fixture does; null: there is none. */
-export function towardsFixture(control: Control | null): Omit<RelayOptions, "target"> | null {
+/** A client that the suite starts means no foreign Host. */
+export function canFail(mode: Mode, control: Control | null): boolean {
+  return mode === "server" || control !== "foreign-host";
+}
+
+/** What the saboteur before the server does; null: there is none. */
+export function towardsServer(control: Control | null): Omit<RelayOptions, "target"> | null {
   if (control === "drop-name") return { onRequest: (pairs) => withoutHeaders(pairs, "mcp-name") };
   return control === "buffer" ? { buffers: true } : null;
 }

@@ -174,7 +174,8 @@ describe("a token for an administrator's use", () => {
   test("is refused for a server that does not exist, and for a scope that no permit requires", async () => {
     await json(plane.admin("POST", "/api/v1/agents/triage-bot/tokens", { server: "nothing" }), 404);
     await json(plane.admin("POST", "/api/v1/agents/triage-bot/tokens", { server: "tickets", scope: "admin" }), 422);
-    await json(plane.admin("POST", "/api/v1/agents/triage-bot/tokens", { scope: "mcp" }), 422);
+    const everywhere = await json<{ access_token: string }>(plane.admin("POST", "/api/v1/agents/triage-bot/tokens", { scope: "mcp" }), 201);
+    expect(decodeJwt(everywhere.access_token).aud).toBe(`${plane.publicUrl}/mcp`);
   });
 
   test("is refused where there is no authorization server of our own, and for an agent that is suspended", async () => {

@@ -4,7 +4,7 @@ import { createLocalJWKSet, jwtVerify } from "jose";
 import { describe, expect, test } from "vitest";
 import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { openDigestKeys } from "../../src/control/agents/digest-keys.ts";
-import { openSigningKey } from "../../src/control/signing-key.ts";
+import { openKeys } from "../../src/control/keys.ts";
 import { openControlStore } from "../../src/control/store.ts";
 import { newFolder } from "./plane.ts";
 
@@ -17,10 +17,10 @@ function folder(): string {
 describe("the signing key", () => {
   test("is made once, for its owner alone, and read again at the next start", async () => {
     const dataDir = folder();
-    const first = await openSigningKey(dataDir);
+    const { signingKey: first } = await openKeys(dataDir);
     expect(statSync(join(dataDir, "keys.json")).mode & 0o777).toBe(0o600);
     const bytes = readFileSync(join(dataDir, "keys.json"), "utf8");
-    const second = await openSigningKey(dataDir);
+    const { signingKey: second } = await openKeys(dataDir);
     expect(readFileSync(join(dataDir, "keys.json"), "utf8")).toBe(bytes);
     expect(second.kid).toBe(first.kid);
     const keys = createLocalJWKSet({ keys: [...first.publicKeys] });
@@ -29,12 +29,12 @@ describe("the signing key", () => {
 
   test("leaves nothing beside its file", async () => {
     const dataDir = folder();
-    await openSigningKey(dataDir);
+    await openKeys(dataDir);
     expect(readdirSync(dataDir)).toEqual(["keys.json"]);
   });
 
   test("differs from folder to folder, and shows its public half only", async () => {
-    const [one, two] = [await openSigningKey(folder()), await openSigningKey(folder())];
+    const [{ signingKey: one }, { signingKey: two }] = [await openKeys(folder()), await openKeys(folder())];
     expect(one.kid).not.toBe(two.kid);
     expect(JSON.stringify(one.publicKeys)).not.toContain(one.privateKey.d);
   });
@@ -51,11 +51,11 @@ describe("the signing key", () => {
     ["with a key that is none", (written) => written.replace(/"d":"[^"]*"/, '"d":"CANARY"')],
   ])("in a file that is %s refuses the start by the file's name, and shows nothing of it", async (_, spoil) => {
     const dataDir = folder();
-    await openSigningKey(dataDir);
+    await openKeys(dataDir);
     const file = join(dataDir, "keys.json");
     const spoilt = spoil(readFileSync(file, "utf8"));
     writeFileSync(file, spoilt);
-    const fault = await openSigningKey(dataDir).then(
+    const fault = await openKeys(dataDir).then(
       () => new Error("it was taken"),
       (thrown: Error) => thrown,
     );
@@ -68,13 +68,62 @@ describe("the signing key", () => {
 
   test("in a file that others can read, or behind a link, is refused", async () => {
     const dataDir = folder();
-    await openSigningKey(dataDir);
+    await openKeys(dataDir);
     const file = join(dataDir, "keys.json");
     chmodSync(file, 0o644);
-    await expect(openSigningKey(dataDir)).rejects.toThrow(`chmod 600 ${file}`);
+    await expect(openKeys(dataDir)).rejects.toThrow(`chmod 600 ${file}`);
     const linked = folder();
     symlinkSync(file, join(linked, "keys.json"));
-    await expect(openSigningKey(linked)).rejects.toThrow("not a regular file");
+    await expect(openKeys(linked)).rejects.toThrow("not a regular file");
+  });
+});
+
+describe("the sealing key", () => {
+  const sealingOf = (dataDir: string): unknown => JSON.parse(readFileSync(join(dataDir, "keys.json"), "utf8")).sealing;
+
+  test("is the same after a restart, and another one in another folder", async () => {
+    const dataDir = folder();
+    const sealed = (await openKeys(dataDir)).seal.seal("session", "holder", "text");
+    expect((await openKeys(dataDir)).seal.open("session", "holder", sealed)).toBe("text");
+    expect((await openKeys(folder())).seal.open("session", "holder", sealed)).toBeNull();
+  });
+
+  test("comes to a file from before there was one, which keeps its signing key; gateways that add it at once add the same", async () => {
+    const dataDir = folder();
+    const { signingKey } = await openKeys(dataDir);
+    const file = join(dataDir, "keys.json");
+    const { signing } = JSON.parse(readFileSync(file, "utf8"));
+    const older = () => writeFileSync(file, `${JSON.stringify({ signing })}\n`);
+    older();
+    const one = await openKeys(dataDir);
+    const added = sealingOf(dataDir);
+    older();
+    const two = await openKeys(dataDir);
+    expect(sealingOf(dataDir)).toBe(added);
+    expect(two.seal.open("cursor", "h", one.seal.seal("cursor", "h", "text"))).toBe("text");
+    expect([one.signingKey.kid, two.signingKey.kid]).toEqual([signingKey.kid, signingKey.kid]);
+    expect([statSync(file).mode & 0o777, readdirSync(dataDir)]).toEqual([0o600, ["keys.json"]]);
+  });
+
+  test.each(["", "AAAA", 7, null, {}])("that is none (%j) refuses the start, and the file stays as it is", async (sealing) => {
+    const dataDir = folder();
+    await openKeys(dataDir);
+    const file = join(dataDir, "keys.json");
+    const spoilt = JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), sealing });
+    writeFileSync(file, spoilt);
+    await expect(openKeys(dataDir)).rejects.toThrow(`${file} holds no sealing key`);
+    expect(readFileSync(file, "utf8")).toBe(spoilt);
+  });
+});
+
+describe("a folder that several gateways share", () => {
+  test("gives all of them the same keys, also where they start at once on an empty one", async () => {
+    const shared = folder();
+    const opened = await Promise.all(Array.from({ length: 16 }, () => openKeys(shared)));
+    expect(new Set(opened.map(({ signingKey }) => signingKey.kid)).size).toBe(1);
+    const sealed = opened[0]?.seal.seal("session", "holder", "text") ?? "";
+    expect(opened.map(({ seal }) => seal.open("session", "holder", sealed))).toEqual(opened.map(() => "text"));
+    expect(readdirSync(shared)).toEqual(["keys.json"]);
   });
 });
 

@@ -9,8 +9,8 @@ import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { createAdminApi } from "../../src/control/admin/api.ts";
 import { createAdminListener } from "../../src/control/admin/listeners.ts";
 import { type Issued, openRegistry, type Registry, type RegistryFault } from "../../src/control/agents/registry.ts";
+import { openKeys } from "../../src/control/keys.ts";
 import { createAuthorizationServer } from "../../src/control/oauth/authorization-server.ts";
-import { openSigningKey } from "../../src/control/signing-key.ts";
 import { openControlStore } from "../../src/control/store.ts";
 import { listen } from "../../src/listen.ts";
 import { freePorts } from "../e2e/gateway-process.ts";
@@ -47,7 +47,7 @@ export async function startPlane(options: PlaneOptions = {}) {
   };
 
   const store = openControlStore(dataDir);
-  const signingKey = await openSigningKey(dataDir);
+  const { signingKey } = await openKeys(dataDir);
   const registry = openRegistry(store, act, now);
   const authorizationServer = createAuthorizationServer({
     publicUrl,
@@ -81,7 +81,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     registry,
     authorizationServer: options.authorizationServer === false ? null : authorizationServer,
     publicUrl,
-    servers: ["tickets", "crm"],
+    routes: ["tickets", "crm"],
     reader: { ask: () => Promise.resolve(null), close: async () => {}, ...options.reader } as Reader,
     budgets: () => [],
     hosts: () => new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${adminPort}`)),

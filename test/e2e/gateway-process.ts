@@ -137,7 +137,7 @@ export class GatewayProcess {
     return this.json("agent", "create", name, "--team", team, "--owner", "owner@example.com", "--purpose", "testing");
   }
 
-  /** An access token as an agent obtains it: client_credentials at the embedded authorization server. */
+  /** An access token as an agent obtains it: client_credentials at the embedded authorization server. `server` is empty for `/mcp`. */
   async accessToken(credentials: Credentials, server: string, scope?: string): Promise<string> {
     const answer = await fetch(`${this.publicUrl}/oauth/token`, {
       method: "POST",
@@ -147,7 +147,7 @@ export class GatewayProcess {
       },
       body: new URLSearchParams({
         grant_type: "client_credentials",
-        resource: `${this.publicUrl}/mcp/${server}`,
+        resource: `${this.publicUrl}/mcp${server === "" ? "" : `/${server}`}`,
         ...(scope ? { scope } : {}),
       }),
     });
@@ -178,7 +178,7 @@ export async function modernRequest(
   params: Record<string, unknown> = {},
   id: number | string = 1,
 ): Promise<Response> {
-  const named = params.name ?? params.uri;
+  const named = params.name ?? params.uri ?? params.taskId;
   return fetch(url, {
     method: "POST",
     headers: {
@@ -195,7 +195,11 @@ export async function modernRequest(
       method,
       params: {
         ...params,
-        _meta: { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} },
+        _meta: {
+          "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+          "io.modelcontextprotocol/clientCapabilities": {},
+          ...(params._meta as object | undefined),
+        },
       },
     }),
   });

@@ -191,14 +191,19 @@ test("a session belongs to the principal that opened it", async () => {
   const list = JSON.stringify({ jsonrpc: "2.0", id: 2, method: "tools/list" });
   const use = (who: Record<string, string>, id: string) =>
     fetch(url, { method: "POST", headers: { ...who, "mcp-session-id": id }, body: list });
+  const [own = ""] = old.sessions();
+  expect(own).not.toBe(session);
+  const upstreamSaw = old.received.length;
   expect((await use(theirs, session)).status).toBe(404);
+  expect((await use(theirs, own)).status).toBe(404);
+  expect((await use(mine, own)).status).toBe(404);
   expect((await use(mine, "invented")).status).toBe(404);
   expect((await fetch(url, { method: "DELETE", headers: { ...theirs, "mcp-session-id": session } })).status).toBe(404);
+  expect(old.received.length).toBe(upstreamSaw);
   expect((await use(mine, session)).status).toBe(200);
   expect((await fetch(url, { method: "DELETE", headers: { ...mine, "mcp-session-id": session } })).status).toBeLessThan(300);
-  const upstreamSaw = old.received.length;
+  // The gateway keeps no list of sessions: that this one has ended is the server's own word.
   expect((await use(mine, session)).status).toBe(404);
-  expect(old.received.length).toBe(upstreamSaw);
 });
 
 test("every request left exactly one record, the log verifies, and no secret was printed", async () => {

@@ -64,18 +64,20 @@ function talker(): McpServer {
   return server;
 }
 
-async function connected(): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> {
+/** `ownId` is the session's id at its server, which no client sees. */
+async function connected(): Promise<{ client: Client; transport: StreamableHTTPClientTransport; ownId: unknown }> {
   const client = new Client({ name: "listener", version: "1.0.0" }, { capabilities: { elicitation: {} } });
   const transport = new StreamableHTTPClientTransport(new URL(`${gateway.publicUrl}/mcp/talker`), {
     requestInit: { headers: { authorization: `Bearer ${accessToken}` } },
   });
   client.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: { color: "blue" } }));
+  const listening = () => door.received.filter(({ method }) => method === "GET");
+  const before = listening().length;
   await client.connect(transport);
-  const isListening = () =>
-    door.received.some(({ method, headers }) => method === "GET" && headers["mcp-session-id"] === transport.sessionId);
-  for (let i = 0; i < 200 && !isListening(); i++) await sleep(10);
-  expect(isListening()).toBe(true);
-  return { client, transport };
+  for (let i = 0; i < 200 && listening().length === before; i++) await sleep(10);
+  const ownId = listening()[before]?.headers["mcp-session-id"];
+  expect([typeof ownId, ownId === transport.sessionId]).toEqual(["string", false]);
+  return { client, transport, ownId };
 }
 
 test("a question on the GET stream is answered by POST, and the call that waits for it completes", async () => {
@@ -98,22 +100,23 @@ test("a notification on the GET stream arrives, and nobody else hears of it", as
 });
 
 test("a stream that the server breaks off is resumed by Last-Event-ID, with all that was said meanwhile and nothing twice", async () => {
-  const { client, transport } = await connected();
+  const { client, ownId } = await connected();
   const heard: unknown[] = [];
   client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => void heard.push(params.data));
   await client.setLoggingLevel("info");
   expect((await client.callTool({ name: "break_off" })).content).toEqual([{ type: "text", text: "resumed" }]);
   expect(heard).toEqual(["before", "meanwhile"]);
   const resumed = door.received.filter(({ headers }) => headers["last-event-id"] !== undefined);
-  expect(resumed.map(({ method, headers }) => [method, headers["mcp-session-id"]])).toEqual([["GET", transport.sessionId]]);
+  expect(resumed.map(({ method, headers }) => [method, headers["mcp-session-id"]])).toEqual([["GET", ownId]]);
   await client.close();
 });
 
 test("a session that its client has ended is over at the server, and answers 404 at the gateway", async () => {
-  const { client, transport } = await connected();
+  const { client, transport, ownId } = await connected();
   const sessionId = transport.sessionId ?? "";
   await transport.terminateSession();
-  expect(door.received.some(({ method, headers }) => method === "DELETE" && headers["mcp-session-id"] === sessionId)).toBe(true);
+  expect(door.received.some(({ method, headers }) => method === "DELETE" && headers["mcp-session-id"] === ownId)).toBe(true);
+  expect(door.heard(sessionId)).toBe(false);
   const answer = await fetch(`${gateway.publicUrl}/mcp/talker`, {
     method: "POST",
     headers: {

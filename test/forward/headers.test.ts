@@ -1,7 +1,10 @@
 /** Upstream go the headers that MCP means for it, and the gateway's own credential; down comes what MCP means for the client. */
+
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { forwardedHeaders } from "../../src/call/accept/mcp-head.ts";
 import type { IssuedToken } from "../../src/call/exchange/issued-token.ts";
+import { createSessions } from "../../src/call/forward/sessions.ts";
+import { createSeal } from "../../src/seal.ts";
 import { type Door, openDoor } from "../fixtures/listener.ts";
 import { type Asking, request, requestOf, send, upstreamAt } from "./http-client.ts";
 import { KeptAnswer } from "./stdio-message.ts";
@@ -222,8 +225,27 @@ test("of a JSON answer's headers come down its type, and in the older era its se
   const upstream = upstreamAt(`${door.url}/mcp`);
   expect((await send(upstream, CALL)).headers).toEqual({ "content-type": "application/json" });
   const legacy = await send(upstream, CALL, { era: "legacy" });
-  expect(legacy.headers).toEqual({ "content-type": "application/json", "mcp-session-id": "s-new" });
-  expect(legacy.sessionId).toBe("s-new");
+  expect(legacy.headers).toEqual({ "content-type": "application/json", "mcp-session-id": "sealed-s-new" });
+  const known = await send(upstream, CALL, { era: "legacy", head: { sessionId: "s-new" } });
+  expect(known.headers).toEqual({ "content-type": "application/json" });
+  await upstream.close(0);
+});
+
+test("a session id that no server may mint makes its answer invalid, and is not handed on", async () => {
+  const sessions = createSessions(createSeal(Buffer.alloc(32)), new Map());
+  const upstream = upstreamAt(`${door.url}/mcp`, { sessions });
+  for (const [sessionId, kind] of [
+    ["x".repeat(4_096), "result"],
+    ["x".repeat(4_097), "upstream_invalid"],
+    ["s p a c e", "upstream_invalid"],
+    ["\u00e9", "upstream_invalid"],
+  ] as const) {
+    downHeaders = { "mcp-session-id": sessionId };
+    const outcome = await send(upstream, CALL, { era: "legacy" });
+    expect([sessionId.slice(0, 9), outcome.refusal?.refused ?? outcome.kind]).toEqual([sessionId.slice(0, 9), kind]);
+    const sealed = outcome.headers["mcp-session-id"];
+    expect(sealed?.length).toBe(kind === "result" ? 5_499 : undefined);
+  }
   await upstream.close(0);
 });
 
@@ -236,7 +258,7 @@ test("of a stream's headers too; the gateway's own say that nothing may buffer o
   await send(upstream, CALL, { answer: answers[0] });
   await send(upstream, CALL, { answer: answers[1], era: "legacy" });
   await send(upstream, null, { answer: answers[2], era: "legacy", head: { httpMethod: "GET", sessionId: "s1" } });
-  expect(answers.map(({ headers }) => headers)).toEqual([own, { ...own, "mcp-session-id": "s-new" }, own]);
+  expect(answers.map(({ headers }) => headers)).toEqual([own, { ...own, "mcp-session-id": "sealed-s-new" }, own]);
   await upstream.close(0);
 });
 

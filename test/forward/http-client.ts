@@ -1,6 +1,6 @@
 /** A client's side of an HTTP upstream: requests as the door makes them, answers kept piece by piece. */
 import { parseMessage } from "../../src/call/accept/parse.ts";
-import type { Era, McpRequest, Target } from "../../src/call/accept/request.ts";
+import type { Era, Listed, McpRequest } from "../../src/call/accept/request.ts";
 import type { Agent } from "../../src/call/authenticate/agent.ts";
 import type { IssuedToken } from "../../src/call/exchange/issued-token.ts";
 import { createHttpUpstream, type HttpUpstreamOptions } from "../../src/call/forward/http-upstream.ts";
@@ -17,7 +17,7 @@ export type Asking = {
   readonly era?: Era;
   readonly agent?: Agent;
   readonly issued?: IssuedToken;
-  readonly visible?: (target: Target) => boolean;
+  readonly visible?: (element: Listed) => boolean;
   readonly metersResult?: boolean;
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
@@ -39,7 +39,7 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
     now: Date.now,
     mono: () => performance.now(),
     reissue: () => refuse("exchange_failed"),
-    isWithheld: () => false,
+    sessions: { seal: (_, __, sessionId) => `sealed-${sessionId}`, isWithheld: () => false },
     ...options,
   });
 }
@@ -81,6 +81,7 @@ export function requestOf(message: object | string | null, { era = "modern", hea
       progressTokenSpan: null,
       followUp: null,
     }),
+    view: null,
     body,
     authorization: null,
     sessionId: null,

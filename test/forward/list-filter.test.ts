@@ -1,13 +1,13 @@
 /** A filtered list lacks exactly what the agent may not use; every other byte is as the upstream wrote it. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Era, Target } from "../../src/call/accept/request.ts";
+import type { Era, Listed } from "../../src/call/accept/request.ts";
 import { finalMessage } from "../../src/call/forward/json-answer.ts";
 import { filterList, listMethodOf } from "../../src/call/forward/list-filter.ts";
 import { isScanFault, member, scanJson } from "../../src/json.ts";
 import { request, requestOf } from "./http-client.ts";
 
-type Kind = { readonly method: string; readonly list: string; readonly kind: Target["kind"]; readonly key: string };
+type Kind = { readonly method: string; readonly list: string; readonly kind: Listed["kind"]; readonly key: string };
 const KINDS: readonly Kind[] = [
   { method: "tools/list", list: "tools", kind: "tool", key: "name" },
   { method: "prompts/list", list: "prompts", kind: "prompt", key: "name" },
@@ -15,7 +15,7 @@ const KINDS: readonly Kind[] = [
   { method: "resources/templates/list", list: "resourceTemplates", kind: "resource", key: "uriTemplate" },
 ];
 
-function filter(text: string, { method }: Kind, era: Era, visible: (target: Target) => boolean): string | null {
+function filter(text: string, { method }: Kind, era: Era, visible: (target: Listed) => boolean): string | null {
   const bytes = Buffer.from(text);
   const root = scanJson(bytes, { treeDepth: 4 });
   if (isScanFault(root)) throw new Error(`${root.fault} in ${text}`);
@@ -105,7 +105,7 @@ for (const kind of KINDS) {
         fc.boolean(),
         fc.constantFrom<Era>("modern", "legacy"),
         (made, allowed, others, era) => {
-          const asked: Target[] = [];
+          const asked: Listed[] = [];
           const permitted = (text: string) => (NAMES.includes(text) ? allowed.includes(text) : others);
           const got = filter(made.text, kind, era, (target) => {
             asked.push(target);
@@ -158,13 +158,13 @@ test.each([
   ],
   [
     "one of two by the same name is no other",
-    ({ name }: Target) => name === "a",
+    ({ name }: Listed) => name === "a",
     '{"result":{"tools":[{"name":"a","x":1},{"name":"b"},{"name":"a","x":9007199254740993}]}}',
     '{"result":{"tools":[{"name":"a","x":1},{"name":"a","x":9007199254740993}]}}',
   ],
   [
     "a name behind escapes is the name it means",
-    ({ name }: Target) => name !== "hidden",
+    ({ name }: Listed) => name !== "hidden",
     '{"result":{"tools":[{"name":"h\\u0069dden"},{"name":"\\u0061"}]}}',
     '{"result":{"tools":[{"name":"\\u0061"}]}}',
   ],
@@ -221,7 +221,7 @@ test("a thousand tools with rich schemas pass", () => {
   const tool = (i: number) =>
     `{"name":"t${i}","inputSchema":{"type":"object","properties":{${[...Array(80).keys()].map((p) => `"p${p}":{"type":"string"}`)}}}}`;
   const text = `{"jsonrpc":"2.0","id":1,"result":{"tools":[${[...Array(1_000).keys()].map(tool)}]}}`;
-  const job = { request: requestOf(request("tools/list")), visible: ({ name }: Target) => name === "t7" } as unknown as Parameters<
+  const job = { request: requestOf(request("tools/list")), visible: ({ name }: Listed) => name === "t7" } as unknown as Parameters<
     typeof finalMessage
   >[1];
   const judged = finalMessage(Buffer.from(text), job);

@@ -1,70 +1,54 @@
-/** A session is its opener's, on the route where it was opened; to all others it does not exist. */
+/** A session is its opener's, on the route and at the backend where it was opened; to all others it does not exist. */
+import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { createSessions } from "../../src/call/forward/sessions.ts";
 import type { ServerName } from "../../src/ids.ts";
+import { createSeal } from "../../src/seal.ts";
+import { requestOf } from "./http-client.ts";
 
 const HERE = "here" as ServerName;
 const THERE = "there" as ServerName;
+const BACKENDS = new Map([
+  [HERE, "https://a.example"],
+  [THERE, "https://a.example"],
+]);
+const ALICE = { principal: "alice" };
+const BOB = { principal: "bob" };
+const rootKey = randomBytes(32);
 
-test("only the principal that opened a session owns it, and only on its route", () => {
-  const sessions = createSessions();
-  sessions.bind("s1", "alice", HERE);
-  expect(sessions.owns("s1", "alice", HERE)).toBe(true);
-  expect(sessions.owns("s1", "bob", HERE)).toBe(false);
-  expect(sessions.owns("s1", "alice", THERE)).toBe(false);
-  expect(sessions.owns("S1", "alice", HERE)).toBe(false);
+const fresh = (backends: ReadonlyMap<ServerName, string> = BACKENDS) => createSessions(createSeal(rootKey), backends);
+const asked = (sessionId: string | null, server = HERE, view: string | null = null) => ({ ...requestOf(null), server, view, sessionId });
+const given = (sessionId: string, server = HERE) => fresh().seal(ALICE, { server, view: null }, sessionId) ?? "";
+const UNKNOWN = { refused: "session_unknown" };
+
+test("whoever opened a session finds it, also at another gateway with the same key", () => {
+  const sealed = given("s1");
+  expect(fresh().open(ALICE, asked(sealed))).toMatchObject({ server: HERE, sessionId: "s1" });
+  expect(Buffer.from(sealed, "base64url").includes("s1")).toBe(false);
 });
 
-test("a session that nobody opened here is nobody's: ids are not chosen by clients", () => {
-  const sessions = createSessions();
-  for (const id of ["s1", "", "here s1", "__proto__", "constructor"]) expect(sessions.owns(id, "alice", HERE)).toBe(false);
+test("another principal, another route, a view and another backend under the same name find nothing", () => {
+  const sealed = given("s1");
+  expect(fresh().open(BOB, asked(sealed))).toMatchObject(UNKNOWN);
+  expect(fresh().open(ALICE, asked(sealed, THERE))).toMatchObject(UNKNOWN);
+  expect(fresh().open(ALICE, asked(sealed, HERE, "/mcp"))).toMatchObject(UNKNOWN);
+  expect(fresh(new Map([[HERE, "https://b.example"]])).open(ALICE, asked(sealed))).toMatchObject(UNKNOWN);
+  expect(createSessions(createSeal(randomBytes(32)), BACKENDS).open(ALICE, asked(sealed))).toMatchObject(UNKNOWN);
 });
 
-test("an id that the upstream mints twice stays with whom it was minted for first", () => {
-  const sessions = createSessions();
-  sessions.bind("s1", "alice", HERE);
-  sessions.bind("s1", "bob", HERE);
-  expect(sessions.owns("s1", "alice", HERE)).toBe(true);
-  expect(sessions.owns("s1", "bob", HERE)).toBe(false);
-  sessions.bind("s1", "bob", THERE);
-  expect(sessions.owns("s1", "bob", THERE)).toBe(true);
+test("a session that nobody opened here is nobody's: ids are not chosen by clients, nor is the server's own one", () => {
+  given("s1");
+  for (const id of ["s1", "", "here s1", "__proto__", "constructor", given("s1").slice(1)])
+    expect(fresh().open(ALICE, asked(id))).toMatchObject(UNKNOWN);
 });
 
-test("only its owner ends a session, and then it is gone", () => {
-  const sessions = createSessions();
-  sessions.bind("s1", "alice", HERE);
-  sessions.end("s1", "bob", HERE);
-  sessions.end("s1", "alice", THERE);
-  expect(sessions.owns("s1", "alice", HERE)).toBe(true);
-  sessions.end("s1", "alice", HERE);
-  expect(sessions.owns("s1", "alice", HERE)).toBe(false);
-});
-
-test("a hundred thousand sessions are kept; the one that was longest unused makes room", () => {
-  const sessions = createSessions();
-  for (let i = 0; i < 100_000; i++) sessions.bind(`s${i}`, "alice", HERE);
-  expect(sessions.owns("s0", "alice", HERE)).toBe(true);
-  sessions.bind("one more", "alice", HERE);
-  expect(sessions.owns("s1", "alice", HERE)).toBe(false);
-  expect([sessions.owns("s0", "alice", HERE), sessions.owns("s2", "alice", HERE), sessions.owns("one more", "alice", HERE)]).toEqual([
-    true,
-    true,
-    true,
-  ]);
-});
-
-test("long ids take the room of many: all together hold twenty million characters", () => {
-  const sessions = createSessions();
-  const id = (i: number) => `${i}`.padEnd(16_000, "x");
-  for (let i = 0; i < 2_000; i++) sessions.bind(id(i), "alice", HERE);
-  const kept = [...Array(2_000).keys()].filter((i) => sessions.owns(id(i), "alice", HERE));
-  expect(kept.length).toBeLessThanOrEqual(1_250);
-  expect(kept.length).toBeGreaterThan(1_200);
-  expect(kept.at(-1)).toBe(1_999);
+test("a request without a session stays as it is", () => {
+  const request = asked(null);
+  expect(fresh().open(ALICE, request)).toBe(request);
 });
 
 test("a withheld result stays withheld on the streams of its session, whatever spelling its id has", () => {
-  const sessions = createSessions();
+  const sessions = fresh();
   const call = { server: HERE, sessionId: "s1", idText: '"a"' };
   sessions.withhold("alice", call);
   const stream = { server: HERE, sessionId: "s1", idText: null };

@@ -15,7 +15,7 @@ test.each(["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"])(
   async (revision) => {
     const { upstream } = startUpstream();
     const reply = await send(upstream, initialize(revision));
-    expect(reply.outcome).toMatchObject({ kind: "result", status: 200, sessionId: null, headers: { "content-type": "application/json" } });
+    expect(reply.outcome).toMatchObject({ kind: "result", status: 200, headers: { "content-type": "application/json" } });
     expect(resultOf(reply)).toEqual({
       protocolVersion: revision,
       capabilities: { tools: {}, resources: {}, prompts: {} },

@@ -79,14 +79,14 @@ test("a server that does not shake hands costs a call its deadline and no more, 
 });
 
 test("a server that is too slow for a call lives on; one that does not answer a ping is replaced", async () => {
-  const { upstream } = startUpstream({ timeoutMs: 1_000 });
+  const { upstream } = startUpstream({ timeoutMs: 3_000 });
   const pid = async () => textOf(await send(upstream, call("pid")));
   const first = await pid();
   expect((await send(upstream, call("hang"))).outcome).toMatchObject({ kind: "timeout" });
   expect(await pid()).toBe(first);
   expect((await send(upstream, call("deaf"))).outcome).toMatchObject({ kind: "timeout" });
   await allEnd([Number(first)]);
-}, 15_000);
+}, 30_000);
 
 test("a server sees the configured environment and folder, and nothing of the gateway's own", async () => {
   process.env.TOLLGATE_TEST_SECRET = "s3cret-of-the-gateway";

@@ -1,7 +1,7 @@
 /** A client's side of a stdio upstream without HTTP: messages parsed as at the door, answers kept piece by piece. */
 import type { Answer } from "../../src/call/accept/answer.ts";
 import { parseMessage } from "../../src/call/accept/parse.ts";
-import type { Era, McpRequest, Target } from "../../src/call/accept/request.ts";
+import type { Era, Listed, McpRequest } from "../../src/call/accept/request.ts";
 import { AccessToken, type Agent } from "../../src/call/authenticate/agent.ts";
 import type { IssuedToken } from "../../src/call/exchange/issued-token.ts";
 import type { Outcome } from "../../src/call/forward/outcome.ts";
@@ -13,7 +13,7 @@ export type Asking = {
   readonly era?: Era;
   readonly agent?: Agent;
   readonly httpMethod?: McpRequest["httpMethod"];
-  readonly visible?: (target: Target) => boolean;
+  readonly visible?: (element: Listed) => boolean;
   readonly metersResult?: boolean;
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
@@ -130,6 +130,7 @@ function requestOf(message: object | string, { era = "legacy", httpMethod = "POS
     receivedMonoMs: performance.now(),
     server: "fixture" as ServerName,
     httpMethod,
+    view: null,
     ...(parsed?.message ?? { ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null, followUp: null }),
     body,
     authorization: null,

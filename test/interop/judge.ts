@@ -15,7 +15,7 @@ const MODERN_REVISION = "2026-07-28";
 
 /** Null: the client has no way to speak to this server, and must say so. */
 function eraOf({ era }: Client, course: Course): Era | null {
-  return era[COURSES[course].server];
+  return era[COURSES[course].speaksAs];
 }
 
 export function judge(client: Client, course: Course, report: Report, { ran, records }: Evidence): string[] {

@@ -92,12 +92,13 @@ function tablesOf(outcomes: readonly Outcome[]): string {
     versionsOf(client, of(client, "jsonrpc")?.versions ?? []),
     eraIn(of(client, "jsonrpc")),
     eraIn(of(client, "sessions")),
+    eraIn(of(client, "view")),
     of(client, "jsonrpc")?.report?.after.how === "result" ? "yes" : "**no**",
     ...MODES.map((course) => refusalIn(of(client, course))),
     (of(client, "jsonrpc")?.report?.progress ?? 0) > 0 ? "with progress" : "result; no interface for progress",
     doorIn(of(client, "stranger")),
   ]);
-  const head = ["client", "version", "era, server of both", "era, server with sessions", "list and result"];
+  const head = ["client", "version", "era, server of both", "era, server with sessions", "era, the same in a view", "list and result"];
   const refusals = MODES.map((course) => `refusal, \`${course}\``);
   const words = new Map<string, string[]>();
   for (const client of clients)

@@ -5,17 +5,35 @@ export type ServerName = "both" | "sessions";
 
 /**
  * One visit of every client. The first three differ in how the gateway says no; `sessions` goes to a server that knows only the older era,
- * `stranger` comes with a valid access token of nobody who is registered, so that the handshake itself is refused.
+ * `view` reaches the same server as one of a view, where the client may speak its own era; `stranger` comes with a valid access token of nobody who is registered, so that the handshake itself is refused.
  */
-export type Course = "jsonrpc" | "http" | "toolResult" | "sessions" | "stranger";
+export type Course = "jsonrpc" | "http" | "toolResult" | "sessions" | "view" | "stranger";
 
-export const COURSES: Readonly<Record<Course, { readonly mode: Mode; readonly server: ServerName }>> = {
-  jsonrpc: { mode: "jsonrpc", server: "both" },
-  http: { mode: "http", server: "both" },
-  toolResult: { mode: "toolResult", server: "both" },
-  sessions: { mode: "jsonrpc", server: "sessions" },
-  stranger: { mode: "jsonrpc", server: "both" },
+type Place = {
+  readonly mode: Mode;
+  readonly server: ServerName;
+  readonly route: string;
+  /** As which of the servers the route speaks to clients. */
+  readonly speaksAs: ServerName;
 };
+
+const at = (mode: Mode, server: ServerName): Place => ({ mode, server, route: server, speaksAs: server });
+
+export const COURSES: Readonly<Record<Course, Place>> = {
+  jsonrpc: at("jsonrpc", "both"),
+  http: at("http", "both"),
+  toolResult: at("toolResult", "both"),
+  sessions: at("jsonrpc", "sessions"),
+  view: { mode: "jsonrpc", server: "sessions", route: "desk", speaksAs: "both" },
+  stranger: at("jsonrpc", "both"),
+};
+
+/** Its tools have their own names, so that every client plays the same there. */
+export const VIEWS = `views:
+  desk:
+    tools: ["sessions/*"]
+    rename: { sessions/echo: echo, sessions/add: add, sessions/slow: slow, sessions/search: search }
+`;
 
 /** Arguments refuse a `search`; the second `add` is refused by a budget that every agent has of its own; `delete_everything` is hidden. */
 export const POLICIES = `apiVersion: tollgate/v1

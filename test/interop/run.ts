@@ -23,7 +23,7 @@ if (clients.length === 0) throw new Error(`--only is one of ${ROSTER.map(({ name
 if (options.write && (options.quick || options.only !== undefined)) throw new Error("--write needs the whole run");
 
 /** In a hurry: the default way to say no, towards the server that leaves the client the choice of its era. */
-const courses: readonly Course[] = options.quick ? ["jsonrpc"] : ["jsonrpc", "http", "toolResult", "sessions", "stranger"];
+const courses: readonly Course[] = options.quick ? ["jsonrpc"] : ["jsonrpc", "http", "toolResult", "sessions", "view", "stranger"];
 
 await installClients((line) => console.error(line));
 const stage = await setStage([...new Set(courses.map((course) => COURSES[course].mode))]);

@@ -8,7 +8,7 @@ import type { StoredRecord } from "../../src/call/record/books.ts";
 import { GatewayProcess } from "../e2e/gateway-process.ts";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
-import { COURSES, type Course, type Mode, POLICIES, type ServerName } from "./play.ts";
+import { COURSES, type Course, type Mode, POLICIES, type ServerName, VIEWS } from "./play.ts";
 import type { Target } from "./report.ts";
 
 /** A visit leaves some fifteen. */
@@ -34,18 +34,21 @@ export async function setStage(modes: readonly Mode[]): Promise<Stage> {
   const servers = Object.entries(upstreams).map(([name, { mcpUrl }]) => `  ${name}: { url: "${mcpUrl}" }`);
   const gateways = new Map<Mode, GatewayProcess>();
   for (const mode of modes)
-    gateways.set(mode, await GatewayProcess.start({ policies: POLICIES, servers: servers.join("\n"), more: `refusals: ${mode}` }));
+    gateways.set(
+      mode,
+      await GatewayProcess.start({ policies: POLICIES, servers: servers.join("\n"), more: `refusals: ${mode}\n${VIEWS}` }),
+    );
   return {
     async expect(clientName, course) {
-      const { mode, server } = COURSES[course];
+      const { mode, server, route } = COURSES[course];
       const gateway = gateways.get(mode);
       if (gateway === undefined) throw new Error(`no gateway says no by ${mode}`);
       const accessToken =
-        course === "stranger" ? await tokenOfNobody(gateway, server) : await tokenOf(gateway, `${clientName}-${course}`, server);
+        course === "stranger" ? await tokenOfNobody(gateway, route) : await tokenOf(gateway, `${clientName}-${course}`, route);
       const ranBefore = upstreams[server].executions.length;
       const recordedBefore = (await newest(gateway, 1))[0]?.sequence ?? -1;
       return {
-        target: { url: `${gateway.publicUrl}/mcp/${server}`, accessToken },
+        target: { url: `${gateway.publicUrl}/mcp/${route}`, accessToken },
         ran: () => upstreams[server].executions.slice(ranBefore).map(({ tool }) => tool),
         async records() {
           const recorded = (await newest(gateway, RECORDS_MAX)).filter(
@@ -69,16 +72,16 @@ function newest(gateway: GatewayProcess, limit: number): Promise<StoredRecord[]>
   return gateway.json<StoredRecord[]>("audit", "tail", "--limit", String(limit));
 }
 
-async function tokenOf(gateway: GatewayProcess, agentName: string, server: ServerName): Promise<string> {
-  return gateway.accessToken(await gateway.createAgent(agentName), server);
+async function tokenOf(gateway: GatewayProcess, agentName: string, route: string): Promise<string> {
+  return gateway.accessToken(await gateway.createAgent(agentName), route);
 }
 
 /** As an issuer's token for a client that nobody registered here; signed with the gateway's own key, which this stage owns. */
-async function tokenOfNobody({ folder, publicUrl }: GatewayProcess, server: ServerName): Promise<string> {
+async function tokenOfNobody({ folder, publicUrl }: GatewayProcess, route: string): Promise<string> {
   const { signing } = JSON.parse(readFileSync(join(folder, "data", "keys.json"), "utf8")) as { signing: JWK };
   const now = Math.floor(Date.now() / 1000);
   const nobody = { sub: "agt_nobody", client_id: "agt_nobody", scope: "mcp", jti: randomUUID() };
-  return new SignJWT({ ...nobody, iss: publicUrl, aud: `${publicUrl}/mcp/${server}`, iat: now, exp: now + TOKEN_SECONDS })
+  return new SignJWT({ ...nobody, iss: publicUrl, aud: `${publicUrl}/mcp/${route}`, iat: now, exp: now + TOKEN_SECONDS })
     .setProtectedHeader({ alg: "ES256", kid: signing.kid ?? "", typ: "at+jwt" })
     .sign(await importJWK(signing, "ES256"));
 }

@@ -48,7 +48,15 @@ const anyRecord = fc.record(
     agent: fc.constantFrom(null, auditOf(newCallId(), LINES, "posted", 1).agent),
     actor_chain: fc.array(anyText),
     request: fc.option(
-      fc.record({ http_method: anyText, method: fc.option(anyText), era: anyText, revision: anyText, id: anyText, user_agent: anyText }),
+      fc.record({
+        http_method: anyText,
+        method: fc.option(anyText),
+        era: anyText,
+        revision: anyText,
+        id: anyText,
+        user_agent: anyText,
+        view: fc.option(anyText),
+      }),
     ),
     target: fc.option(fc.record({ kind: anyText, name: anyText })),
     note: fc.option(anyText),

@@ -47,6 +47,7 @@ export type JudgedHead = { readonly headers: Headers; readonly refusal: Refusal 
 export function judgeHead(head: RawHead, options: DoorOptions): JudgedHead {
   const headers = new Map<string, string>();
   if (head.rawHeaders.length > PAIRS_MAX * 2) {
+    collect(head.rawHeaders.slice(0, PAIRS_MAX * 2), headers);
     return { headers, refusal: refuse("request_too_large", { limit: PAIRS_MAX }, "too many header pairs") };
   }
   const refusal =
@@ -78,8 +79,12 @@ function judgeTarget({ target }: RawHead): Refusal | null {
   return target.startsWith("/") ? null : refuse("route_unknown", {}, "not an origin-form target");
 }
 
+/** node's parser takes 0.9 and 2.0 for whole requests too; nobody who speaks them sends a head of this form. */
+const VERSIONS = new Set(["1.0", "1.1"]);
+
 /** Smuggling needs two readings of where a body ends. */
 function judgeTransfer(head: RawHead, headers: Headers): Refusal | null {
+  if (!VERSIONS.has(head.httpVersion)) return refuse("request_malformed", {}, "neither HTTP/1.1 nor HTTP/1.0");
   const coding = headers.get("transfer-encoding");
   if (coding !== undefined && (coding.toLowerCase() !== "chunked" || head.httpVersion !== "1.1"))
     return refuse("request_malformed", {}, "a transfer coding other than chunked");

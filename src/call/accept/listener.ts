@@ -204,6 +204,7 @@ function mcpRequestOf(visit: Visit, server: ServerName, head: McpHead, message: 
     receivedAtMs: visit.receivedAtMs,
     receivedMonoMs: visit.receivedMonoMs,
     server,
+    view: null,
     httpMethod: head.httpMethod,
     course: message.course,
     era: message.era,

@@ -18,8 +18,8 @@ export type McpHead = {
 
 /** Headers that MCP means for the server in every era; everything else stays here. */
 const FORWARDED = new Set(["mcp-protocol-version", "traceparent", "tracestate", "baggage"]);
-/** Visible ASCII (MCP 2025-11-25, Session Management); servers that keep their state in the id need more than a UUID. */
-const SESSION_ID = /^[!-~]{1,1024}$/;
+/** base64url: a server's id of 4 KiB at most, sealed by a gateway. */
+const SESSION_ID = /^[A-Za-z0-9_-]{1,5500}$/;
 
 export function judgeMcpHead(method: string, headers: Headers): McpHead | { refusal: Refusal; era: Era } {
   const protocolVersion = headers.get("mcp-protocol-version") ?? null;
@@ -27,7 +27,7 @@ export function judgeMcpHead(method: string, headers: Headers): McpHead | { refu
   const refusal = judgeMethod(method, era) ?? (method === "POST" ? judgePost(headers) : judgeBodyless(method, headers, protocolVersion));
   if (refusal !== null) return { refusal, era };
   const sessionId = headers.get("mcp-session-id") ?? null;
-  // A session id that no server mints cannot be anybody's session.
+  // A session id that no gateway seals cannot be anybody's session.
   if (era === "legacy" && sessionId !== null && !SESSION_ID.test(sessionId)) return { refusal: refuse("session_unknown"), era };
   return {
     httpMethod: method as McpHead["httpMethod"],

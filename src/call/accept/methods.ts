@@ -8,7 +8,15 @@ export const LEGACY_REVISIONS: readonly string[] = ["2025-11-25", "2025-06-18", 
 export const CLAIMABLE_REVISIONS: readonly string[] = [MODERN_REVISION];
 
 /** What 2026-07-28 took away: unknown there, whatever stands behind, with or without the params that they once had. */
-const REMOVED = new Set(["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"]);
+const REMOVED = new Set([
+  "initialize",
+  "ping",
+  "logging/setLevel",
+  "resources/subscribe",
+  "resources/unsubscribe",
+  "tasks/list",
+  "tasks/result",
+]);
 
 const COURSES: ReadonlyMap<string, Course> = new Map([
   ["tools/call", "metered"],
@@ -19,6 +27,11 @@ const COURSES: ReadonlyMap<string, Course> = new Map([
   ["prompts/list", "list"],
   ["resources/list", "list"],
   ["resources/templates/list", "list"],
+  ["tasks/list", "list"],
+  ["tasks/get", "task"],
+  ["tasks/result", "task"],
+  ["tasks/update", "task"],
+  ["tasks/cancel", "task"],
   ["initialize", "handshake"],
   ["server/discover", "handshake"],
   ["ping", "handshake"],

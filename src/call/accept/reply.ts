@@ -71,7 +71,7 @@ function hasError({ idText, course, server }: ReplyContext): boolean {
 }
 
 /** Whatever the cause, an unknown name is told in the same bytes: a fact would tell which of them it was. */
-const SECRETIVE: ReadonlySet<string> = new Set(["tool_unknown", "server_unknown"]);
+const SECRETIVE: ReadonlySet<string> = new Set(["tool_unknown", "task_unknown", "server_unknown"]);
 
 function factsOf({ refused, facts }: Refusal): Facts {
   return SECRETIVE.has(refused) ? {} : facts;
@@ -103,7 +103,8 @@ function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): st
 
 /** RFC 6750 section 3, RFC 9728 section 5.1. A challenge only where another token would help. */
 function challenge(refusal: Refusal, { publicUrl, server }: ReplyContext): Record<string, string> {
-  const metadata = `resource_metadata="${publicUrl}/.well-known/oauth-protected-resource${server === null ? "" : `/mcp/${server}`}"`;
+  const path = server === null ? "" : server === "" ? "/mcp" : `/mcp/${server}`;
+  const metadata = `resource_metadata="${publicUrl}/.well-known/oauth-protected-resource${path}"`;
   const scope = `scope="${refusal.facts.scope ?? "mcp"}"`;
   switch (refusal.refused) {
     case "credential_missing":

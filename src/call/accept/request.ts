@@ -14,15 +14,19 @@ export type Target =
   | { readonly kind: "resource"; readonly name: string }
   | { readonly kind: "method"; readonly name: string };
 
+/** What an element of a list stands for. */
+export type Listed = Target | { readonly kind: "task"; readonly name: string };
+
 /**
  * How the life of a message branches:
  * - `metered`: tools/call, resources/read, prompts/get, completion/complete: policed, held, permitted, settled;
- * - `list`: tools/list, prompts/list, resources/list, resources/templates/list: free, filtered to what is callable;
+ * - `list`: tools/list, prompts/list, resources/list, resources/templates/list, tasks/list: free, filtered to what is callable;
+ * - `task`: tasks/get, tasks/result, tasks/update, tasks/cancel: policed by the call that made the task, free but for its result;
  * - `handshake`: initialize, server/discover, ping: free, never refused for rate or budget;
- * - `other`: any other request (logging/setLevel, resources/subscribe, tasks/*, unknown): free, policed by its target;
+ * - `other`: any other request (logging/setLevel, resources/subscribe, unknown): free, policed by its target;
  * - `notification`, `response`: no id to answer (202); `stream`: GET; `end`: DELETE.
  */
-export type Course = "metered" | "list" | "handshake" | "other" | "notification" | "response" | "stream" | "end";
+export type Course = "metered" | "list" | "task" | "handshake" | "other" | "notification" | "response" | "stream" | "end";
 
 /** `requestState` as its text reads, or null where the server gave none. */
 export type FollowUp = { readonly requestState: string | null };
@@ -33,7 +37,10 @@ export type McpRequest = {
   readonly receivedAtMs: number;
   /** Monotonic milliseconds (performance.now) of the same instant; durations come from this one only. */
   readonly receivedMonoMs: number;
+  /** The server that is meant; until a view's request is addressed, the name in the route, empty for `/mcp`. */
   readonly server: ServerName;
+  /** `/mcp` or `/mcp/{view}` where it came to several servers as one; null: to this server's own route. */
+  readonly view: string | null;
   readonly httpMethod: "POST" | "GET" | "DELETE";
   readonly course: Course;
   readonly era: Era;
@@ -56,6 +63,7 @@ export type McpRequest = {
   readonly body: Buffer;
   /** Value of the one Authorization header, or null. A secret: never logged, never forwarded. */
   readonly authorization: string | null;
+  /** As the client holds it, sealed; from the permit on its server's own, which no client sees. */
   readonly sessionId: string | null;
   readonly lastEventId: string | null;
   readonly accept: string;
@@ -88,6 +96,11 @@ export function argumentsOf(request: McpRequest): Buffer {
 }
 
 const EMPTY_OBJECT = Buffer.from("{}");
+
+/** What is counted of a request: the name and the arguments that a model wrote. One that asks for a task repeats nothing of it. */
+export function inputTextsOf(request: McpRequest): string[] {
+  return request.course === "metered" ? [request.target?.name ?? "", argumentsOf(request).toString()] : [];
+}
 
 /** How a policy names a target (decisions.md: the grammar of patterns). */
 export function pathOf(server: string, target: Target): string {

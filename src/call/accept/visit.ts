@@ -21,7 +21,7 @@ export type VisitOptions = DoorOptions & {
 /** What was understood before the no. */
 export type Understood = Partial<Pick<RequestSketch, "era" | "revision" | "method" | "idText">> & { readonly course?: Course | null };
 
-const MCP_ROUTE = /^\/mcp\/([a-z0-9-]{1,32})$/;
+const MCP_ROUTE = /^\/mcp(?:\/([a-z0-9-]{1,32}))?$/;
 /** GET and DELETE carry no message whatever comes of them. */
 const BODYLESS_COURSES: ReadonlyMap<string, Course> = new Map([
   ["GET", "stream"],
@@ -32,7 +32,7 @@ export class Visit {
   readonly callId: CallId;
   readonly receivedAtMs: number;
   readonly receivedMonoMs: number;
-  /** The name in `/mcp/{server}`, null on every other route. */
+  /** The name in `/mcp/{name}`, empty for `/mcp`, null on every other route. */
   readonly server: string | null;
   readonly headers: Headers;
   readonly refusal: Refusal | null;
@@ -50,7 +50,8 @@ export class Visit {
     this.receivedMonoMs = options.mono();
     this.callId = mintId("call", this.receivedAtMs);
     const { httpVersion, method = "", url: target = "", rawHeaders } = request;
-    this.server = MCP_ROUTE.exec(target)?.[1] ?? null;
+    const route = MCP_ROUTE.exec(target);
+    this.server = route === null ? null : (route[1] ?? "");
     const { headers, refusal } = judgeHead({ httpVersion, method, target, rawHeaders }, options);
     this.headers = headers;
     this.refusal = refusal;

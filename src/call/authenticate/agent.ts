@@ -34,7 +34,7 @@ export type Agent = {
   /** `jti`, or null where the issuer gives none. Never the token's text: one ES256 token has 16 verifying spellings. */
   readonly tokenId: string | null;
   readonly expiresAtMs: number;
-  /** Stable key of (issuer, subject, client, agent, instance): sessions and per-principal caches are bound to it. */
+  /** Stable key of (issuer, subject, client, name of the agent, instance): sessions, cursors and per-principal caches are bound to it. */
   readonly principal: string;
   /** The presented token, kept only for an RFC 8693 exchange with its own issuer; redacts itself when printed. */
   readonly accessToken: AccessToken;

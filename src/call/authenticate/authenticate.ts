@@ -58,7 +58,9 @@ const STOPPED: Readonly<Record<AgentState, Refusal | null>> = {
 export function createAuthenticator(options: AuthenticatorOptions): Authenticate {
   const limits = { ...LIMITS, ...options.limits };
   const issuers = trust(options, limits);
-  const routes = `${options.publicUrl.replace(/\/$/, "")}/mcp/`;
+  const root = `${options.publicUrl.replace(/\/$/, "")}/mcp`;
+  // A view's name is as good as a server's; `/mcp` itself has none.
+  const resourceOf = (name: ServerName) => (name === "" ? root : `${root}/${name}`);
   // The digest of a text only finds what was verified under exactly this text; identity, revocation and principals
   // come from the claims, since one token can have several texts (an ECDSA signature has a twin).
   const known = new LRUCache<string, Verified>({
@@ -105,7 +107,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
 
   function admit(verified: Verified, server: ServerName): Agent | Refusal {
     const { trusted } = verified.issuer;
-    if (verified.grounds.audience !== (trusted.audience ?? routes + server)) return WRONG_AUDIENCE;
+    if (verified.grounds.audience !== (trusted.audience ?? resourceOf(server))) return WRONG_AUDIENCE;
     const name = verified.identity.agent;
     const profile = options.directory.byId(name) ?? (trusted.kind === "own" ? undefined : options.directory.byName(name));
     if (profile === undefined) return UNKNOWN_AGENT;
@@ -151,7 +153,8 @@ function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: 
     clientId: grounds.clientId,
     tokenId: grounds.tokenId,
     expiresAtMs: grounds.expiresAtMs,
-    principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.id, instance]), "base64url"),
+    // By name, which no other agent ever has: another gateway knows the agent of an external issuer under an id of its own.
+    principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.name, instance]), "base64url"),
     accessToken,
   };
 }

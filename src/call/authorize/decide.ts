@@ -8,7 +8,7 @@ import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, RuleRef } from "./permit.ts";
 import type { Rule } from "./policy-set.ts";
-import { subscribedUris } from "./subscriptions.ts";
+import { subscribed } from "./subscriptions.ts";
 
 /** What a decision looks at. `target` is the reference's for a completion. */
 export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
@@ -36,6 +36,7 @@ const FREE_METHODS = new Set([
   "prompts/list",
   "resources/list",
   "resources/templates/list",
+  "tasks/list",
 ]);
 
 /** Null: nothing to name, since it is a handshake, a stream, its end, a notification or the answer to a request of the server. */
@@ -65,7 +66,7 @@ function passFree(
 
 /** To hear that a resource changes is to learn of it: what may not be read may not be listened to. */
 function closedSubscription(policySet: PolicySet, view: View, agent: Agent, asked: Asked, nowMs: number): Refusal | null {
-  const uris = subscribedUris(asked.body);
+  const uris = subscribed(asked.body, "resourceSubscriptions");
   if (uris === null) return refuse("tool_unknown", {}, "resourceSubscriptions is no list of strings");
   for (const name of uris) {
     const target: Target = { kind: "resource", name };
@@ -111,7 +112,7 @@ export function openTo(candidates: Candidates, circumstances: Circumstances, fau
 }
 
 /** Null where the condition cannot be evaluated: the rule's name is then recorded, once. */
-function holds(rule: Rule, circumstances: Circumstances, faults: string[]): boolean | null {
+export function holds(rule: Rule, circumstances: Circumstances, faults: string[]): boolean | null {
   if (rule.condition === null) return true;
   const result = rule.condition.holds(circumstances);
   if (result === null && !faults.includes(rule.ref.name)) faults.push(rule.ref.name);
@@ -155,7 +156,7 @@ function readOrNull({ body, argumentsSpan }: Asked): CallArguments | null {
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 
-function permitBy({ policyVersion }: PolicySet, rule: RuleRef, draws: readonly Draw[], conditionFaults: readonly string[]): Permit {
+export function permitBy({ policyVersion }: PolicySet, rule: RuleRef, draws: readonly Draw[], conditionFaults: readonly string[]): Permit {
   return { rule, policyVersion, draws, conditionFaults };
 }
 
@@ -167,7 +168,7 @@ function hide(candidates: Candidates, by: Rule | null, server: string, target: T
 }
 
 /** MCP, step-up authorization: all scopes that the call needs, with those held that would be lost in a new token. */
-function stepUp(view: View, agent: Agent, rule: Rule, note: string): Refusal {
+export function stepUp(view: View, agent: Agent, rule: Rule, note: string): Refusal {
   const held = [...agent.scopes].filter((scope) => view.scopes.has(scope));
   const needed = new Set([...rule.requires, ...held].toSorted());
   needed.delete("mcp");
@@ -175,7 +176,7 @@ function stepUp(view: View, agent: Agent, rule: Rule, note: string): Refusal {
 }
 
 /** For our own record: the rule that refuses, or that there is none. */
-function noteOf(rule: Rule | null, server: string, target: Target, faults: readonly string[]): string {
+export function noteOf(rule: Rule | null, server: string, target: Target, faults: readonly string[]): string {
   const what = writtenAs(server, target);
   const by = rule === null ? `no rule permits ${what}` : `${rule.ref.name} (${rule.ref.file}:${rule.ref.line}) decides ${what}`;
   return faults.length === 0 ? by : `${by}; conditions that could not be evaluated: ${faults.join(", ")}`;

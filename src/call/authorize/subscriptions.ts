@@ -1,23 +1,23 @@
-/** Pure. Which resources a subscriptions/listen asks to hear of: each has to be one that the caller may read. */
+/** Pure. What a subscriptions/listen asks to hear of: resources that the caller may read, and tasks of its own. */
 import { isScanFault, type JsonNode, member, scanJson, stringValue } from "../../json.ts";
 
-/** `params.notifications.resourceSubscriptions`; null where it is no list of strings. */
-export function subscribedUris(body: Buffer): readonly string[] | null {
+/** `params.notifications.resourceSubscriptions` or `.taskIds`; null where it is no list of strings. */
+export function subscribed(body: Buffer, to: "resourceSubscriptions" | "taskIds"): readonly string[] | null {
   const root = scanJson(body, { treeDepth: 4 });
   if (isScanFault(root)) return null;
-  const list = inside(root, ["params", "notifications", "resourceSubscriptions"]);
+  const list = inside(root, ["params", "notifications", to]);
   if (list === undefined) return [];
   if (list.kind !== "array") return null;
-  const uris: string[] = [];
+  const names: string[] = [];
   for (const element of list.elements) {
-    const uri = stringValue(body, element);
-    if (uri === undefined) return null;
-    uris.push(uri);
+    const name = stringValue(body, element);
+    if (name === undefined) return null;
+    names.push(name);
   }
-  return uris;
+  return names;
 }
 
-function inside(root: JsonNode, names: readonly string[]): JsonNode | undefined {
+export function inside(root: JsonNode, names: readonly string[]): JsonNode | undefined {
   let node: JsonNode | undefined = root;
   for (const name of names) node = node === undefined ? undefined : member(node, name);
   return node;

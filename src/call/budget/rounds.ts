@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { CallId } from "../../ids.ts";
-import type { McpRequest } from "../accept/request.ts";
+import type { McpRequest, Target } from "../accept/request.ts";
 
 export type Round = {
   /** The id of the first request's call. */
@@ -13,6 +13,15 @@ export type Round = {
   readonly calls: 0 | 1;
   /** Under which a further round was remembered; null in the first. */
   readonly key: string | null;
+  /** Set where the request follows the task that the call was answered with. */
+  readonly task: TaskBill | null;
+};
+
+/** What a task comes to is charged once, however often it is fetched. */
+export type TaskBill = {
+  /** What was called. */
+  readonly target: Target;
+  charged: boolean;
 };
 
 export type Rounds = {
@@ -38,7 +47,7 @@ export function createRounds(): Rounds {
   const waiting = new LRUCache<string, Round>({ max: WAITING_MAX, ttl: REMEMBERED_MS });
   return {
     roundOf(principal, request) {
-      const fresh: Round = { logicalCallId: request.callId, number: 1, calls: 1, key: null };
+      const fresh: Round = { logicalCallId: request.callId, number: 1, calls: 1, key: null, task: null };
       if (request.followUp === null) return fresh;
       const key = keyOf(principal, request, request.followUp.requestState);
       const round = waiting.get(key);
@@ -52,7 +61,7 @@ export function createRounds(): Rounds {
       if (round.number >= ROUNDS_MAX) return;
       const { logicalCallId, number } = round;
       const key = keyOf(principal, request, requestState);
-      waiting.set(key, { logicalCallId, number: number + 1, calls: 0, key });
+      waiting.set(key, { logicalCallId, number: number + 1, calls: 0, key, task: null });
     },
   };
 }

@@ -4,6 +4,7 @@ import canonicalize from "canonicalize";
 import { LRUCache } from "lru-cache";
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import { isToolName } from "./list-filter.ts";
+import { parameterHeadersOf } from "./parameter-headers.ts";
 import type { Definition } from "./upstream.ts";
 
 export type ToolListing = readonly { readonly name: string; readonly [member: string]: unknown }[];
@@ -73,7 +74,7 @@ function definitionsOf(listing: ToolListing): Map<string, Definition> {
   const definitions = new Map<string, Definition>();
   for (const tool of listing) {
     const sha256 = isToolName(tool.name) ? sha256Of(tool) : null;
-    if (sha256 !== null) definitions.set(tool.name, { name: tool.name, sha256 });
+    if (sha256 !== null) definitions.set(tool.name, { name: tool.name, sha256, parameterHeaders: parameterHeadersOf(tool.inputSchema) });
   }
   return definitions;
 }

@@ -35,3 +35,12 @@ export function startDeadline(timeoutMs: number, gone: AbortSignal | null, stopp
     },
   };
 }
+
+/** Null: the job ended first. */
+export async function beforeEnd<T>(deadline: Deadline, awaited: Promise<T>): Promise<T | null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const end = () => resolve(null);
+  deadline.signal.addEventListener("abort", end, { once: true });
+  if (deadline.signal.aborted) end();
+  return await Promise.race([awaited, promise]);
+}

@@ -7,10 +7,11 @@ import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
+import { createHttpCrossing } from "./http-crossing.ts";
 import { readListing } from "./http-listing.ts";
 import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
-import { readMessage, sameId } from "./message.ts";
+import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -24,8 +25,7 @@ export type HttpUpstreamOptions = {
   readonly maxResultBytes: number;
   readonly now: () => number;
   readonly mono: () => number;
-  /** The result of this request was withheld: it must not come on a stream that the client resumes. */
-  readonly isWithheld: Sessions["isWithheld"];
+  readonly sessions: Pick<Sessions, "seal" | "isWithheld">;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
@@ -43,12 +43,14 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
+  const definition: Upstream["definition"] = (toolName, agent, issued) =>
+    catalogue.find(issued.shareKey, toolName, () =>
+      readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
+    );
+  const cross = createHttpCrossing(context, (job) => forward(job, context), definition);
   return {
-    forward: (job) => forward(job, context),
-    definition: (toolName, agent, issued) =>
-      catalogue.find(issued.shareKey, toolName, () =>
-        readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
-      ),
+    forward: (job) => (job.request.view === null ? forward(job, context) : cross(job)),
+    definition,
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
     },
@@ -62,7 +64,11 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   const streams = isStream(request);
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
   // In the modern era, and for a stream that carries nothing else, leaving is cancelling.
-  using deadline = startDeadline(timeoutMs, request.era === "modern" || streams ? job.answer.gone : null, job.stopped);
+  using deadline = startDeadline(
+    timeoutMs,
+    (job.crossing?.clientEra ?? request.era) === "modern" || streams ? job.answer.gone : null,
+    job.stopped,
+  );
   const departure: Departure = { left: false };
   try {
     const first = await send(job, job.issued, context, deadline, departure);
@@ -111,10 +117,20 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   const type = headerOf(answer.headers, "content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
   const ok = answer.status >= 200 && answer.status < 300;
   if (request.idText === null || request.course === "response") return await unanswered(answer, ok, type, job, context, deadline);
-  if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline);
-  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline);
+  const minted = mintedSession(answer, job);
+  const session = minted === null ? null : context.sessions.seal(job.agent, request, minted);
+  if (minted !== null && session === null) return invalid(answer, "a session id over 4 KiB, or beyond visible ASCII");
+  if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
+  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline, session);
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
   return invalid(answer, `${answer.status} ${type}`);
+}
+
+/** The server's own id of a session that the answer opens, or null. Most servers repeat it ever after: the client holds it by then. */
+function mintedSession({ headers }: UpstreamAnswer, { request, crossing }: ForwardJob): string | null {
+  // A crossing's session is the gateway's own.
+  const sessionId = request.era === "legacy" && crossing === undefined ? headerOf(headers, "mcp-session-id") : null;
+  return sessionId === request.sessionId ? null : sessionId;
 }
 
 /** GET, DELETE, notifications and posted responses: there is no message to answer, only a status or a stream. */
@@ -141,8 +157,13 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
   const { status } = answer;
   if (type === "application/json") {
     const bytes = await answer.body.whole(ERROR_BYTES_MAX).catch(() => null);
-    if (bytes !== null && isRpcError(bytes, job.request.idText))
-      return httpError(status, { ...retryAfter(answer), "content-type": "application/json" }, bytes);
+    const message = bytes === null ? null : rpcErrorOf(bytes, job.request.idText);
+    if (bytes !== null && message !== null)
+      return httpError(
+        status,
+        { ...retryAfter(answer), "content-type": "application/json" },
+        job.crossing?.forClient(bytes, message) ?? bytes,
+      );
   } else letGo(answer);
   const lostSession = status === 404 && job.request.era === "legacy" && job.request.sessionId !== null;
   if (lostSession || status === 429 || status === 503) return httpError(status, retryAfter(answer), null);
@@ -150,10 +171,10 @@ async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob
 }
 
 /** An error for this request, or for one that the server could not read. */
-function isRpcError(bytes: Buffer, idText: string | null): boolean {
+function rpcErrorOf(bytes: Buffer, idText: string | null): Extract<UpstreamMessage, { kind: "response" }> | null {
   const message = readMessage(bytes);
-  if (message.kind !== "response" || message.outcome !== "protocol_error" || message.body.kind !== "object") return false;
-  return message.idText === "null" || sameId(message.idText, idText ?? "");
+  if (message.kind !== "response" || message.outcome !== "protocol_error") return null;
+  return message.idText === "null" || sameId(message.idText, idText ?? "") ? message : null;
 }
 
 function retryAfter(answer: UpstreamAnswer): Record<string, string> {

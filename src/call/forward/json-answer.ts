@@ -1,7 +1,7 @@
 /** An answer that is one JSON message: whole, strict and for this request, or invalid. */
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
-import { headerOf, type UpstreamAnswer } from "./http-wire.ts";
+import type { UpstreamAnswer } from "./http-wire.ts";
 import { filterList } from "./list-filter.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -13,6 +13,7 @@ export async function readJsonAnswer(
   job: ForwardJob,
   { maxResultBytes }: { readonly maxResultBytes: number },
   deadline: Deadline,
+  session: string | null,
 ): Promise<Outcome> {
   let bytes: Buffer;
   try {
@@ -26,17 +27,20 @@ export async function readJsonAnswer(
   }
   const judged = finalMessage(bytes, job);
   if ("why" in judged) return unknownFate(refuse("upstream_invalid", {}, judged.why), bytes.length, answer.status);
-  const sessionId = job.request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
   return answered({
     status: answer.status,
-    headers: { "content-type": "application/json", ...(sessionId === null ? {} : { "mcp-session-id": sessionId }) },
+    headers: { "content-type": "application/json", ...sessionHeader(session) },
     bytes,
     message: judged.message,
     last: judged.bytes,
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn: bytes.length,
-    sessionId,
   });
+}
+
+/** `session`: sealed; null: the answer opens none. */
+export function sessionHeader(session: string | null): Record<string, string> {
+  return session === null ? {} : { "mcp-session-id": session };
 }
 
 /** The result was made and charged; what is too large to hold back for its settlement cannot be passed on. */
@@ -53,10 +57,11 @@ type Judged =
   | { readonly why: string };
 
 /** The response to this request, with only what the agent may see. */
-export function finalMessage(bytes: Buffer, { request, visible }: ForwardJob): Judged {
+export function finalMessage(bytes: Buffer, { request, visible, crossing }: ForwardJob): Judged {
   const message = readMessage(bytes);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind !== "response" || !sameId(message.idText, request.idText ?? "")) return { why: "not the answer to this request" };
+  if (crossing !== undefined) return { message, source: bytes, bytes: crossing.forClient(bytes, message) };
   if (visible === null || message.outcome === "protocol_error") return { message, source: bytes, bytes };
   const filtered = filterList(bytes, message.body, request.method ?? "", request.era, visible);
   return filtered === null ? { why: "not the list that was asked for" } : { message, source: bytes, bytes: filtered };

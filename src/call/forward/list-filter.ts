@@ -1,14 +1,16 @@
 /** Pure. A list with only what the agent may use: elements are cut out by their bytes, all else stays as received. */
 import { type Edit, type JsonNode, member, splice, stringValue } from "../../json.ts";
-import type { Era, Target } from "../accept/request.ts";
+import type { Era, Listed } from "../accept/request.ts";
 
-type Shape = { readonly list: string; readonly kind: Target["kind"]; readonly key: string };
+export type Shape = { readonly list: string; readonly kind: Listed["kind"]; readonly key: string };
 
-const SHAPES: ReadonlyMap<string, Shape> = new Map([
+/** By list method: the member of the result, what its elements are, and which of their members a policy names. */
+export const SHAPES: ReadonlyMap<string, Shape> = new Map([
   ["tools/list", { list: "tools", kind: "tool", key: "name" }],
   ["prompts/list", { list: "prompts", kind: "prompt", key: "name" }],
   ["resources/list", { list: "resources", kind: "resource", key: "uri" }],
   ["resources/templates/list", { list: "resourceTemplates", kind: "resource", key: "uriTemplate" }],
+  ["tasks/list", { list: "tasks", kind: "task", key: "taskId" }],
 ]);
 
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
@@ -19,7 +21,13 @@ export function isToolName(name: string): boolean {
 }
 
 /** `result` is the result node of a message that passed the strict scan. Null: not the list that was asked for. */
-export function filterList(bytes: Buffer, result: JsonNode, method: string, era: Era, visible: (target: Target) => boolean): Buffer | null {
+export function filterList(
+  bytes: Buffer,
+  result: JsonNode,
+  method: string,
+  era: Era,
+  visible: (element: Listed) => boolean,
+): Buffer | null {
   const shape = SHAPES.get(method);
   const list = shape === undefined ? undefined : member(result, shape.list);
   if (shape === undefined || list === undefined || list.kind !== "array") return null;

@@ -41,7 +41,8 @@ export function readMessage(bytes: Buffer): UpstreamMessage {
   };
 }
 
-function kindOf(bytes: Buffer, result: JsonNode): "result" | "input_required" | "tool_error" {
+/** What a result is, by itself. */
+export function kindOf(bytes: Buffer, result: JsonNode): "result" | "input_required" | "tool_error" {
   if (stringValue(bytes, member(result, "resultType")) === "input_required") return "input_required";
   const isError = member(result, "isError");
   return isError !== undefined && bytes[isError.start] === 0x74 ? "tool_error" : "result";

@@ -1,9 +1,11 @@
 /** Pure. What came back from the upstream, and the last piece of the answer, which waits for its settlement. */
 import type { Refusal } from "../../refusal.ts";
+import type { TaskHandle } from "./task-answer.ts";
 
 export type OutcomeKind =
   | "result"
   | "input_required"
+  | "task"
   | "tool_error"
   | "protocol_error"
   | "http_error"
@@ -32,9 +34,9 @@ export type Outcome = {
   readonly bytesIn: number;
   /** Why there is nothing (usable) to deliver: the answer is this refusal, by the one table. */
   readonly refusal: Refusal | null;
-  /** Mcp-Session-Id that the upstream minted on this answer. */
-  readonly sessionId: string | null;
   readonly serverVersion: string | null;
   /** The server's own state of an `input_required`, which the client brings back; null elsewhere, or where it has none. */
   readonly requestState: string | null;
+  /** The task that a metered call is answered with; null elsewhere. */
+  readonly task: TaskHandle | null;
 };

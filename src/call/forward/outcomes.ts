@@ -1,9 +1,11 @@
 /** Pure. The outcomes that every transport can have. */
 import { type Refusal, refuse } from "../../refusal.ts";
+import type { McpRequest } from "../accept/request.ts";
 import type { Ending } from "./deadline.ts";
 import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { textsOf } from "./result-texts.ts";
+import { finalIn, handleIn } from "./task-answer.ts";
 
 const NOTHING: Outcome = {
   kind: "not_sent",
@@ -15,9 +17,9 @@ const NOTHING: Outcome = {
   resultTexts: [],
   bytesIn: 0,
   refusal: null,
-  sessionId: null,
   serverVersion: null,
   requestState: null,
+  task: null,
 };
 
 export function notSent(refusal: Refusal): Outcome {
@@ -72,25 +74,27 @@ export type Answered = {
   readonly message: Extract<UpstreamMessage, { kind: "response" }>;
   /** What goes to the client: the message or its event, filtered and framed. */
   readonly last: Buffer;
-  readonly metered: boolean;
+  readonly request: McpRequest;
   readonly bytesIn: number;
-  readonly sessionId: string | null;
 };
 
 export function answered(answer: Answered): Outcome {
-  const { message, bytes, metered } = answer;
+  const { message, bytes, request } = answer;
   const result = bytes.subarray(message.body.start, message.body.end);
+  const task = request.course === "metered" ? handleIn(bytes, message) : null;
+  const final = request.course === "task" ? finalIn(bytes, request.method, message) : null;
+  const texts = final === null ? result : bytes.subarray(final.node.start, final.node.end);
   return {
     ...NOTHING,
-    kind: message.outcome,
+    kind: final?.kind ?? (task === null ? message.outcome : "task"),
     sent: true,
     status: answer.status,
     headers: answer.headers,
     last: answer.last,
     result,
-    resultTexts: metered ? textsOf(result) : [],
+    resultTexts: request.course === "metered" || final !== null ? textsOf(texts) : [],
     bytesIn: answer.bytesIn,
-    sessionId: answer.sessionId,
     requestState: message.requestState,
+    task,
   };
 }

@@ -1,8 +1,9 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
+import { type JsonNode, member } from "../../json.ts";
 import { refuse } from "../../refusal.ts";
 import type { Deadline } from "./deadline.ts";
-import { headerOf, letGo, type UpstreamAnswer } from "./http-wire.ts";
-import { finalMessage, oversized } from "./json-answer.ts";
+import { letGo, type UpstreamAnswer } from "./http-wire.ts";
+import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -13,18 +14,25 @@ import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
+const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
+const TASK_PUSHED = "notifications/tasks";
 
 type Context = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
-  readonly isWithheld: Sessions["isWithheld"];
+  readonly sessions: Pick<Sessions, "isWithheld">;
 };
 
-export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
+export async function readSseAnswer(
+  answer: UpstreamAnswer,
+  job: ForwardJob,
+  context: Context,
+  deadline: Deadline,
+  session: string | null,
+): Promise<Outcome> {
   const { request } = job;
-  const sessionId = request.era === "legacy" ? headerOf(answer.headers, "mcp-session-id") : null;
-  job.answer.head(200, streamHeaders(sessionId));
+  job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
   const cutter = createEventCutter(context.maxResultBytes);
   let bytesIn = 0;
   let resumable = false;
@@ -35,7 +43,7 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
         resumable ||= event.hasId;
         const verdict = judge(event, job, context);
         if (verdict === "pass") await job.answer.piece(event.bytes);
-        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn, sessionId);
+        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
       }
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
@@ -44,7 +52,7 @@ export async function readSseAnswer(answer: UpstreamAnswer, job: ForwardJob, con
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
-  if (request.era === "legacy" && resumable && cutter.rest === 0) return { ...unknownFate(null, bytesIn), sessionId };
+  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0) return unknownFate(null, bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -56,11 +64,20 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  if (message.kind === "request") job.crossing?.onRequest(event.data, message);
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
+  if (message.kind === "request" && job.crossing !== undefined) return "drop";
+  if (message.kind === "notification" && message.method === TASK_PUSHED && bringsFinal(message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "pass";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
   return finalMessage(event.data, job);
+}
+
+/** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
+function bringsFinal(root: JsonNode): boolean {
+  const params = member(root, "params");
+  return params !== undefined && (member(params, "result") !== undefined || member(params, "error") !== undefined);
 }
 
 /** What an upstream sends after its answer is nobody's: the body is let go. */
@@ -70,7 +87,6 @@ function finish(
   answer: UpstreamAnswer,
   job: ForwardJob,
   bytesIn: number,
-  sessionId: string | null,
 ): Outcome {
   letGo(answer);
   if ("why" in verdict) return unknownFate(refuse("upstream_invalid", {}, verdict.why), bytesIn);
@@ -81,15 +97,14 @@ function finish(
     bytes: data,
     message: verdict.message,
     last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
-    metered: job.request.course === "metered",
+    request: job.request,
     bytesIn,
-    sessionId,
   });
 }
 
 /** A GET stream: what is said on it passes until one side ends it. */
 export async function passStream(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
-  job.answer.head(200, streamHeaders(null));
+  job.answer.head(200, STREAM_HEADERS);
   const cutter = createEventCutter(EVENT_BYTES_MAX);
   let bytesIn = 0;
   try {
@@ -117,17 +132,8 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   if (message.kind === "invalid") return null;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
-  if (message.kind === "response" && context.isWithheld(job.agent.principal, job.request, message.idText)) return null;
+  if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   if (message.kind !== "response" || method === null) return event.bytes;
   const filtered = job.visible === null ? null : filterList(event.data, message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);
-}
-
-function streamHeaders(sessionId: string | null): Record<string, string> {
-  return {
-    "content-type": "text/event-stream",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-    ...(sessionId === null ? {} : { "mcp-session-id": sessionId }),
-  };
 }

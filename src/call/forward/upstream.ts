@@ -1,27 +1,44 @@
 /** What stands behind one server's name, whatever its transport: it takes a job and gives an outcome. */
 import type { Refusal } from "../../refusal.ts";
 import type { Answer } from "../accept/answer.ts";
-import type { McpRequest, Target } from "../accept/request.ts";
+import type { Era, Listed, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
+import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
+import type { ParameterHeader } from "./parameter-headers.ts";
 
 export type ForwardJob = {
   readonly request: McpRequest;
   readonly agent: Agent;
   readonly issued: IssuedToken;
   /** Keeps only what the agent may use, in answers to lists; null: pass as it is. */
-  readonly visible: ((target: Target) => boolean) | null;
+  readonly visible: ((element: Listed) => boolean) | null;
   /** True when a hard budget meters the result: one over `maxResultBytes` is then `result_over_budget`. */
   readonly metersResult: boolean;
   /** Pieces before the last go here as they come; `head` is called here for streams only. */
   readonly answer: Answer;
   /** Aborts when the agent is stopped or the gateway gives up draining: ends the job as cancelled. */
   readonly stopped: AbortSignal;
+  /** Set where the request goes out in another form than the client's: one server of a view, in its own era. */
+  readonly crossing?: Crossing;
+};
+
+/** What has to become of an upstream's messages before a client of another era or session reads them. */
+export type Crossing = {
+  readonly clientEra: Era;
+  forClient(bytes: Buffer, message: Extract<UpstreamMessage, { kind: "response" }>): Buffer;
+  /** The upstream asks something on a stream whose client cannot answer. */
+  onRequest(bytes: Buffer, message: Extract<UpstreamMessage, { kind: "request" | "notification" }>): void;
 };
 
 /** One tool as the upstream lists it. `sha256` is over the JCS form of its whole definition, hex. */
-export type Definition = { readonly name: string; readonly sha256: string };
+export type Definition = {
+  readonly name: string;
+  readonly sha256: string;
+  /** The arguments that a call of 2026-07-28 repeats in its head. */
+  readonly parameterHeaders: readonly ParameterHeader[];
+};
 
 export interface Upstream {
   forward(job: ForwardJob): Promise<Outcome>;

@@ -68,6 +68,8 @@ export type AuditRecord = {
     readonly revision: string | null;
     readonly id: string | null;
     readonly user_agent: string | null;
+    /** `/mcp` or `/mcp/{view}` where it came to several servers as one. */
+    readonly view: string | null;
   } | null;
   readonly server: string | null;
   readonly server_version: string | null;

@@ -41,8 +41,9 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
       revision: opening.revision,
       id: opening.idText,
       user_agent: opening.userAgent,
+      view: request?.view ?? null,
     },
-    server: opening.server,
+    server: (request?.server ?? opening.server) || null,
     server_version: outcome?.serverVersion ?? null,
     target: request?.target ?? null,
     definition: story.definition === null ? null : `sha256:${story.definition}`,
@@ -79,6 +80,7 @@ function billedOf(story: Story, time: string): Billed {
   const provisional = settlement === null || settlement.state === "unknown";
   const held = provisional || settlement.withheld !== null;
   return {
+    ...billedTarget(story),
     time,
     outcome: outcome?.kind ?? "unknown",
     provisional,
@@ -93,6 +95,12 @@ function billedOf(story: Story, time: string): Billed {
   };
 }
 
+/** What a task came to is billed as the tool that was called. */
+function billedTarget({ round, request }: Story): Pick<Billed, "target_kind" | "tool"> {
+  const target = round.task?.target ?? request?.target;
+  return { target_kind: target?.kind ?? "method", tool: target?.name ?? request?.method ?? "" };
+}
+
 /** What the ledger posts: the truth, or the hold where the fate is unknown or the result was withheld. */
 function billedUsage(story: Story): Usage {
   const { usage, settlement, round } = story;
@@ -101,7 +109,7 @@ function billedUsage(story: Story): Usage {
 
 /** What becomes durable before the first upstream byte. */
 export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
-  const usage = { calls: story.round.calls, tool_tokens: heldTokens(story), bytes_out: body.length };
+  const usage = { ...billedTarget(story), calls: story.round.calls, tool_tokens: heldTokens(story), bytes_out: body.length };
   return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage };
 }
 

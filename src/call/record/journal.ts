@@ -6,7 +6,8 @@ import type { AuditRecord } from "./audit-record.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
 /** What a call of unknown fate is billed: its hold, and the bytes that it sends. */
-export type HeldUsage = { readonly calls: number; readonly tool_tokens: number; readonly bytes_out: number };
+export type HeldUsage = Pick<UsageEvent["data"], "target_kind" | "tool"> &
+  Pick<UsageEvent["data"]["quantity"], "calls" | "tool_tokens" | "bytes_out">;
 
 /** Written before the first upstream byte. `audit` and `usage` are what recovery posts, as fate unknown, if nothing else comes. */
 export type PermitEntry = {
@@ -42,4 +43,9 @@ export interface Journal {
 /** Thrown where a durable write was due and did not happen. The caller answers `store_unavailable`. */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
+}
+
+/** For a refusal that could not be written: nothing ran, so it is said all the same. Anything else is a fault. */
+export function unlessAway(fault: unknown): void {
+  if (!(fault instanceof StoreUnavailable)) throw fault;
 }

@@ -57,7 +57,7 @@ function budgetLine(line: BudgetLine): string {
 function request(r: Nullable<"request">): string {
   return (
     `{"era":${text(r.era)},"http_method":${text(r.http_method)},"id":${text(r.id)},"method":${text(r.method)},` +
-    `"revision":${text(r.revision)},"user_agent":${text(r.user_agent)}}`
+    `"revision":${text(r.revision)},"user_agent":${text(r.user_agent)},"view":${text(r.view)}}`
   );
 }
 

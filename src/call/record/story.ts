@@ -27,8 +27,8 @@ export type Opening = {
 
 export type Story = {
   readonly opening: Opening;
-  /** Null where the request was refused before it could be parsed. */
-  readonly request: McpRequest | null;
+  /** Null where the request was refused before it could be parsed. A view's becomes the one to the server that it means. */
+  request: McpRequest | null;
   agent: Agent | null;
   permit: Permit | null;
   /** Which round of which logical call this request is. */
@@ -55,7 +55,7 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     request,
     agent: null,
     permit: null,
-    round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null },
+    round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null, task: null },
     definition: null,
     reservation: null,
     issued: null,

@@ -46,14 +46,15 @@ export type UsageEvent = {
 };
 
 /** What the call's record does not say. */
-export type Billed = Pick<UsageEvent["data"], "outcome" | "provisional" | "token_source"> & {
+export type Billed = Pick<UsageEvent["data"], "target_kind" | "tool" | "outcome" | "provisional" | "token_source"> & {
   readonly time: string;
   readonly quantity: Omit<UsageEvent["data"]["quantity"], "duration_ms">;
 };
 
 /** The event of a call that was sent, from its record: live and in recovery alike. */
-export function usageEventOf(record: AuditRecord, { time, quantity, outcome, provisional, token_source }: Billed): UsageEvent {
-  const { agent, call_id, logical_call_id, server, target, request } = record;
+export function usageEventOf(record: AuditRecord, billed: Billed): UsageEvent {
+  const { time, quantity, target_kind, tool, outcome, provisional, token_source } = billed;
+  const { agent, call_id, logical_call_id, server } = record;
   if (agent === null || call_id === null || logical_call_id === null || server === null)
     throw new Error("a usage event needs a call of an agent to a server");
   return {
@@ -70,8 +71,8 @@ export function usageEventOf(record: AuditRecord, { time, quantity, outcome, pro
       team: agent.team,
       workflow: agent.workflow,
       server,
-      target_kind: target?.kind ?? "method",
-      tool: target?.name ?? request?.method ?? "",
+      target_kind,
+      tool,
       definition: record.definition,
       outcome,
       provisional,

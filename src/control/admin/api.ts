@@ -23,7 +23,8 @@ export type AdminOptions = {
   readonly registry: Registry;
   readonly authorizationServer: AuthorizationServer | null;
   readonly publicUrl: string;
-  readonly servers: readonly string[];
+  /** Servers and views. */
+  readonly routes: readonly string[];
   readonly reader: Reader;
   readonly budgets: () => readonly BudgetRow[];
   /** Host headers that are answered: loopback names with the port. */
@@ -152,14 +153,18 @@ function issuedJson(answer: Issued | RegistryFault): Made | PostFault {
 }
 
 async function mintToken(options: AdminOptions, id: string, body: z.infer<typeof newToken>, by: string): Promise<Made | PostFault> {
-  const { registry, authorizationServer, servers, publicUrl } = options;
+  const { registry, authorizationServer, routes, publicUrl } = options;
   const profile = registry.find(id);
   if (profile === undefined) return { status: 404, detail: `there is no agent ${id}` };
   if (profile.state !== "active") return { status: 409, detail: `${profile.name} is ${profile.state}` };
   if (authorizationServer === null)
     return { status: 409, detail: "authorizationServer.enabled is false: tokens come from the configured issuers" };
-  if (!servers.includes(body.server)) return { status: 404, detail: `there is no server ${body.server}: there is ${servers.join(", ")}` };
-  const minted = await authorizationServer.mint(profile, `${publicUrl}/mcp/${body.server}`, body.scope ?? null, by);
+  const { server } = body;
+  if (server !== undefined && !routes.includes(server)) {
+    return { status: 404, detail: `there is no server or view ${server}: there is ${routes.join(", ")}` };
+  }
+  const resource = `${publicUrl}/mcp${server === undefined ? "" : `/${server}`}`;
+  const minted = await authorizationServer.mint(profile, resource, body.scope ?? null, by);
   return "fault" in minted ? { status: 422, detail: minted.fault } : { made: `a token for ${profile.name}`, json: minted };
 }
 

@@ -41,4 +41,5 @@ export const newAgent = z
 
 export const newCredential = z.strictObject({ jwks: jwks.optional() });
 
-export const newToken = z.strictObject({ server: z.string().min(1).max(32), scope: z.string().max(2048).optional() });
+/** `server`: the name of a server or a view; without one the token is for `/mcp`. */
+export const newToken = z.strictObject({ server: z.string().min(1).max(32).optional(), scope: z.string().max(2048).optional() });

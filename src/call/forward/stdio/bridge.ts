@@ -1,7 +1,4 @@
 /** Pure. What a server of the older era says, as clients of either era expect it. */
-import { type Edit, type JsonNode, member } from "../../../json.ts";
-import type { Era } from "../../accept/request.ts";
-
 const MODERN_REVISION = "2026-07-28";
 const LEGACY_REVISIONS = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
@@ -42,19 +39,3 @@ function crossing(capabilities: unknown): Record<string, unknown> {
   for (const name of ["tools", "prompts", "resources", "completions"]) if (name in capabilities) offered[name] = {};
   return offered;
 }
-
-const CACHEABLE = new Set(["tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"]);
-
-/** The members that 2026-07-28 requires of a result, where the server does not give them itself. */
-export function eraEdits(result: JsonNode, method: string, era: Era): Edit[] {
-  if (era === "legacy") return [];
-  const wanted = CACHEABLE.has(method) ? CACHEABLE_MEMBERS : COMPLETE;
-  const missing = wanted.filter(([name]) => member(result, name) === undefined).map(([name, value]) => `"${name}":${value}`);
-  if (missing.length === 0) return [];
-  const at = result.start + 1;
-  return [{ start: at, end: at, replacement: Buffer.from(missing.join(",") + (result.members.length === 0 ? "" : ",")) }];
-}
-
-const COMPLETE = [["resultType", '"complete"']] as const;
-// Stale at once: policies change without a word to the client.
-const CACHEABLE_MEMBERS = [...COMPLETE, ["ttlMs", "0"], ["cacheScope", '"private"']] as const;

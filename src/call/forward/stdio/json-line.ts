@@ -15,7 +15,28 @@ export function lineOf(request: McpRequest, id: number): Buffer {
   const line = splice(request.body, [...edits, { start: end, end, replacement: Buffer.from("\n") }]);
   // Strict JSON has no raw line break inside a string: every one is white space between tokens.
   for (let i = 0; i < line.length - 1; i++) if (line[i] === LF || line[i] === CR) line[i] = SPACE;
-  return line;
+  return withoutSeparators(line);
+}
+
+/** Line ends by Unicode, to Node's readline and Python's splitlines among others. JSON has them in strings alone, where the escape says the same. */
+const SEPARATORS = ["\u0085", "\u2028", "\u2029"].map((each) => ({
+  bytes: Buffer.from(each),
+  spelling: Buffer.from(`\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`),
+}));
+
+function withoutSeparators(line: Buffer): Buffer {
+  const edits: Edit[] = [];
+  for (const { bytes, spelling } of SEPARATORS) {
+    for (let at = line.indexOf(bytes); at !== -1; at = line.indexOf(bytes, at + bytes.length)) {
+      edits.push({ start: at, end: at + bytes.length, replacement: spelling });
+    }
+  }
+  return edits.length === 0
+    ? line
+    : splice(
+        line,
+        edits.toSorted((a, b) => a.start - b.start),
+      );
 }
 
 const ID_FIRST = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*([0-9]{1,15})\s*,/;

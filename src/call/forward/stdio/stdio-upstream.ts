@@ -1,18 +1,20 @@
 /** A server over stdio: the gateway starts it, shakes hands with it and serves it to clients of both eras. */
 
 import type { ServerName } from "../../../ids.ts";
-import { isScanFault, member, scanJson, splice } from "../../../json.ts";
+import { isScanFault, member, scanJson } from "../../../json.ts";
 import { isRefusal, refuse } from "../../../refusal.ts";
 import type { McpRequest } from "../../accept/request.ts";
 import type { Agent } from "../../authenticate/agent.ts";
 import { createCatalogue } from "../catalogue.ts";
-import { type Deadline, startDeadline } from "../deadline.ts";
+import { beforeEnd, type Deadline, startDeadline } from "../deadline.ts";
+import { forClient } from "../for-client.ts";
 import { finalMessage, oversized } from "../json-answer.ts";
 import type { Outcome } from "../outcome.ts";
 import { accepted, answered, ended, notSent, unknownFate } from "../outcomes.ts";
+import { ownResult, requestedRevision } from "../own-result.ts";
 import { messageEvent } from "../sse.ts";
 import type { ForwardJob, Upstream } from "../upstream.ts";
-import { discoverResult, eraEdits, type Initialized, initializeResult } from "./bridge.ts";
+import { discoverResult, type Initialized, initializeResult } from "./bridge.ts";
 import { createChildren } from "./children.ts";
 import type { Peer, PeerAnswer, PeerFailure } from "./peer.ts";
 import { createProgress, EVENT_HEADERS, type Progress } from "./progress.ts";
@@ -83,22 +85,11 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
 /** How long a server that was too slow for a call may take to show that it lives. */
 const PING_MS = 5_000;
 
-/** Null: the job ended first. */
-async function beforeEnd<T>(deadline: Deadline, awaited: Promise<T>): Promise<T | null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  const end = () => resolve(null);
-  deadline.signal.addEventListener("abort", end, { once: true });
-  if (deadline.signal.aborted) end();
-  return await Promise.race([awaited, promise]);
-}
-
 /** What the gateway answers for the server: handshakes, and what would need a stream that no client holds. */
 function ownAnswer(request: McpRequest, initialized: Initialized): Outcome | null {
   switch (request.method) {
-    case "initialize": {
-      const params = (JSON.parse(request.body.toString()) as { params?: { protocolVersion?: unknown } }).params;
-      return ownResult(request, initializeResult(initialized, params?.protocolVersion));
-    }
+    case "initialize":
+      return ownResult(request, initializeResult(initialized, requestedRevision(request)));
     case "server/discover":
       return ownResult(request, discoverResult(initialized));
     case "ping":
@@ -110,11 +101,6 @@ function ownAnswer(request: McpRequest, initialized: Initialized): Outcome | nul
     default:
       return null;
   }
-}
-
-function ownResult(request: McpRequest, result: Record<string, unknown>): Outcome {
-  const bytes = Buffer.from(`{"jsonrpc":"2.0","id":${request.idText ?? "null"},"result":${JSON.stringify(result)}}`);
-  return { ...accepted(200), kind: "result", headers: JSON_HEADERS, last: bytes };
 }
 
 /** Its `requestId` as it stands in the body: a number parsed and written anew may be another. */
@@ -166,21 +152,9 @@ function outcomeOf({ line, message }: PeerAnswer, job: ForwardJob, { bytesIn }: 
     bytes: line,
     message,
     last: answer.started ? messageEvent(judged.bytes) : judged.bytes,
-    metered: request.course === "metered",
+    request,
     bytesIn: bytesIn + line.length,
-    sessionId: null,
   });
-}
-
-/** The client's id in place of ours, and what its revision requires. */
-function forClient(line: Buffer, message: PeerAnswer["message"], { idText, method, era }: McpRequest): Buffer {
-  const id = member(message.root, "id") ?? message.root;
-  const edits = message.outcome === "protocol_error" ? [] : eraEdits(message.body, method ?? "", era);
-  edits.push({ start: id.start, end: id.end, replacement: Buffer.from(idText ?? "null") });
-  return splice(
-    line,
-    edits.toSorted((a, b) => a.start - b.start),
-  );
 }
 
 /** 2026-07-28: an unknown method is answered with 404. */

@@ -1,0 +1,39 @@
+/** A look at a task is held for like a call, because it may bring the result: what the task came to is posted once, and anything else is free. */
+import type { CallId } from "../../ids.ts";
+import type { McpRequest } from "../accept/request.ts";
+import type { Reservation, Settlement } from "./reservation.ts";
+import type { Round, TaskBill } from "./rounds.ts";
+
+/** A request that follows a task belongs to the call that the task is the answer to. Null: the request follows none. */
+export function roundOfTask(task: (TaskBill & { readonly logicalCallId: CallId }) | null): Round | null {
+  return task === null ? null : { logicalCallId: task.logicalCallId, number: 1, calls: 0, key: null, task };
+}
+
+/** Whether an answer to this request may cost anything. */
+export function isMetered({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
+  if (course !== "task") return course === "metered";
+  return task?.charged === false && (method === "tasks/get" || method === "tasks/result");
+}
+
+/** Without a bill the reservation as it is. */
+export function billedOnce(reservation: Reservation, bill: TaskBill | null): Reservation {
+  if (bill === null) return reservation;
+  return {
+    callId: reservation.callId,
+    lines: reservation.lines,
+    metersResult: reservation.metersResult,
+    sent: () => reservation.sent(),
+    post(usage): Settlement {
+      // Two looks at once may both bring the result: the first to settle pays.
+      if (bill.charged || usage.tool_tokens === 0) return reservation.voidUnsent();
+      const settlement = reservation.post(usage);
+      // What was withheld has not been had: it is asked for, and held for, anew.
+      bill.charged = settlement.withheld === null;
+      return settlement;
+    },
+    // Nothing came of this look, and the next one can still bring it.
+    postUnknown: () => reservation.voidUnsent(),
+    voidUnsent: () => reservation.voidUnsent(),
+    [Symbol.dispose]: () => reservation[Symbol.dispose](),
+  };
+}

@@ -1,0 +1,221 @@
+/** The configuration file: one closed schema, from which its types, its checks and the JSON Schema come. */
+import { z } from "zod";
+import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress, isNetwork, isOrigin } from "./addresses.ts";
+
+const text = z.string().min(1);
+/** A reference here would be taken word for word: only secrets are looked up. */
+const plain = text.regex(/^(?!env:|file:)/, "is written out here; env: and file: are for secrets");
+const secretRef = z
+  .string()
+  .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "a secret never stands here in clear text: write env:NAME or file:PATH")
+  .describe("A secret by reference: env:NAME or file:PATH (relative to this file, mode 0600).");
+
+const DURATION_WORDS = "must be a whole number with ms, s, m, h or d: 30s";
+const duration = (maxMs: number, what: string) =>
+  z
+    .string(DURATION_WORDS)
+    .regex(/^[1-9][0-9]{0,9}(ms|s|m|h|d)$/, { error: DURATION_WORDS, abort: true })
+    .refine((written) => durationMs(written) <= maxMs, `is longer than ${maxMs / 1000} s`)
+    .describe(`${what} A whole number with ms, s, m, h or d: 30s.`);
+const HOUR = 3_600_000;
+
+/** decisions.md 43: an integer, or digits grouped by `_` (YAML 1.2 reads 5_000_000 as a string). */
+const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
+const amount = (min: number, max: number) =>
+  z
+    .union([z.int(), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+    .refine((written) => amountOf(written) >= min && amountOf(written) <= max, `must be from ${min} to ${max}`);
+
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be a URL that begins with http:// or https://" })
+  .refine((url) => !hasUserInfo(url), "must not hold a user name or password: give the credential by env: or file: instead")
+  .refine((url) => !isMetadataAddress(url), "is a cloud metadata address, which is never called");
+/** Keys and tokens travel there: without TLS anybody on the way could replace them. */
+const issuerUrl = httpUrl
+  .refine(isHttpsOrLoopback, "must begin with https:// (http:// only for this machine)")
+  .refine((url) => !/[?#]/.test(url), "an issuer has no query and no fragment (RFC 8414 section 2)");
+
+const scopes = z
+  .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, "is not a scope (RFC 6749 section 3.3)"))
+  .default([])
+  .describe("Scopes to ask for.");
+const client = {
+  issuer: issuerUrl.describe("The authorization server that issues the upstream token (found by its metadata)."),
+  clientId: plain.describe("The gateway's own client id there."),
+  clientSecret: secretRef,
+  resource: httpUrl.optional().describe("RFC 8707 resource that the upstream token is for."),
+  scopes,
+};
+
+/** Set by the gateway itself, or with a meaning of their own in HTTP or MCP. */
+const RESERVED_HEADER =
+  /^(host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|accept|accept-.*|cookie|mcp-.*|last-event-id|traceparent|tracestate|baggage)$/i;
+
+const credential = z
+  .union(
+    [
+      z.literal("none"),
+      z.strictObject({ bearer: secretRef }),
+      z.strictObject({
+        header: z.strictObject({
+          name: z
+            .string()
+            .regex(/^[A-Za-z0-9-]{1,64}$/, "is not a header name")
+            .refine((name) => !RESERVED_HEADER.test(name), "is a header that the gateway sets itself"),
+          value: secretRef,
+        }),
+      }),
+      z.strictObject({ clientCredentials: z.strictObject(client) }),
+      z.strictObject({
+        tokenExchange: z.strictObject({
+          profile: z.literal("rfc8693").default("rfc8693"),
+          ...client,
+          audience: plain.optional().describe("RFC 8693 audience, where the authorization server wants one."),
+        }),
+      }),
+    ],
+    { error: "must be none, or one of bearer, header, clientCredentials, tokenExchange" },
+  )
+  .describe("What the gateway shows the server. The agent's own token never goes there.");
+
+const serverCommon = {
+  timeout: duration(HOUR, "How long one call may take.").default("60s"),
+  maxResultBytes: amount(1024, 67_108_864).default(4_194_304).describe("Largest result that a hard budget can hold back, bytes."),
+  reserve: z
+    .strictObject({ tool_tokens: amount(0, Number.MAX_SAFE_INTEGER).default(2000).describe("Tokens held on each token budget.") })
+    .prefault({})
+    .describe("What is held on budgets while a call runs."),
+};
+
+const httpServer = z.strictObject({
+  url: httpUrl.describe("The server's Streamable HTTP endpoint."),
+  credential: credential.default("none"),
+  ...serverCommon,
+});
+const stdioServer = z.strictObject({
+  command: z.array(text).min(1).describe("Program and arguments. A program with a slash is relative to this file."),
+  env: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not a variable name"), z.string())
+    .default({})
+    .describe("Its environment."),
+  cwd: text.optional().describe("Its working directory, relative to this file."),
+  child: z.enum(["perAgent", "shared"]).default("perAgent").describe("One process for each agent, or one for all."),
+  maxChildren: z.int().min(1).max(256).default(16).describe("Processes at a time; beyond them calls are refused as overloaded."),
+  ...serverCommon,
+});
+
+const name32 = /^[a-z0-9-]{1,32}$/;
+const view = z.strictObject({
+  tools: z
+    .array(text)
+    .min(1)
+    .describe("What it shows, in the patterns of the policies: server/tool, prompt:server/name, resource:server/uri; * matches anything."),
+  max: z.int().min(1).max(1000).optional().describe("Tools that one agent is shown at most, in the order of the servers. Default: all."),
+  rename: z
+    .record(text, z.string().regex(/^(?!.*__)[A-Za-z0-9_./-]{1,128}$/, "is not a name: letters, digits, . / - and single _"))
+    .default({})
+    .describe("server/tool or prompt:server/name to the name that is shown in place of server__tool."),
+});
+
+const address = (port: number) => ({
+  host: text.default("127.0.0.1").describe("The address to listen on."),
+  port: z.int().min(0).max(65535).default(port).describe("The TCP port."),
+});
+const hostName = z.string().regex(/^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?$/i, "is not a host, or a host with a port");
+const origin = z.string().refine(isOrigin, "is not an origin: write scheme://host[:port] and nothing after it");
+
+export const configSchema = z.strictObject({
+  apiVersion: z.literal("tollgate/v1").describe("The version of this file's form."),
+  publicUrl: httpUrl
+    .optional()
+    .describe("The URL that agents use, without a path. Tokens are valid for {publicUrl}/mcp/{server}. Default: listen.host and port."),
+  listen: z
+    .strictObject({
+      ...address(8420),
+      behindProxy: z
+        .strictObject({ trusted: z.array(z.string().refine(isNetwork, "is not an address or a network such as 10.0.0.0/8")).min(1) })
+        .optional()
+        .describe("The peers that may set X-Forwarded-For; required beyond loopback."),
+      allowedHosts: z
+        .array(hostName)
+        .min(1)
+        .optional()
+        .describe("Host headers that are served. Default: loopback names and publicUrl's host."),
+      allowedOrigins: z.array(origin).default([]).describe("Browser origins that are served, beside the gateway's own."),
+    })
+    .prefault({})
+    .describe("Where agents connect."),
+  admin: z.strictObject(address(8421)).prefault({}).describe("Where people administer; loopback only."),
+  probes: z.strictObject(address(8422)).prefault({}).describe("/healthz, /readyz and /metrics; loopback only."),
+  data: plain.default("./data").describe("Folder of this gateway's journal, registry and keys."),
+  keys: z
+    .string()
+    .regex(/^(data|file:.+)$/, "must be data, or file: and a folder: file:/keys")
+    .default("data")
+    .describe("Where keys.json is: data (this gateway's data folder), or file:FOLDER, which several gateways share."),
+  policies: plain.default("./policies").describe("Folder of the policy files."),
+  refusals: z.enum(["jsonrpc", "http", "toolResult"]).default("jsonrpc").describe("How a refusal looks to an MCP client."),
+  authorizationServer: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether agents can obtain their tokens here."),
+      accessTokenTtl: duration(24 * HOUR, "How long an access token lives.").default("10m"),
+    })
+    .prefault({})
+    .describe("The embedded authorization server."),
+  issuers: z
+    .array(
+      z.strictObject({
+        issuer: issuerUrl.describe("The `iss` of its tokens, character by character."),
+        profile: z.literal("generic").default("generic"),
+        audience: plain.optional().describe("The `aud` of its tokens. Default: the route's URL; a value here is valid on every route."),
+        agent: z
+          .string()
+          .regex(/^claims(\.[A-Za-z0-9_-]+)+$/, "must name a claim: claims.azp")
+          .default("claims.sub")
+          .describe("The claim that names the agent, by id or name."),
+        unknownAgent: z.literal("refuse").default("refuse"),
+        jwksUri: issuerUrl.optional().describe("Where its keys are. Default: as its metadata says."),
+        algorithms: z
+          .array(z.enum(["RS256", "PS256", "ES256", "Ed25519", "EdDSA"]))
+          .min(1)
+          .default(["RS256", "PS256", "ES256", "Ed25519"]),
+        maxLifetime: duration(24 * HOUR, "The longest lifetime of an accepted token.").default("1h"),
+      }),
+    )
+    .default([])
+    .describe("External identity providers whose access tokens are accepted."),
+  views: z
+    .record(z.string().regex(name32, "a view's name is 1 to 32 of a-z, 0-9 and -"), view)
+    .default({})
+    .describe("Selections of several servers, each served as one at /mcp/{name}. All of them are at /mcp."),
+  servers: z
+    .record(
+      z.string().regex(name32, "a server's name is 1 to 32 of a-z, 0-9 and -"),
+      z.union([httpServer, stdioServer], { error: "must have either url (Streamable HTTP) or command (stdio)" }),
+    )
+    .refine((servers) => Object.keys(servers).length > 0, "must name at least one server")
+    .describe("The MCP servers behind the gateway, each served at /mcp/{name}."),
+  sync: z
+    .array(
+      z.strictObject({
+        type: z.literal("cloudevents"),
+        url: httpUrl.describe("Where batches are posted."),
+        bearer: secretRef.optional(),
+        every: duration(HOUR, "How often.").default("10s"),
+        batch: z.int().min(1).max(1000).default(100).describe("Events in one request, at most."),
+      }),
+    )
+    .default([])
+    .describe("Where usage events go."),
+});
+
+export type ConfigFile = z.output<typeof configSchema>;
+
+export function durationMs(written: string): number {
+  const unit = /[a-z]+$/.exec(written)?.[0] ?? "ms";
+  return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR, d: 24 * HOUR }[unit] ?? 1);
+}
+
+export function amountOf(written: number | string): number {
+  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
+}

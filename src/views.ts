@@ -1,0 +1,124 @@
+/** The views of the configuration: several servers as one, and which of them a request means. */
+import type { McpRequest } from "./call/accept/request.ts";
+import type { Agent } from "./call/authenticate/agent.ts";
+import { type Asked, decide } from "./call/authorize/decide.ts";
+import type { Permit } from "./call/authorize/permit.ts";
+import { type ServerView, serverViewOf } from "./call/authorize/server-view.ts";
+import { decideWithTasks, type TaskRules } from "./call/authorize/task-access.ts";
+import { reaches, visible } from "./call/authorize/visible.ts";
+import type { IssuedToken } from "./call/exchange/issued-token.ts";
+import { addressIn, addressTo } from "./call/forward/merged/address.ts";
+import type { Away, Members } from "./call/forward/merged/member-page.ts";
+import { createMergedUpstream } from "./call/forward/merged/merged-upstream.ts";
+import { createResourceOwners } from "./call/forward/merged/resource-owners.ts";
+import { createShownTools } from "./call/forward/merged/shown-tools.ts";
+import type { Upstream } from "./call/forward/upstream.ts";
+import type { Config } from "./config.ts";
+import type { ServerName } from "./ids.ts";
+import { isRefusal, type Refusal, refuse } from "./refusal.ts";
+import type { Seal } from "./seal.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+export type Views = {
+  /** The request as one to the server that it means; one to a view as a whole stays what it is. */
+  address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
+  authorize(agent: Agent, request: McpRequest): Permit | Refusal;
+  exchange: Members["exchange"];
+  get(name: ServerName): Upstream;
+};
+
+export type ViewOptions = {
+  readonly config: Config;
+  readonly taskRules: TaskRules;
+  readonly upstreams: Upstreams;
+  readonly exchange: Members["exchange"];
+  readonly seal: Seal;
+  readonly now: () => number;
+  readonly mono: () => number;
+};
+
+/** A view shows no credential: each of its servers is shown its own. */
+const NO_TOKEN: IssuedToken = { kind: "none", headers: {}, expiresAtMs: null, shareKey: "view" };
+const NEVER = new AbortController().signal;
+/** To find out whose a thing is, before the call itself has its own time. */
+const LOOK_UP_MS = 15_000;
+
+export function createViews({ config, taskRules, upstreams, exchange, seal, now, mono }: ViewOptions): Views {
+  const servers = [...config.servers.keys()];
+  const views = new Map<string, ServerView>([["", serverViewOf("/mcp", servers, { tools: null, max: null, rename: new Map() })]]);
+  for (const [name, rules] of config.views) views.set(name, serverViewOf(`/mcp/${name}`, servers, rules));
+
+  const { policySet, tasks } = taskRules;
+  const judge = (agent: Agent, request: McpRequest) => decideWithTasks(taskRules, agent, request, now());
+  const members: Members = {
+    get: (server) => upstreams.get(server),
+    exchange,
+    mayAsk: (agent, server, method) => !isRefusal(decide(policySet, agent, askingFor(server, method), now())),
+    visible: (agent, server) => visible(policySet, agent, server, now()),
+    away: createAway(mono),
+  };
+  const owners = createResourceOwners(members, mono);
+  const shownTools = createShownTools(members, mono);
+  const merged = new Map<string, Upstream>();
+  for (const [name, view] of views) merged.set(name, createMergedUpstream({ view, members, seal, shownTools }));
+
+  async function ownedBy(view: ServerView, agent: Agent, request: McpRequest): Promise<McpRequest | Refusal> {
+    const asking = { agent, request, gone: NEVER, stopped: AbortSignal.timeout(LOOK_UP_MS) };
+    if (request.target === null) throw new Error("a resource is looked up by its URI");
+    const owner = await owners.find(view, asking, request.target);
+    return isRefusal(owner) ? owner : addressTo(view, request, owner);
+  }
+
+  async function withinLimit(view: ServerView, agent: Agent, addressed: McpRequest): Promise<McpRequest | Refusal> {
+    const asking = { agent, request: addressed, gone: NEVER, stopped: AbortSignal.timeout(LOOK_UP_MS) };
+    const shown = await shownTools.has(view, asking, addressed.server, addressed.target?.name ?? "");
+    return shown ? addressed : refuse("tool_unknown", {}, `beyond the ${view.toolsMax} tools that ${view.route} shows`);
+  }
+
+  /** Where nobody has such a task, the first server is as good as any: it is refused before it is asked. */
+  function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName {
+    const owner = view.servers.find((server) => tasks.of(agent.principal, { ...request, server }) !== null);
+    return owner ?? view.servers[0] ?? request.server;
+  }
+
+  return {
+    address(agent, request) {
+      const view = views.get(request.server);
+      if (view === undefined) return request;
+      if (!view.servers.some((server) => reaches(policySet, agent, server))) {
+        return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${view.route}`);
+      }
+      if (request.course === "task") return addressTo(view, request, ownerOfTask(view, agent, request));
+      const addressed = addressIn(view, request);
+      if (isRefusal(addressed)) return addressed;
+      if ("resource" in addressed) return ownedBy(view, agent, request);
+      return view.toolsMax !== null && addressed.target?.kind === "tool" ? withinLimit(view, agent, addressed) : addressed;
+    },
+    authorize(agent, request) {
+      const view = views.get(request.server);
+      if (view === undefined) return judge(agent, request);
+      const judged = view.servers.map((server) => judge(agent, { ...request, server }));
+      return judged.find((each) => !isRefusal(each)) ?? judged[0] ?? refuse("server_unknown");
+    },
+    exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),
+    get: (name) => merged.get(name) ?? upstreams.get(name),
+  };
+}
+
+/** How long a server that was too slow for a list is left out of the next ones. */
+const AWAY_MS = 30_000;
+
+function createAway(mono: () => number): Away {
+  const until = new Map<ServerName, number>();
+  return {
+    has: (server) => (until.get(server) ?? 0) > mono(),
+    add: (server) => void until.set(server, mono() + AWAY_MS),
+  };
+}
+
+const NO_BODY = Buffer.alloc(0);
+
+function askingFor(server: ServerName, method: string | null): Asked {
+  const target = method === null ? null : ({ kind: "method", name: method } as const);
+  return { server, course: method === null ? "handshake" : "list", method, target, body: NO_BODY, argumentsSpan: null };
+}

@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import type { Draw } from "../../src/call/authorize/permit.ts";
+import { createLedger } from "../../src/call/budget/memory-ledger.ts";
+import type { Reservation } from "../../src/call/budget/reservation.ts";
+import { billedOnce, isMetered, roundOfTask } from "../../src/call/budget/task-hold.ts";
+import { type CallId, mintId } from "../../src/ids.ts";
+import { isRefusal } from "../../src/refusal.ts";
+
+const DRAW: Draw = {
+  budget: "tokens",
+  scope: "",
+  meter: "tool_tokens",
+  limit: 1_000,
+  period: "total",
+  timeZone: "UTC",
+  hard: true,
+  overrun: "withhold",
+};
+const newCallId = (): CallId => mintId("call", 0);
+const bill = () => ({ target: { kind: "tool", name: "report" } as const, logicalCallId: newCallId(), charged: false });
+
+function looks(ledger = createLedger([])) {
+  const held = ledger.hold(newCallId(), [DRAW], { calls: 0, tool_tokens: 100 }, 0);
+  if (isRefusal(held)) throw new Error("refused");
+  return { ledger, held };
+}
+
+function sent(reservation: Reservation): Reservation {
+  reservation.sent();
+  return reservation;
+}
+
+test("of two looks at once that both bring the result, one is charged", () => {
+  const task = bill();
+  const ledger = createLedger([]);
+  const [first, second] = [1, 2].map(() => sent(billedOnce(looks(ledger).held, task)));
+  expect(first?.post({ calls: 0, tool_tokens: 40 }).state).toBe("posted");
+  expect(second?.post({ calls: 0, tool_tokens: 40 }).state).toBe("voided");
+  expect(ledger.balances()).toMatchObject([{ committed: 40, held: 0 }]);
+});
+
+test.each([
+  ["brings nothing", (look: Reservation) => look.post({ calls: 0, tool_tokens: 0 })],
+  ["has an unknown fate", (look: Reservation) => look.postUnknown()],
+  ["was not sent after all", (look: Reservation) => look.voidUnsent()],
+])("a look that %s gives its hold back and leaves the bill open", (_, end) => {
+  const task = bill();
+  const { ledger, held } = looks();
+  expect(end(sent(billedOnce(held, task))).state).toBe("voided");
+  expect(ledger.balances()).toMatchObject([{ committed: 0, held: 0 }]);
+  expect(task.charged).toBe(false);
+});
+
+test("what was withheld is not charged off: the next look is held for again", () => {
+  const task = bill();
+  const { held } = looks();
+  expect(sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 2_000 }).withheld?.refused).toBe("result_over_budget");
+  expect(task.charged).toBe(false);
+});
+
+test("a look is metered until its task is charged, and nothing else about a task ever is", () => {
+  const task = bill();
+  const round = roundOfTask(task);
+  if (round === null) throw new Error("no round");
+  const metered = () =>
+    ["get", "result", "update", "cancel"].filter((verb) => isMetered({ course: "task", method: `tasks/${verb}` }, round));
+  expect(metered()).toEqual(["get", "result"]);
+  task.charged = true;
+  expect(metered()).toEqual([]);
+  expect(round).toMatchObject({ calls: 0, logicalCallId: task.logicalCallId });
+});
