@@ -4,11 +4,11 @@ import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
+import { type Billed, usageEventOf } from "./billed.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
 import { TOKEN_COUNTER, TOKEN_ENCODING } from "./token-count.ts";
-import { type Billed, usageEventOf } from "./usage-event.ts";
 
 /** What the composer cannot know by itself: the time, the keys of the digests and the version of the configuration. */
 export type Scribe = {

@@ -1,11 +1,11 @@
 /** What a crash left open becomes exactly one outcome: fate unknown, charged as held, said so in the records. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { usageEventOf } from "./billed.ts";
 import { digestOfEvent } from "./digest.ts";
 import type { HeldUsage } from "./journal.ts";
 import { type Move, recordRow, type SettleRow, usageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
-import { usageEventOf } from "./usage-event.ts";
 import type { Writer } from "./writer.ts";
 
 type OpenCall = { readonly call_id: string; readonly moves: string; readonly audit: string; readonly usage: string };
