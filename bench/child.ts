@@ -7,8 +7,9 @@ import { createInterface } from "node:readline";
 
 export type Child = { readonly process: ChildProcess; readonly pid: number; stop(): Promise<void> };
 
-export function startChild(command: string, args: readonly string[]): Child {
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+/** `errors` is the file that takes what it says on stderr; default: it is said here. */
+export function startChild(command: string, args: readonly string[], errors: number | "inherit" = "inherit"): Child {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", errors] });
   if (child.pid === undefined) throw new Error(`${command} does not start`);
   return {
     process: child,

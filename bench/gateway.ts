@@ -1,6 +1,6 @@
 /** The gateway as shipped (synchronous=FULL, nothing switched off) before the same upstream, with one agent, a rule on arguments and two hard budgets. */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type Child, freePort, startChild } from "./child.ts";
@@ -16,20 +16,28 @@ export type Gateway = {
   command<T>(...args: readonly string[]): Promise<T>;
 };
 
-export async function startGateway(folder: string, upstreamPort: number): Promise<Gateway> {
+/** `nodeFlags` are the process's own; `timeout` is how long one call may take. */
+export type Setup = { readonly nodeFlags?: readonly string[]; readonly timeout?: string };
+
+export async function startGateway(
+  folder: string,
+  upstreamPort: number,
+  { nodeFlags = [], timeout = "60s" }: Setup = {},
+): Promise<Gateway> {
   const home = mkdtempSync(join(folder, "gateway-"));
   const [port, adminPort, probesPort] = [await freePort(), await freePort(), await freePort()];
   const file = join(home, "tollgate.yaml");
   mkdirSync(join(home, "policies"));
   writeFileSync(join(home, "policies", "bench.yaml"), POLICIES);
-  writeFileSync(file, configuration(port, adminPort, probesPort, upstreamPort));
+  writeFileSync(file, configuration({ port, adminPort, probesPort, upstreamPort, timeout }));
   const spawnedAt = performance.now();
-  const child = startChild(process.execPath, [MAIN, "serve", "-c", file]);
+  const logFile = join(home, "gateway.log");
+  const child = startChild(process.execPath, [...nodeFlags, MAIN, "serve", "-c", file], openSync(logFile, "a"));
   // The log must flow, or a full pipe would stop the process.
   child.process.stdout?.resume();
   await ready(`http://127.0.0.1:${probesPort}/readyz`, child).catch(async (fault) => {
     await child.stop();
-    throw fault;
+    throw new Error(readFileSync(logFile, "utf8"), { cause: fault });
   });
   return {
     child,
@@ -67,12 +75,17 @@ entitlements:
     who: { team: bench }
     permit: [bench/echo]
     when: args.limit <= 100
+  - name: bench-streams
+    who: { team: bench }
+    permit: [bench/wait, bench/ticks, bench/flood]
 budgets:
   - { name: calls-a-day, who: { team: bench }, each: agent, meter: calls, limit: 1000000000000, period: day, hard: true }
   - { name: tokens-a-month, who: { team: bench }, each: team, meter: tool_tokens, limit: 1000000000000, period: month, hard: true }
 `;
 
-function configuration(port: number, adminPort: number, probesPort: number, upstreamPort: number): string {
+type Settings = Readonly<Record<"port" | "adminPort" | "probesPort" | "upstreamPort", number>> & { readonly timeout: string };
+
+function configuration({ port, adminPort, probesPort, upstreamPort, timeout }: Settings): string {
   return `apiVersion: tollgate/v1
 publicUrl: http://127.0.0.1:${port}
 listen: { port: ${port} }
@@ -82,6 +95,6 @@ data: ./data
 policies: ./policies
 authorizationServer: { accessTokenTtl: 1h }
 servers:
-  bench: { url: "http://127.0.0.1:${upstreamPort}/gateway" }
+  bench: { url: "http://127.0.0.1:${upstreamPort}/gateway", timeout: ${timeout} }
 `;
 }

@@ -1,4 +1,4 @@
-/** `npm run bench [-- --quick] [--json] [--without-gateway]`: direct, nginx `proxy_pass` and the gateway before one upstream, in one run. */
+/** `npm run bench [-- --quick] [--json] [--without-gateway | --streams]`: direct, nginx `proxy_pass` and the gateway before one upstream, in one run. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -12,6 +12,8 @@ import { startNginx } from "./nginx.ts";
 import { median } from "./percentile.ts";
 import { type Report, textOf } from "./report.ts";
 import type { Latency } from "./sequential.ts";
+import { benchStreams } from "./streams.ts";
+import { streamsText } from "./streams-report.ts";
 import { answersOnce, callTo } from "./target.ts";
 
 const CLIENTS = 32;
@@ -20,18 +22,28 @@ const QUICK = { starts: 3, warmUpSeconds: 2, seconds: 4, rounds: 1, sequentialCa
 const FULL = { starts: 7, warmUpSeconds: 5, seconds: 10, rounds: 5, sequentialCalls: 10_000 };
 
 const { values: options } = parseArgs({
-  options: { quick: { type: "boolean" }, json: { type: "boolean" }, "without-gateway": { type: "boolean" } },
+  options: { quick: { type: "boolean" }, json: { type: "boolean" }, "without-gateway": { type: "boolean" }, streams: { type: "boolean" } },
 });
 const plan = options.quick ? QUICK : FULL;
 const folder = mkdtempSync(join(tmpdir(), "tollgate-bench-"));
 const children: Child[] = [];
 
 try {
-  const report = await bench();
-  console.log(options.json ? JSON.stringify(report, null, 2) : textOf(report));
+  const [report, text] = options.streams ? await streams() : await calls();
+  console.log(options.json ? JSON.stringify(report, null, 2) : text);
 } finally {
   for (const child of children.reverse()) await child.stop();
   rmSync(folder, { recursive: true, force: true });
+}
+
+async function streams(): Promise<readonly [object, string]> {
+  const report = await benchStreams(folder, options.quick === true, kept);
+  return [report, streamsText(report)];
+}
+
+async function calls(): Promise<readonly [object, string]> {
+  const report = await bench();
+  return [report, textOf(report)];
 }
 
 async function bench(): Promise<Report> {

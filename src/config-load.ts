@@ -118,6 +118,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
     admin: file.admin,
     probes: file.probes,
     data: resolve(folder, file.data),
+    gatewayId: file.gatewayId ?? null,
     keys: keysFolder(file.keys, resolve(folder, file.data), folder),
     policies: resolve(folder, file.policies),
     refusals: file.refusals,

@@ -148,6 +148,11 @@ export const configSchema = z.strictObject({
   admin: z.strictObject(address(8421)).prefault({}).describe("Where people administer; loopback only."),
   probes: z.strictObject(address(8422)).prefault({}).describe("/healthz, /readyz and /metrics; loopback only."),
   data: plain.default("./data").describe("Folder of this gateway's journal, registry and keys."),
+  gatewayId: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "is not an id: 1 to 64 letters, digits, . _ and -, the first one a letter or a digit")
+    .optional()
+    .describe("This gateway's id, the `source` of its events; no other gateway has it. Default: made at the first start, kept in data."),
   keys: z
     .string()
     .regex(/^(data|file:.+)$/, "must be data, or file: and a folder: file:/keys")

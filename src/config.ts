@@ -16,6 +16,8 @@ export type Config = {
   readonly admin: Address;
   readonly probes: Address;
   readonly data: string;
+  /** Null: made at the first start and kept in `data`. */
+  readonly gatewayId: string | null;
   /** The folder of the signing and sealing keys: `data`, or one that several gateways share. */
   readonly keys: string;
   readonly policies: string;

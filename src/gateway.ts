@@ -6,6 +6,7 @@ import { createAuthenticator } from "./call/authenticate/authenticate.ts";
 import { visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
 import { scopesFor } from "./call/authorize/visible.ts";
+import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
 import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
@@ -34,7 +35,7 @@ import { openControlStore } from "./control/store.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
-import { type Loaded, load, StartRefused } from "./load.ts";
+import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
@@ -86,12 +87,13 @@ async function assemble(
   const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
     dataDir: config.data,
-    newSource: mintId("gw", now()),
+    newSource: config.gatewayId ?? mintId("gw", now()),
     nowMs: now(),
     outageRecord: { ...blankRecord("gateway.recovered"), administrator: "gateway", config_version: config.configVersion },
     onState: (to, message) => log[to === "up" ? "info" : "error"]({ journal: to, why: message }, `the journal is ${to}`),
   });
   closing.push(() => journal.close());
+  refuseOtherId(config, journal.source);
   const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
     journal.append(auditOfAct(kind, by, details, { now, configVersion }));
   const registry = openRegistry(store, act, now);
@@ -112,7 +114,8 @@ async function assemble(
   const outbound = createOutbound();
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(store);
-  const sessions = createSessions(seal, backendsOf(config));
+  const epoch = policySet.budgets.some(({ draw }) => mayWithhold(draw)) ? randomUUID() : "";
+  const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };

@@ -14,6 +14,13 @@ export class StartRefused extends Error {
   }
 }
 
+/** Events are numbered without a gap under one id: what a data folder began, it goes on with. */
+export function refuseOtherId({ file, data, gatewayId }: Config, source: string): void {
+  if (gatewayId === null || gatewayId === source) return;
+  const remedy = `write gatewayId: ${source}, or give ${gatewayId} a data folder of its own`;
+  throw new StartRefused(`${file}: gatewayId: the books in ${data} are those of the gateway ${source}: ${remedy}`, []);
+}
+
 export type Loaded = { readonly config: Config; readonly policies: Policies };
 
 export function load(configFile: string, env: Environment, log: Log): Loaded {

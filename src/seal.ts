@@ -1,5 +1,5 @@
 /** What the gateway hands out and takes back unread: sealed for one purpose and one holder, by AES-256-GCM. */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 
 /** A sealed text of one purpose never opens as another's (a key of its own each, RFC 5869). */
 export type SealPurpose = "session" | "cursor";
@@ -9,20 +9,38 @@ export type Seal = {
   seal(purpose: SealPurpose, holder: string, text: string): string;
   /** Null: not sealed here, not for this purpose, not for this holder, or changed. */
   open(purpose: SealPurpose, holder: string, sealed: string): string | null;
+  /** The text with a mark before it that it is its holder's: for what needs no hiding, and comes too often for a nonce each. */
+  mark(holder: string, text: string): string;
+  /** Null: not marked here, not for this holder, or changed. */
+  unmark(holder: string, marked: string): string | null;
 };
 
 /** 96 random bits a seal: 2^32 seals under one key before a repeat is worth a thought (NIST SP 800-38D, 8.3). */
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+/** 128 bits, base64url. */
+const MARK_CHARACTERS = 22;
 /** Longer than any header or cursor that we give out. */
 const SEALED_CHARACTERS_MAX = 65_536;
 const BASE64URL = /^[A-Za-z0-9_-]+$/;
 
 /** `rootKey`: 32 random bytes. */
 export function createSeal(rootKey: Buffer): Seal {
-  const derived = (purpose: SealPurpose) => Buffer.from(hkdfSync("sha256", rootKey, "", `tollgate seal ${purpose}`, 32));
+  const derived = (purpose: SealPurpose | "mark") => Buffer.from(hkdfSync("sha256", rootKey, "", `tollgate seal ${purpose}`, 32));
   const keys: Record<SealPurpose, Buffer> = { session: derived("session"), cursor: derived("cursor") };
+  const markKey = derived("mark");
+  const markOf = (holder: string, text: string) => {
+    const mac = createHmac("sha256", markKey).update(JSON.stringify([holder, text]));
+    return mac.digest("base64url").slice(0, MARK_CHARACTERS);
+  };
   return {
+    mark: (holder, text) => `${markOf(holder, text)}.${text}`,
+    unmark(holder, marked) {
+      if (marked.length > SEALED_CHARACTERS_MAX || marked[MARK_CHARACTERS] !== ".") return null;
+      const text = marked.slice(MARK_CHARACTERS + 1);
+      const given = Buffer.from(marked.slice(0, MARK_CHARACTERS), "latin1");
+      return timingSafeEqual(given, Buffer.from(markOf(holder, text))) ? text : null;
+    },
     seal(purpose, holder, text) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv("aes-256-gcm", keys[purpose], nonce).setAAD(Buffer.from(holder));

@@ -75,29 +75,37 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
     return shown ? addressed : refuse("tool_unknown", {}, `beyond the ${view.toolsMax} tools that ${view.route} shows`);
   }
 
-  /** Where nobody has such a task, the first server is as good as any: it is refused before it is asked. */
+  /** Where nobody has such a task, the first server that the agent may see is as good as any: it is refused before it is asked. */
   function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName {
     const owner = view.servers.find((server) => tasks.of(agent.principal, { ...request, server }) !== null);
-    return owner ?? view.servers[0] ?? request.server;
+    return owner ?? reached(view, agent)[0] ?? request.server;
+  }
+
+  function reached(view: ServerView, agent: Agent): readonly ServerName[] {
+    return view.servers.filter((server) => reaches(policySet, agent, server));
   }
 
   return {
     address(agent, request) {
       const view = views.get(request.server);
       if (view === undefined) return request;
-      if (!view.servers.some((server) => reaches(policySet, agent, server))) {
+      if (reached(view, agent).length === 0) {
         return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${view.route}`);
       }
       if (request.course === "task") return addressTo(view, request, ownerOfTask(view, agent, request));
       const addressed = addressIn(view, request);
       if (isRefusal(addressed)) return addressed;
       if ("resource" in addressed) return ownedBy(view, agent, request);
+      // Told as a name of no server is: which servers there are is nobody's business.
+      if (!views.has(addressed.server) && !reaches(policySet, agent, addressed.server)) {
+        return refuse("tool_unknown", {}, `no rule permits ${agent.profile.name} anything on ${addressed.server}`);
+      }
       return view.toolsMax !== null && addressed.target?.kind === "tool" ? withinLimit(view, agent, addressed) : addressed;
     },
     authorize(agent, request) {
       const view = views.get(request.server);
       if (view === undefined) return judge(agent, request);
-      const judged = view.servers.map((server) => judge(agent, { ...request, server }));
+      const judged = reached(view, agent).map((server) => judge(agent, { ...request, server }));
       return judged.find((each) => !isRefusal(each)) ?? judged[0] ?? refuse("server_unknown");
     },
     exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),

@@ -19,7 +19,7 @@ export type Steps = {
   /** A request to several servers as one becomes one to the server that it means. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Permit | Refusal;
-  /** The request with its server's own session id; refused where the session belongs to another principal or route, or to nobody. */
+  /** The request with its server's own session and event id; refused where they belong to another principal or route, or to nobody. */
   openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */
   expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import type { Answer } from "../../src/call/accept/answer.ts";
 import { refuse } from "../../src/refusal.ts";
-import { dial, type Front, type FrontOptions, knock, LEGACY_PING, openFront, parseReply, post, readUntil } from "./front.ts";
+import { dial, type Front, type FrontOptions, isWhole, knock, LEGACY_PING, openFront, parseReply, post, readUntil } from "./front.ts";
 
 const open: Front[] = [];
 const front = async (live: NonNullable<FrontOptions["live"]>, options: FrontOptions = {}) => {
@@ -136,6 +136,42 @@ test.each([10, 8 * 1_048_576])("a slow step behind a piece of %i bytes is not a 
   socket.write(post(LEGACY_PING));
   expect(await tailOf(socket)).toContain("data: end");
   socket.destroy();
+});
+
+test("a silent stream hears a comment in every period; a JSON answer, or a client that reads nothing, hears none", async () => {
+  const answers = new Map<string | null, Answer>();
+  const gate = await front(
+    async ({ idText }, answer) => {
+      answers.set(idText, answer);
+      answer.head(200, idText === "8" ? { "content-type": "application/json" } : SSE);
+      if (idText !== "9") return;
+      await answer.piece(Buffer.alloc(24 * 1_048_576, "a"));
+      answer.last(event("end"));
+    },
+    { timeouts: { heartbeatMs: 60 } },
+  );
+  const [silent, json, stalled] = [await dial(gate), await dial(gate), await dial(gate)];
+  stalled.pause();
+  for (const [i, socket] of [silent, json, stalled].entries()) socket.write(post(LEGACY_PING.replace("7", String(7 + i))));
+  while (answers.size < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+
+  await readUntil(silent, (text) => text.split(": keep-alive\n\n").length === 4);
+  const rest = readUntil(silent, (text) => text.endsWith("0\r\n\r\n"));
+  answers.get("7")?.piece(event("1"));
+  answers.get("7")?.last(event("2"));
+  expect(await rest).toMatch(/data: 1\n\n[\s\S]*data: 2\n\n/);
+  const whole = readUntil(json, isWhole);
+  answers.get("8")?.last(Buffer.from("{}"));
+  expect(parseReply(await whole).body).toBe("2\r\n{}\r\n0\r\n\r\n");
+  let comments = 0;
+  stalled.on("data", (chunk: Buffer) => {
+    if (chunk.includes(": keep-alive\n")) comments += 1;
+  });
+  const tail = tailOf(stalled);
+  stalled.resume();
+  expect(await tail).toContain("data: end");
+  expect(comments).toBe(0);
+  for (const socket of [silent, json, stalled]) socket.destroy();
 });
 
 test("gone aborts when the client leaves early, also for whoever asks later, and never after a whole answer", async () => {

@@ -81,7 +81,11 @@ function hexOf(hex: string, request: BuiltRequest, fill: Fill): string {
   return hex.replace(PLACEHOLDER, (placeholder) => Buffer.from(filled(placeholder, request, fill)).toString("hex"));
 }
 
-const MODERN_META = { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} };
+const MODERN_META = {
+  "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+  // Without the extension nothing would be said of tasks.
+  "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } },
+};
 
 function messageOf(message: Record<string, unknown>, era: BuiltRequest["era"]): Record<string, unknown> {
   const { params } = message;

@@ -25,6 +25,8 @@ const ROWS = {
   session_unknown: [404, null, 404],
   server_unknown: [404, null, 404],
   tool_unknown: [200, -32602, 404],
+  // Identical for a task of another and one that never was.
+  task_unknown: [200, -32602, 404],
   arguments_denied: [200, 40301, 403],
   entitlement_denied: [200, 40302, 403],
   exchange_failed: [200, 50202, 502],

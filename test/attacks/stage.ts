@@ -118,8 +118,8 @@ const STDIO_LOG = "stdio.log";
 function serversOf(modernUrl: string, legacyUrl: string, hostileUrl: string): string {
   const credential = "credential: { bearer: env:UPSTREAM_SECRET }";
   const fixture = join(import.meta.dirname, "../fixtures/stdio-upstream.ts");
-  return `  modern: { url: "${modernUrl}", ${credential} }
-  private: { url: "${modernUrl}", ${credential} }
+  return `  private: { url: "${modernUrl}", ${credential} }
+  modern: { url: "${modernUrl}", ${credential} }
   legacy: { url: "${legacyUrl}", ${credential} }
   twin: { url: "${legacyUrl}", ${credential} }
   hostile: { url: "${hostileUrl}/mcp", timeout: 2s, ${credential} }
@@ -168,12 +168,12 @@ async function registerAgents(gateway: GatewayProcess, adminKey: string): Promis
   return new Map(await Promise.all(made));
 }
 
-/** For names that are no servers too: whoever holds a token of ours may have one for any route. */
+/** `all` is for /mcp. For names that are no servers too: whoever holds a token of ours may have one for any route. */
 async function issueTokens(gateway: GatewayProcess, agents: ReadonlyMap<string, Credentials>): Promise<Map<string, string>> {
-  const servers = ["modern", "legacy", "twin", "stdio", "hostile", "private", "constructor"];
+  const servers = ["modern", "legacy", "twin", "stdio", "hostile", "private", "constructor", "all"];
   const wanted = servers.flatMap((server) => [...agents].map(([name, credentials]) => ({ server, name, credentials })));
   const issued = wanted.map(async ({ server, name, credentials }): Promise<[string, string]> => {
-    return [`${name}@${server}`, await gateway.accessToken(credentials, server)];
+    return [`${name}@${server}`, await gateway.accessToken(credentials, server === "all" ? "" : server)];
   });
   return new Map(await Promise.all(issued));
 }

@@ -274,12 +274,13 @@ describe("a view", () => {
 
 describe("a call through a view", () => {
   test("that becomes a task is followed there by its principal, and by nobody else", async () => {
-    const made = await ask("", "tools/call", { name: "jobs__report", arguments: {} });
+    const _meta = { "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } } };
+    const made = await ask("", "tools/call", { name: "jobs__report", arguments: {}, _meta });
     const taskId = made.json.result?.taskId as string;
     expect(made.json.result).toMatchObject({ resultType: "task" });
-    expect((await ask("", "tasks/get", { taskId })).json.result).toMatchObject({ taskId });
-    const stranger = await ask("", "tasks/get", { taskId }, seller);
-    const invented = await ask("", "tasks/get", { taskId: "invented" }, seller);
+    expect((await ask("", "tasks/get", { taskId, _meta })).json.result).toMatchObject({ taskId });
+    const stranger = await ask("", "tasks/get", { taskId, _meta }, seller);
+    const invented = await ask("", "tasks/get", { taskId: "invented", _meta }, seller);
     const masked = (text: string) => text.replace(/call_[0-9a-z]+/g, "call");
     expect(masked(stranger.text)).toBe(masked(invented.text));
     expect(stranger.json.error?.code).toBe(-32602);

@@ -39,7 +39,7 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
     now: Date.now,
     mono: () => performance.now(),
     reissue: () => refuse("exchange_failed"),
-    sessions: { seal: (_, __, sessionId) => `sealed-${sessionId}`, isWithheld: () => false },
+    sessions: { seal: (_, __, sessionId) => `sealed-${sessionId}`, eventId: (_, __, eventId) => eventId, isWithheld: () => false },
     ...options,
   });
 }

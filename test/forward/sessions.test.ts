@@ -16,7 +16,8 @@ const ALICE = { principal: "alice" };
 const BOB = { principal: "bob" };
 const rootKey = randomBytes(32);
 
-const fresh = (backends: ReadonlyMap<ServerName, string> = BACKENDS) => createSessions(createSeal(rootKey), backends);
+const fresh = (backends: ReadonlyMap<ServerName, string> = BACKENDS, epoch = "") =>
+  createSessions({ seal: createSeal(rootKey), backends, epoch });
 const asked = (sessionId: string | null, server = HERE, view: string | null = null) => ({ ...requestOf(null), server, view, sessionId });
 const given = (sessionId: string, server = HERE) => fresh().seal(ALICE, { server, view: null }, sessionId) ?? "";
 const UNKNOWN = { refused: "session_unknown" };
@@ -33,7 +34,9 @@ test("another principal, another route, a view and another backend under the sam
   expect(fresh().open(ALICE, asked(sealed, THERE))).toMatchObject(UNKNOWN);
   expect(fresh().open(ALICE, asked(sealed, HERE, "/mcp"))).toMatchObject(UNKNOWN);
   expect(fresh(new Map([[HERE, "https://b.example"]])).open(ALICE, asked(sealed))).toMatchObject(UNKNOWN);
-  expect(createSessions(createSeal(randomBytes(32)), BACKENDS).open(ALICE, asked(sealed))).toMatchObject(UNKNOWN);
+  expect(createSessions({ seal: createSeal(randomBytes(32)), backends: BACKENDS, epoch: "" }).open(ALICE, asked(sealed))).toMatchObject(
+    UNKNOWN,
+  );
 });
 
 test("a session that nobody opened here is nobody's: ids are not chosen by clients, nor is the server's own one", () => {
@@ -45,6 +48,29 @@ test("a session that nobody opened here is nobody's: ids are not chosen by clien
 test("a request without a session stays as it is", () => {
   const request = asked(null);
   expect(fresh().open(ALICE, request)).toBe(request);
+});
+
+test("a stream is resumed by an event of its own session, at any gateway with the same key", () => {
+  const sealed = given("s1");
+  const eventId = fresh().eventId(ALICE, asked("s1"), "e.1");
+  const resumed = (sessionId: string | null, lastEventId: string) => ({ ...asked(sessionId), lastEventId });
+  expect(fresh().open(ALICE, resumed(sealed, eventId))).toMatchObject({ sessionId: "s1", lastEventId: "e.1" });
+  expect(fresh().open(BOB, resumed(fresh().seal(BOB, asked(null), "s1") ?? "", eventId))).toMatchObject(UNKNOWN);
+  expect(fresh().open(ALICE, resumed(given("s2"), eventId))).toMatchObject(UNKNOWN);
+  expect(fresh().open(ALICE, resumed(null, eventId))).toMatchObject(UNKNOWN);
+  for (const guessed of ["", "e.1", `${eventId}1`, eventId.slice(1), eventId.slice(0, 23), `A${eventId.slice(1)}x`])
+    expect(fresh().open(ALICE, resumed(sealed, guessed))).toMatchObject(UNKNOWN);
+  const alone = fresh().eventId(ALICE, asked(null), "7");
+  expect(fresh().open(ALICE, resumed(null, alone))).toMatchObject({ sessionId: null, lastEventId: "7" });
+});
+
+test("where results may be withheld, only the process that withheld them resumes a stream", () => {
+  const sealed = given("s1");
+  const here = fresh(BACKENDS, "epoch 1");
+  const request = { ...asked(sealed), lastEventId: here.eventId(ALICE, asked("s1"), "1") };
+  expect(here.open(ALICE, request)).toMatchObject({ lastEventId: "1" });
+  expect(fresh(BACKENDS, "epoch 2").open(ALICE, request)).toMatchObject(UNKNOWN);
+  expect(fresh(BACKENDS, "epoch 2").open(ALICE, { ...request, lastEventId: null })).toMatchObject({ sessionId: "s1" });
 });
 
 test("a withheld result stays withheld on the streams of its session, whatever spelling its id has", () => {

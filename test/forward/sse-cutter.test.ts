@@ -1,7 +1,7 @@
 /** Events are cut at their borders wherever the network cut the bytes, and pass as they came. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createEventCutter, messageEvent, type SseEvent, withData } from "../../src/call/forward/sse.ts";
+import { createEventCutter, messageEvent, type SseEvent, withData, withId } from "../../src/call/forward/sse.ts";
 
 const MAX = 65_536;
 
@@ -50,13 +50,14 @@ for (const [name, end] of [
   ["CRLF", "\r\n"],
 ] as const) {
   const bytes = Buffer.from(STREAM.join(end));
+  const unmarked = bytes.subarray(Buffer.byteLength("\ufeff"));
 
-  test(`${name}: every split at two places gives the same events and loses no byte`, () => {
+  test(`${name}: every split at two places gives the same events and loses no byte but the mark`, () => {
     for (let i = 0; i <= bytes.length; i++) {
       for (let j = i; j <= bytes.length; j += 7) {
         const got = cut([bytes.subarray(0, i), bytes.subarray(i, j), bytes.subarray(j)]);
         expect(said(got)).toEqual(SAID);
-        expect(Buffer.concat(got.events.map((event) => event.bytes)).equals(bytes)).toBe(true);
+        expect(Buffer.concat(got.events.map((event) => event.bytes)).equals(unmarked)).toBe(true);
         expect(got.rest).toBe(0);
       }
     }
@@ -72,12 +73,21 @@ for (const [name, end] of [
 }
 
 test("ids are seen, with and without a value", () => {
-  expect(cut([Buffer.from("id: 1\ndata: a\n\nid\n\ndata: id: 1\n\nidx: 1\ndata: b\n\n")]).events.map(({ hasId }) => hasId)).toEqual([
-    true,
-    true,
-    false,
-    false,
+  expect(cut([Buffer.from("id: 1\ndata: a\n\nid\n\ndata: id: 1\n\nidx: 1\ndata: b\n\n")]).events.map(({ id }) => id)).toEqual([
+    "1",
+    "",
+    null,
+    null,
   ]);
+});
+
+test("an event under another id is the same event otherwise, whatever its line ends are", () => {
+  const [event] = cut([Buffer.from("\ufeffid: 1\r\nevent: message\r\nid: 2\r\ndata: a\r\ndata: b\r\nretry: 5\r\n\r\n")]).events;
+  if (event === undefined) throw new Error("no event");
+  const other = withId(event, "x.2");
+  expect(other.bytes.toString()).toBe("id: x.2\nevent: message\nid: x.2\ndata: a\ndata: b\nretry: 5\n\n");
+  expect([event.id, other.id, other.data?.toString()]).toEqual(["2", "x.2", "a\nb"]);
+  expect(withData(other, Buffer.from("c")).toString()).toBe("id: x.2\nevent: message\nid: x.2\nretry: 5\ndata: c\n\n");
 });
 
 test("a byte order mark counts at the beginning of the stream only", () => {

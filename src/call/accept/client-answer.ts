@@ -2,24 +2,35 @@
 import type { ServerResponse } from "node:http";
 import { type Refusal, WIRE } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
+import type { Heartbeat } from "./heartbeat.ts";
 import { faultBody, type ReplyContext, replyOf, rpcError } from "./reply.ts";
 
 /** How long an answer to an unread body waits for the client to stop sending: closing earlier resets the answer away. */
 const LINGER_MS = 1_000;
 
+/** A comment, which no client reads: bytes for whoever stands between and closes what is silent (HTML, section 9.2.7). */
+const KEEP_ALIVE = Buffer.from(": keep-alive\n\n");
+
+/** How a connection is kept while an answer is under way. */
+export type Keeping = {
+  /** A client that reads nothing for this long is cut off. */
+  readonly stallMs: number;
+  /** What an open stream says something to. */
+  readonly heartbeat: Heartbeat;
+};
+
 export class ClientAnswer implements Answer {
   readonly #response: ServerResponse;
   readonly #context: ReplyContext;
-  /** A client that reads nothing for this long is cut off. */
-  readonly #stallMs: number;
+  readonly #keeping: Keeping;
   #gone: AbortController | null = null;
   #closed = false;
   #streams = false;
 
-  constructor(response: ServerResponse, context: ReplyContext, stallMs: number) {
+  constructor(response: ServerResponse, context: ReplyContext, keeping: Keeping) {
     this.#response = response;
     this.#context = context;
-    this.#stallMs = stallMs;
+    this.#keeping = keeping;
     response.once("close", () => {
       this.#closed = true;
       if (!response.writableFinished) this.#gone?.abort();
@@ -44,7 +55,12 @@ export class ClientAnswer implements Answer {
     this.#streams = headers["content-type"]?.startsWith("text/event-stream") ?? false;
     this.#response.writeHead(status, headers);
     // A stream's client waits for the head before the first event exists.
-    if (this.#streams) this.#response.flushHeaders();
+    if (!this.#streams) return;
+    this.#response.flushHeaders();
+    this.#response.once(
+      "close",
+      this.#keeping.heartbeat.add(() => this.#beat()),
+    );
   }
 
   piece(bytes: Uint8Array): Promise<void> | void {
@@ -93,7 +109,13 @@ export class ClientAnswer implements Answer {
 
   /** node restarts this timer whenever the socket takes bytes; at its end it destroys the socket. Idle keep-alive sets its own. */
   #watch(): void {
-    this.#response.socket?.setTimeout(this.#stallMs);
+    this.#response.socket?.setTimeout(this.#keeping.stallMs);
+  }
+
+  /** Pieces are whole events, so this is never in the middle of one. Whose buffer holds something has bytes to come. */
+  #beat(): void {
+    const response = this.#response;
+    if (!this.#closed && !response.writableEnded && response.writableLength === 0) response.write(KEEP_ALIVE);
   }
 
   #linger(bytes: Uint8Array | null): void {

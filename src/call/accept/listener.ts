@@ -6,6 +6,7 @@ import type { CallId, ServerName } from "../../ids.ts";
 import { refuse } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
 import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
+import { createHeartbeat } from "./heartbeat.ts";
 import { forwardedHeaders, judgeMcpHead, type McpHead } from "./mcp-head.ts";
 import { type PageListener, pageListener } from "./pages.ts";
 import { type Message, parseMessage } from "./parse.ts";
@@ -35,6 +36,8 @@ export type ListenerTimeouts = {
   readonly idleMs: number;
   /** A client that reads nothing. */
   readonly stallMs: number;
+  /** Between two comments on an open stream. */
+  readonly heartbeatMs: number;
 };
 
 export type PublicListener = {
@@ -45,7 +48,8 @@ export type PublicListener = {
   close(): Promise<void>;
 };
 
-const TIMEOUTS: ListenerTimeouts = { headersMs: 10_000, bodyMs: 30_000, idleMs: 60_000, stallMs: 60_000 };
+/** Balancers commonly close what is silent for 60 s: a comment every 30 s comes in time. */
+const TIMEOUTS: ListenerTimeouts = { headersMs: 10_000, bodyMs: 30_000, idleMs: 60_000, stallMs: 60_000, heartbeatMs: 30_000 };
 const HEADER_BYTES_MAX = 16_384;
 /** Beyond the body's own time, which ends with an answer. */
 const REQUEST_GRACE_MS = 15_000;
@@ -62,13 +66,14 @@ export function createPublicListener(options: ListenerOptions): PublicListener {
   const timeouts: ListenerTimeouts = { ...TIMEOUTS, ...options.timeouts };
   const shared: Shared = { timeouts, pages: pageListener(options.pages), reading: { bytes: 0 } };
   const unanswered = new Unanswered();
+  const keeping = { stallMs: timeouts.stallMs, heartbeat: createHeartbeat(timeouts.heartbeatMs) };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     // Behind an answer that closes the connection nothing can be answered, so nothing is done.
     if (unanswered.isClosing(request.socket)) return;
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("cache-control", "no-store");
     unanswered.add(request, response);
-    const visit = new Visit(request, response, options, timeouts.stallMs);
+    const visit = new Visit(request, response, options, keeping);
     serve(visit, options, shared, unanswered.draining).catch((thrown: unknown) => {
       options.fault?.(thrown, visit.callId);
       visit.answer({}).fault();

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type CallId, mintId } from "../../ids.ts";
 import type { Refusal } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
-import { ClientAnswer } from "./client-answer.ts";
+import { ClientAnswer, type Keeping } from "./client-answer.ts";
 import { type DoorOptions, type Headers, judgeHead, remoteAddressOf } from "./door.ts";
 import type { RefusalMode } from "./reply.ts";
 import type { Course, RequestSketch } from "./request.ts";
@@ -39,13 +39,13 @@ export class Visit {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly #options: VisitOptions;
-  readonly #stallMs: number;
+  readonly #keeping: Keeping;
 
-  constructor(request: IncomingMessage, response: ServerResponse, options: VisitOptions, stallMs: number) {
+  constructor(request: IncomingMessage, response: ServerResponse, options: VisitOptions, keeping: Keeping) {
     this.request = request;
     this.response = response;
     this.#options = options;
-    this.#stallMs = stallMs;
+    this.#keeping = keeping;
     this.receivedAtMs = options.now();
     this.receivedMonoMs = options.mono();
     this.callId = mintId("call", this.receivedAtMs);
@@ -84,7 +84,7 @@ export class Visit {
     const { mode, publicUrl } = this.#options;
     const { callId, server } = this;
     const spoken = course ?? BODYLESS_COURSES.get(this.request.method ?? "") ?? null;
-    return new ClientAnswer(this.response, { mode, publicUrl, server, course: spoken, era, method, idText, callId }, this.#stallMs);
+    return new ClientAnswer(this.response, { mode, publicUrl, server, course: spoken, era, method, idText, callId }, this.#keeping);
   }
 
   remoteAddress(): string {

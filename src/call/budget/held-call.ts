@@ -6,6 +6,11 @@ import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "./res
 
 export type CountedLine = HoldLine & { readonly counter: Counter };
 
+/** Whether a result can be larger than the budget carries, and is then not delivered. */
+export function mayWithhold({ hard, meter, overrun }: Pick<HoldLine["draw"], "hard" | "meter" | "overrun">): boolean {
+  return hard && meter === "tool_tokens" && overrun === "withhold";
+}
+
 export class HeldCall implements Reservation {
   readonly callId: CallId;
   readonly lines: readonly HoldLine[];
@@ -17,7 +22,7 @@ export class HeldCall implements Reservation {
     this.callId = callId;
     this.#counters = lines.map((line) => line.counter);
     this.lines = lines.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
-    this.metersResult = lines.some(({ draw }) => draw.hard && draw.meter === "tool_tokens" && draw.overrun === "withhold");
+    this.metersResult = lines.some(({ draw }) => mayWithhold(draw));
   }
 
   sent(): void {

@@ -25,15 +25,16 @@ export type HttpUpstreamOptions = {
   readonly maxResultBytes: number;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "isWithheld">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isWithheld">;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
 
 /** Calls under way at once to one upstream; beyond it they wait within their deadline. */
 const CONNECTIONS = 256;
-/** Streams at once to one upstream, on connections of their own: however many idle ones there are, no call waits for them. */
+/** Streams at once to one upstream, on connections of their own: however many idle ones there are, no call waits for them. One more is refused. */
 const STREAMS = 5_000;
+const STREAM_RETRY_MS = 30_000;
 /** A stream without an end of its own lives this long at most. */
 const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
@@ -43,13 +44,24 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const streamWire = createWire(options.url, STREAMS);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
+  let streams = 0;
+  const counted: Upstream["forward"] = async (job) => {
+    if (!isStream(job.request)) return await forward(job, context);
+    if (streams >= STREAMS) return notSent(refuse("overloaded", { retry_after_ms: STREAM_RETRY_MS }, `${STREAMS} streams are open`));
+    streams += 1;
+    try {
+      return await forward(job, context);
+    } finally {
+      streams -= 1;
+    }
+  };
   const definition: Upstream["definition"] = (toolName, agent, issued) =>
     catalogue.find(issued.shareKey, toolName, () =>
       readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
     );
-  const cross = createHttpCrossing(context, (job) => forward(job, context), definition);
+  const cross = createHttpCrossing(context, counted, definition);
   return {
-    forward: (job) => (job.request.view === null ? forward(job, context) : cross(job)),
+    forward: (job) => (job.request.view === null ? counted(job) : cross(job)),
     definition,
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
@@ -121,7 +133,10 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   const session = minted === null ? null : context.sessions.seal(job.agent, request, minted);
   if (minted !== null && session === null) return invalid(answer, "a session id over 4 KiB, or beyond visible ASCII");
   if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
-  if (ok && type === "text/event-stream") return await readSseAnswer(answer, job, context, deadline, session);
+  if (ok && type === "text/event-stream") {
+    const within = minted === null ? job : { ...job, request: { ...request, sessionId: minted } };
+    return await readSseAnswer(answer, within, context, deadline, session);
+  }
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
   return invalid(answer, `${answer.status} ${type}`);
 }

@@ -5,6 +5,7 @@ import type { Ending } from "./deadline.ts";
 import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { textsOf } from "./result-texts.ts";
+import { messageEvent } from "./sse.ts";
 import { finalIn, handleIn } from "./task-answer.ts";
 
 const NOTHING: Outcome = {
@@ -64,6 +65,12 @@ export function credentialRefused(status: number): Outcome {
 
 export function streamClosed(bytesIn: number): Outcome {
   return { ...NOTHING, kind: "stream", sent: true, bytesIn };
+}
+
+/** The gateway ends a subscription as its server would in peace: with a result, so that the client does not take it for a broken one. */
+export function subscriptionEnded(idText: string, bytesIn: number): Outcome {
+  const result = `{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":${idText}}}`;
+  return { ...streamClosed(bytesIn), last: messageEvent(Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":${result}}`)) };
 }
 
 export type Answered = {

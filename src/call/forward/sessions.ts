@@ -9,11 +9,14 @@ import type { Agent } from "../authenticate/agent.ts";
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
 type Holder = Pick<Agent, "principal">;
 type Route = Pick<McpRequest, "server" | "view">;
+type Stream = Route & Pick<McpRequest, "sessionId">;
 
 export type Sessions = {
   /** What the client holds in place of the server's own session id, which it never sees. Null: no server may mint such an id. */
   seal(agent: Holder, route: Route, sessionId: string): string | null;
-  /** The request with the server's own session id in place of the sealed one. */
+  /** What the client is to know a server's event by, so that it resumes a stream of this session only. */
+  eventId(agent: Holder, stream: Stream, eventId: string): string;
+  /** The request with the server's own session id in place of the sealed one, and the server's own event id. */
   open(agent: Holder, request: McpRequest): McpRequest | Refusal;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
@@ -26,9 +29,20 @@ const WITHHELD_MAX = 100_000;
 /** A session nobody uses for a day is over. */
 const IDLE_MS = 86_400_000;
 
-/** `backends` says what stands behind each name: a server that is re-pointed elsewhere has ended its sessions. */
-export function createSessions(seal: Seal, backends: ReadonlyMap<ServerName, string>): Sessions {
+export type SessionsOptions = {
+  readonly seal: Seal;
+  /** What stands behind each name: a server that is re-pointed elsewhere has ended its sessions. */
+  readonly backends: ReadonlyMap<ServerName, string>;
+  /**
+   * Within what streams are resumed. Which results were withheld is known to this process alone: where a budget may withhold one,
+   * this is random, so that neither another gateway nor a later start hands it out.
+   */
+  readonly epoch: string;
+};
+
+export function createSessions({ seal, backends, epoch }: SessionsOptions): Sessions {
   const holder = ({ principal }: Holder, { server, view }: Route) => JSON.stringify([principal, view, server, backends.get(server)]);
+  const streamHolder = (agent: Holder, stream: Stream) => JSON.stringify([holder(agent, stream), stream.sessionId, epoch]);
   // By the server's own id, which is one, however many seals of it there are.
   const withheld = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   // Ids are compared as values: an upstream may write one in another way.
@@ -36,10 +50,15 @@ export function createSessions(seal: Seal, backends: ReadonlyMap<ServerName, str
     JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
+    eventId: (agent, stream, eventId) => seal.mark(streamHolder(agent, stream), eventId),
     open(agent, request) {
-      if (request.sessionId === null) return request;
-      const sessionId = seal.open("session", holder(agent, request), request.sessionId);
-      return sessionId === null ? refuse("session_unknown") : { ...request, sessionId };
+      if (request.sessionId === null && request.lastEventId === null) return request;
+      const sessionId = request.sessionId === null ? null : seal.open("session", holder(agent, request), request.sessionId);
+      if (sessionId === null && request.sessionId !== null) return refuse("session_unknown");
+      const opened = { ...request, sessionId };
+      if (request.lastEventId === null) return opened;
+      const lastEventId = seal.unmark(streamHolder(agent, opened), request.lastEventId);
+      return lastEventId === null ? refuse("session_unknown", {}, "an event id of another stream") : { ...opened, lastEventId };
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);

@@ -7,9 +7,9 @@ import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
-import { answered, ended, streamClosed, unknownFate } from "./outcomes.ts";
+import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
 import type { Sessions } from "./sessions.ts";
-import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd } from "./sse.ts";
+import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
@@ -21,7 +21,7 @@ const TASK_PUSHED = "notifications/tasks";
 type Context = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
-  readonly sessions: Pick<Sessions, "isWithheld">;
+  readonly sessions: Pick<Sessions, "isWithheld" | "eventId">;
 };
 
 export async function readSseAnswer(
@@ -39,8 +39,9 @@ export async function readSseAnswer(
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      for (const event of cutter.push(chunk)) {
-        resumable ||= event.hasId;
+      for (const received of cutter.push(chunk)) {
+        const event = ofItsSession(received, job, context);
+        resumable ||= event.id !== null;
         const verdict = judge(event, job, context);
         if (verdict === "pass") await job.answer.piece(event.bytes);
         else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
@@ -48,12 +49,20 @@ export async function readSseAnswer(
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
   } catch (fault) {
-    if (deadline.ending !== null) return ended(deadline.ending, bytesIn);
+    const subscribed = request.method === "subscriptions/listen" && deadline.ending !== "gone";
+    if (deadline.ending !== null)
+      return subscribed ? subscriptionEnded(request.idText ?? "null", bytesIn) : ended(deadline.ending, bytesIn);
     return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
   }
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
   if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0) return unknownFate(null, bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
+}
+
+/** Up to 2025-11-25 a client resumes a stream by the id of an event: its own session's, and nobody else's. */
+function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob, { sessions }: Context): SseEvent {
+  if (!event.id || request.era === "modern" || crossing !== undefined) return event;
+  return withId(event, sessions.eventId(agent, request, event.id));
 }
 
 type Verdict = "pass" | "drop" | ReturnType<typeof finalMessage>;
@@ -111,7 +120,7 @@ export async function passStream(answer: UpstreamAnswer, job: ForwardJob, contex
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
       for (const event of cutter.push(chunk)) {
-        const bytes = passable(event, job, context);
+        const bytes = passable(ofItsSession(event, job, context), job, context);
         if (bytes !== null) await job.answer.piece(bytes);
       }
       if (cutter.oversized) break;

@@ -1,13 +1,14 @@
 /** Pure. Server-sent events as bytes: cut at their borders, never written anew; only an event that must change is. */
 
 export type SseEvent = {
-  /** The event as it arrived, its closing blank line included. */
+  /** The event as it arrived, its closing blank line included; without the byte order mark that may begin a stream. */
   readonly bytes: Buffer;
   /** The joined `data` lines, or null where the event has none (a comment, an id for polling). */
   readonly data: Buffer | null;
   /** The value of its last `event` line; empty is the same as `message`. */
   readonly type: string;
-  readonly hasId: boolean;
+  /** The value of its last `id` line, which a client comes back with; null: it has none. */
+  readonly id: string | null;
 };
 
 export type EventCutter = {
@@ -48,7 +49,8 @@ export function createEventCutter(eventBytesMax: number): EventCutter {
           giveUp();
           return events;
         }
-        events.push(eventOf(pending.bytes.subarray(0, end), first));
+        const bytes = pending.bytes.subarray(0, end);
+        events.push(eventOf(first ? withoutMark(bytes) : bytes));
         pending.drop(end);
         first = false;
       }
@@ -110,19 +112,19 @@ function lineEnd(bytes: Buffer, at: number): number {
   return bytes[at] === CR && bytes[at + 1] === LF ? at + 2 : at + 1;
 }
 
-function eventOf(bytes: Buffer, first: boolean): SseEvent {
-  let hasId = false;
+function eventOf(bytes: Buffer): SseEvent {
+  let id: string | null = null;
   let type = "";
   const data: Buffer[] = [];
-  for (const line of linesOf(first ? withoutMark(bytes) : bytes)) {
+  for (const line of linesOf(bytes)) {
     if (startsWith(line, "data")) data.push(fieldValue(line, 4));
     else if (startsWith(line, "event")) type = fieldValue(line, 5).toString();
-    else if (startsWith(line, "id")) hasId = true;
+    else if (startsWith(line, "id")) id = fieldValue(line, 2).toString();
   }
-  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, hasId };
+  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, id };
 }
 
-/** A byte order mark is one at the beginning of a stream only. */
+/** A byte order mark is one at the beginning of a stream only, where the client may already have a comment of ours. */
 function withoutMark(bytes: Buffer): Buffer {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
 }
@@ -170,8 +172,15 @@ export function withEnd(bytes: Buffer): Buffer {
 
 /** The same event with other data: its other lines stay. */
 export function withData(event: SseEvent, data: Buffer): Buffer {
-  const kept = linesOf(withoutMark(event.bytes)).filter((line) => line.length > 0 && !startsWith(line, "data"));
+  const kept = linesOf(event.bytes).filter((line) => line.length > 0 && !startsWith(line, "data"));
   return Buffer.concat([...kept.flatMap((line) => [line, NEWLINE]), dataLines(data), NEWLINE]);
+}
+
+/** The same event under another id. */
+export function withId(event: SseEvent, id: string): SseEvent {
+  const lines = linesOf(event.bytes).filter((line) => line.length > 0);
+  const changed = lines.flatMap((line) => [startsWith(line, "id") ? Buffer.from(`id: ${id}`) : line, NEWLINE]);
+  return { ...event, id, bytes: Buffer.concat([...changed, NEWLINE]) };
 }
 
 /** An event of our own. */

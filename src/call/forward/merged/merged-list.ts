@@ -86,10 +86,20 @@ export function sealPlaces(seal: Seal, { route }: ServerView, { principal }: Age
   );
 }
 
-export function openPlaces(seal: Seal, { route }: ServerView, { principal }: Agent, method: string, cursor: string): Place[] | Refusal {
-  const text = seal.open("cursor", JSON.stringify([principal, route, method]), cursor);
+/** A cursor outlives a restart: a server that has left the view since, or that the agent may not ask any more, is passed over. */
+export function openPlaces(
+  seal: Seal,
+  view: ServerView,
+  members: Members,
+  agent: Agent,
+  method: string,
+  cursor: string,
+): Place[] | Refusal {
+  const text = seal.open("cursor", JSON.stringify([agent.principal, view.route, method]), cursor);
   if (text === null) return malformed(-32602, "a cursor that this list did not give to this principal");
-  return (JSON.parse(text) as [ServerName, string][]).map(([server, at]) => ({ server, cursor: at }));
+  const asked = new Set(firstPlaces(view, members, agent, method).map(({ server }) => server));
+  const places = JSON.parse(text) as [ServerName, string][];
+  return places.filter(([server]) => asked.has(server)).map(([server, at]) => ({ server, cursor: at }));
 }
 
 /** The result as text: elements as they were received, but for their names. */

@@ -78,7 +78,7 @@ async function list(job: ForwardJob, options: MergedOptions): Promise<Outcome> {
   }
   const cursor = cursorOf(request);
   const places: ReturnType<typeof firstPlaces> | Refusal =
-    cursor === null ? firstPlaces(view, members, agent, method) : openPlaces(seal, view, agent, method, cursor);
+    cursor === null ? firstPlaces(view, members, agent, method) : openPlaces(seal, view, members, agent, method, cursor);
   if (isRefusal(places)) return notSent(places);
   const page = await readMergedPage(view, members, asking, method, places);
   const next = page.next.length === 0 ? null : sealPlaces(seal, view, agent, method, page.next);
