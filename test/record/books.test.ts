@@ -1,4 +1,4 @@
-import { createSecretKey } from "node:crypto";
+import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { digestOf } from "../../src/call/record/digest.ts";
 import type { OpenJournal } from "../../src/call/record/journal-client.ts";
@@ -106,3 +106,15 @@ test("a digest tells the size and the key apart, never the bytes", () => {
   expect(digest).toEqual({ hmac: expect.stringMatching(/^hmac-sha256:[0-9a-f]{64}$/), bytes: 9 });
   expect(digestOf(Buffer.from("arguments"), b).hmac).not.toBe(digest.hmac);
 });
+
+test.each([0, 1, 55, 56, 63, 64, 65, 4_095, 4_096, 4_097, 100_000])(
+  "%s bytes are digested by HMAC-SHA-256, whatever its path",
+  (length) => {
+    for (const keyLength of [0, 1, 32, 63, 64]) {
+      const [bytes, secret] = [randomBytes(length), randomBytes(keyLength)];
+      const key = createSecretKey(secret);
+      for (let turn = 0; turn < 2; turn++)
+        expect(digestOf(bytes, key).hmac).toBe(`hmac-sha256:${createHmac("sha256", secret).update(bytes).digest("hex")}`);
+    }
+  },
+);

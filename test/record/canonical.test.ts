@@ -1,9 +1,11 @@
 import canonicalize from "canonicalize";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { canonicalAround, canonicalJson } from "../../src/call/record/canonical.ts";
+import { canonicalJson } from "../../src/call/record/canonical.ts";
+import { eventText } from "../../src/call/record/record-text.ts";
+import { rfc3339 } from "../../src/call/record/rfc3339.ts";
 import { bodyOf, recordRow } from "../../src/call/record/rows.ts";
-import { auditOf, LINES, newCallId } from "./entries.ts";
+import { auditOf, LINES, newCallId, settlementEntry } from "./entries.ts";
 
 test("every JSON value has the same canonical form as the library gives it", () => {
   fc.assert(
@@ -40,17 +42,66 @@ test("two shapes with the same first name and number of names do not mix", () =>
   ).toBe('[{"b":2,"z":1},{"a":2,"z":1}]');
 });
 
-test("a member can be put in its place later, also first or last", () => {
-  for (const name of ["a", "m", "z"]) {
-    const { before, after } = canonicalAround({ y: 1, c: 2 }, name);
-    const parts = [before.slice(1), `"${name}":0`, after.slice(0, -1)].filter((part) => part !== "");
-    expect(`{${parts.join(",")}}`).toBe(canonicalize({ y: 1, c: 2, [name]: 0 }));
-  }
-});
+const anyText = fc.string({ unit: "binary" }).filter((each) => each.isWellFormed());
+const anyRecord = fc.record(
+  {
+    agent: fc.constantFrom(null, auditOf(newCallId(), LINES, "posted", 1).agent),
+    actor_chain: fc.array(anyText),
+    request: fc.option(
+      fc.record({
+        http_method: anyText,
+        method: fc.option(anyText),
+        era: anyText,
+        revision: anyText,
+        id: anyText,
+        user_agent: anyText,
+        view: fc.option(anyText),
+      }),
+    ),
+    target: fc.option(fc.record({ kind: anyText, name: anyText })),
+    note: fc.option(anyText),
+    rule: fc.option(fc.record({ name: anyText, file: anyText, line: fc.nat() })),
+    condition_faults: fc.array(anyText),
+    subject: fc.option(anyText),
+    settlement: fc.constantFrom("posted", "voided", "unknown", null),
+    rate: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })),
+    upstream: fc.option(fc.record({ status: fc.option(fc.nat()), credential: anyText, bytes_in: fc.nat(), bytes_out: fc.nat() })),
+    details: fc.option(fc.dictionary(anyText, fc.oneof(anyText, fc.nat(), fc.boolean(), fc.constant(null)))),
+  },
+  { requiredKeys: [] },
+);
 
 test("a record's body is the canonical form of the record with its number, its gateway and its usage event", () => {
-  const record = auditOf(newCallId(), LINES, "posted", 120);
-  expect(bodyOf(recordRow(record, "gw_x", "sha256:00"), 17)).toBe(
-    canonicalize({ ...record, sequence: 17, source: "gw_x", usage_event: "sha256:00" }),
+  fc.assert(
+    fc.property(anyRecord, fc.option(anyText), (members, usageEvent) => {
+      const record = { ...auditOf(newCallId(), LINES, "posted", 120), ...members };
+      expect(bodyOf(recordRow(record, "gw_x", usageEvent), 17)).toBe(
+        canonicalize({ ...record, sequence: 17, source: "gw_x", usage_event: usageEvent }),
+      );
+    }),
   );
+});
+
+test("a usage event's text is its canonical form, and so are the attributes that it shares", () => {
+  fc.assert(
+    fc.property(anyText, fc.option(anyText), fc.nat(), fc.boolean(), (tool, team, tokens, provisional) => {
+      const { usage } = settlementEntry(newCallId());
+      if (usage === null) throw new Error("a posted settlement has a usage event");
+      const { quantity, ...rest } = usage.data;
+      const event = { ...usage, subject: tool, data: { ...rest, tool, team, provisional, quantity: { ...quantity, tool_tokens: tokens } } };
+      const { call_id, logical_call_id, quantity: _, ...attributes } = event.data;
+      expect(eventText(event)).toEqual({ event: canonicalize(event), attributes: canonicalize({ ...attributes, customer: tool }) });
+    }),
+  );
+});
+
+test.each([[0], [1], [999], [1_000], [951_782_400_000], [1_791_234_567_089], [-1], [-1_001]])(
+  "%s ms are written as Date writes them",
+  (ms) => {
+    expect([rfc3339(ms), rfc3339(ms + 1), rfc3339(ms)]).toEqual([ms, ms + 1, ms].map((each) => new Date(each).toISOString()));
+  },
+);
+
+test("a record with a number that JSON cannot carry has none", () => {
+  expect(() => recordRow({ ...auditOf(null, [], null, 0), duration_ms: Number.NaN }, "gw_x")).toThrow("canonical form");
 });

@@ -3,7 +3,7 @@ import type { Draw } from "../../src/call/authorize/permit.ts";
 import type { HoldLine } from "../../src/call/budget/reservation.ts";
 import type { AuditRecord } from "../../src/call/record/audit-record.ts";
 import { blankRecord } from "../../src/call/record/compose.ts";
-import type { PermitEntry, SettlementEntry } from "../../src/call/record/journal.ts";
+import type { HeldUsage, PermitEntry, SettlementEntry } from "../../src/call/record/journal.ts";
 import type { UsageEvent } from "../../src/call/record/usage-event.ts";
 import { type CallId, mintId } from "../../src/ids.ts";
 
@@ -38,8 +38,10 @@ export const LINES: readonly HoldLine[] = [
   holdLine("tokens-month", "", "tool_tokens", 2000),
 ];
 
+const HELD_USAGE: HeldUsage = { target_kind: "tool", tool: "search_tickets", calls: 1, tool_tokens: 2000, bytes_out: 210 };
+
 export function permitEntry(callId: CallId, lines: readonly HoldLine[] = LINES): PermitEntry {
-  return { callId, atMs: NOW_MS, lines, audit: auditOf(callId, lines, null, 0), usage: usageOf(callId, true, 2000) };
+  return { callId, atMs: NOW_MS, lines, audit: auditOf(callId, lines, null, 0), usage: HELD_USAGE };
 }
 
 /** Settled with `tokens` on the token meter and one call. */

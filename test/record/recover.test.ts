@@ -3,6 +3,8 @@ import { verifyLog } from "../../src/call/record/verify.ts";
 import { holdLine, NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
 import { journalFile, newFolder, open, query, tamper } from "./journal-fixture.ts";
 
+const HELD = { calls: 1, tool_tokens: 2000, input_tokens: 0, output_tokens: 0, bytes_in: 0, bytes_out: 210, duration_ms: 12 };
+
 test("each call that a stop left open becomes exactly one outcome: fate unknown, charged as held", async () => {
   const dir = newFolder();
   const first = await open(dir);
@@ -30,6 +32,13 @@ test("each call that a stop left open becomes exactly one outcome: fate unknown,
       "SELECT count(*) AS n FROM usage_event AS e JOIN usage_attributes AS a ON a.id = e.attributes WHERE a.data ->> '$.provisional' = 1",
     ),
   ).toEqual([{ n: 3 }]);
+  expect(
+    query(
+      journalFile(dir),
+      `SELECT DISTINCT calls, tool_tokens, input_tokens, output_tokens, bytes_in, bytes_out, duration_ms, a.data
+       FROM usage_event AS e JOIN usage_attributes AS a ON a.id = e.attributes WHERE a.data ->> '$.provisional' = 1`,
+    ),
+  ).toEqual([{ ...HELD, data: expect.stringContaining('"token_source":"held"') }]);
   expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true, size: 4 });
 
   const third = await open(dir);

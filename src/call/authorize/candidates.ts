@@ -13,6 +13,8 @@ import { type Facets, facetsOf } from "./who.ts";
 /** The rules of one load with what has been looked up in them since. A reload makes a new one; nothing needs to be forgotten. */
 export type PolicySet = Rules & {
   readonly views: LRUCache<string, View>;
+  /** The same views by the caller itself, which lives as long as its verified token and never changes. */
+  readonly viewOfAgent: WeakMap<Agent, View>;
   readonly candidates: LRUCache<string, Candidates>;
 };
 
@@ -39,10 +41,23 @@ const CANDIDATES_MAX = 16_384;
 const KEY_LENGTH_MAX = 512;
 
 export function policySetOf(rules: Rules): PolicySet {
-  return { ...rules, views: new LRUCache({ max: VIEWS_MAX }), candidates: new LRUCache({ max: CANDIDATES_MAX }) };
+  return {
+    ...rules,
+    views: new LRUCache({ max: VIEWS_MAX }),
+    viewOfAgent: new WeakMap(),
+    candidates: new LRUCache({ max: CANDIDATES_MAX }),
+  };
 }
 
 export function viewOf(policySet: PolicySet, agent: Agent): View {
+  const before = policySet.viewOfAgent.get(agent);
+  if (before !== undefined) return before;
+  const view = viewByKey(policySet, agent);
+  policySet.viewOfAgent.set(agent, view);
+  return view;
+}
+
+function viewByKey(policySet: PolicySet, agent: Agent): View {
   const { id, name, kind, customer, team, workflow, owner, purpose, riskClass } = agent.profile;
   const key = JSON.stringify([
     id,

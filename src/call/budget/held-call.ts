@@ -21,7 +21,7 @@ export class HeldCall implements Reservation {
   constructor(callId: CallId, lines: readonly CountedLine[]) {
     this.callId = callId;
     this.#counters = lines.map((line) => line.counter);
-    this.lines = lines.map(({ counter: _, ...line }) => line);
+    this.lines = lines.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
     this.metersResult = lines.some(({ draw }) => mayWithhold(draw));
   }
 

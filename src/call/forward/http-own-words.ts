@@ -2,7 +2,6 @@
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { headerOf, letGo, type UpstreamAnswer, type Wire } from "./http-wire.ts";
-import { readLimited } from "./outbound.ts";
 import { carriesMessage, createEventCutter } from "./sse.ts";
 
 const REVISION = "2026-07-28";
@@ -114,7 +113,7 @@ async function read(answer: UpstreamAnswer, id: number | null): Promise<Said> {
   const type = headerOf(headers, "content-type") ?? "";
   const sessionId = headerOf(headers, "mcp-session-id");
   if (type.startsWith("text/event-stream")) return { status, message: await readEvents(answer, id), sessionId };
-  const bytes = await readLimited(answer.body, ANSWER_BYTES_MAX);
+  const bytes = await answer.body.whole(ANSWER_BYTES_MAX);
   const message = type.startsWith("application/json") && bytes.length > 0 ? (JSON.parse(bytes.toString()) as Message | null) : null;
   return { status, message: message?.id === id ? message : null, sessionId };
 }

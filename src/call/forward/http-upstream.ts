@@ -12,7 +12,6 @@ import { readListing } from "./http-listing.ts";
 import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
-import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -172,7 +171,7 @@ async function unanswered(
 async function errorAnswer(answer: UpstreamAnswer, type: string, job: ForwardJob): Promise<Outcome> {
   const { status } = answer;
   if (type === "application/json") {
-    const bytes = await readLimited(answer.body, ERROR_BYTES_MAX).catch(() => null);
+    const bytes = await answer.body.whole(ERROR_BYTES_MAX).catch(() => null);
     const message = bytes === null ? null : rpcErrorOf(bytes, job.request.idText);
     if (bytes !== null && message !== null)
       return httpError(

@@ -1,7 +1,9 @@
 /** One HTTP request to an upstream and its answer as chunks: received bytes go out, nothing is decoded, nothing is followed. */
+import type { IncomingHttpHeaders } from "node:http";
 import { type Dispatcher, Pool } from "undici";
 import type { McpRequest } from "../accept/request.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
+import { AnswerBody } from "./answer-body.ts";
 import { assertDialable, guardedLookup } from "./outbound.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -10,8 +12,8 @@ const KEEP_ALIVE_MS = 4_000;
 
 export type UpstreamAnswer = {
   readonly status: number;
-  readonly headers: Dispatcher.ResponseData["headers"];
-  readonly body: Dispatcher.ResponseData["body"];
+  readonly headers: IncomingHttpHeaders;
+  readonly body: AnswerBody;
 };
 
 /** `left` is false as long as not a byte of the request has gone out: then it is certain that nothing ran. */
@@ -39,14 +41,13 @@ export function createWire(address: string, connections: number): Wire {
     // Every job has a deadline of its own; streams are idle for as long as they like.
     headersTimeout: 0,
     bodyTimeout: 0,
-  }).compose(watchDeparture);
+  });
   const path = url.pathname + url.search;
   return {
-    async send(method, headers, body, signal, departure = { left: false }) {
-      const answer = pool.request({ method, path, headers, body, signal, opaque: departure });
-      const { statusCode, headers: answered, body: stream } = await unlessAborted(answer, departure, signal);
-      return { status: statusCode, headers: answered, body: stream };
-    },
+    send: (method, headers, body, signal, departure = { left: false }) =>
+      new Promise((resolve, reject) => {
+        pool.dispatch({ method, path, headers, body }, new Crossing(signal, departure, resolve, reject));
+      }),
     async close(graceMs) {
       const forced = setTimeout(() => void pool.destroy(), graceMs);
       await pool.close().catch(() => {});
@@ -55,29 +56,59 @@ export function createWire(address: string, connections: number): Wire {
   };
 }
 
-/** undici starts a request when it has a connection for it and is about to write it there. */
-function watchDeparture(dispatch: Dispatcher.Dispatch): Dispatcher.Dispatch {
-  return (options: Dispatcher.DispatchOptions & { opaque?: unknown; signal?: unknown }, handler) => {
-    const { opaque: departure, signal } = options as { opaque: Departure; signal: AbortSignal };
-    const start = handler.onRequestStart;
-    handler.onRequestStart = (controller, context) => {
-      departure.left ||= !signal.aborted;
-      start?.call(handler, controller, context);
-    };
-    return dispatch(options, handler);
-  };
-}
+/** One request on its way. undici starts it when it has a connection for it and is about to write it there. */
+class Crossing implements Dispatcher.DispatchHandler {
+  readonly #signal: AbortSignal;
+  readonly #departure: Departure;
+  readonly #answered: (answer: UpstreamAnswer) => void;
+  readonly #failed: (fault: unknown) => void;
+  #controller: Dispatcher.DispatchController | null = null;
+  #body: AnswerBody | null = null;
 
-/** undici hears an abort from the start of a request on; who still waits for a connection must not wait longer than its deadline. */
-function unlessAborted<T>(answer: Promise<T>, departure: Departure, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const leave = () => {
-      if (!departure.left) reject(new Error("ended before it was sent"));
-    };
-    signal.addEventListener("abort", leave, { once: true });
-    void answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", leave));
-    if (signal.aborted) leave();
-  });
+  constructor(signal: AbortSignal, departure: Departure, answered: (answer: UpstreamAnswer) => void, failed: (fault: unknown) => void) {
+    this.#signal = signal;
+    this.#departure = departure;
+    this.#answered = answered;
+    this.#failed = failed;
+    signal.addEventListener("abort", this.#stop, { once: true });
+    if (signal.aborted) this.#stop();
+  }
+
+  /** Who still waits for a connection must not wait longer than its deadline. */
+  readonly #stop = (): void => {
+    if (this.#controller === null) this.#failed(new Error("ended before it was sent"));
+    else this.#controller.abort(new Error("ended"));
+  };
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#signal.aborted) controller.abort(new Error("ended before it was sent"));
+    else this.#departure.left = true;
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) return;
+    this.#body = new AnswerBody(controller);
+    this.#answered({ status, headers, body: this.#body });
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#body?.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.#over(null);
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | null, fault: Error): void {
+    this.#over(fault);
+    this.#failed(fault);
+  }
+
+  #over(fault: Error | null): void {
+    this.#signal.removeEventListener("abort", this.#stop);
+    this.#body?.end(fault);
+  }
 }
 
 /** Built from validated fields only: what a client sent beside them ends here. */
@@ -99,13 +130,12 @@ export function headerOf(headers: UpstreamAnswer["headers"], name: string): stri
 
 /** Lets go of an answer whose rest nobody wants: its connection ends with it. */
 export function letGo({ body }: UpstreamAnswer): void {
-  // undici says an abort as an error of the stream; here it is meant.
-  body.on("error", () => {}).destroy();
+  body.destroy();
 }
 
 /** Reads a small rest to its end, so that the connection can serve again. */
-export async function readAway({ body }: UpstreamAnswer): Promise<void> {
-  await body.dump({ limit: REST_BYTES_MAX }).catch(() => {});
+export function readAway({ body }: UpstreamAnswer): Promise<void> {
+  return body.readAway(REST_BYTES_MAX);
 }
 
 const REST_BYTES_MAX = 65_536;

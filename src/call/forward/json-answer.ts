@@ -4,7 +4,6 @@ import type { Deadline } from "./deadline.ts";
 import type { UpstreamAnswer } from "./http-wire.ts";
 import { filterList } from "./list-filter.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
-import { readLimited } from "./outbound.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, unknownFate } from "./outcomes.ts";
 import type { ForwardJob } from "./upstream.ts";
@@ -18,7 +17,7 @@ export async function readJsonAnswer(
 ): Promise<Outcome> {
   let bytes: Buffer;
   try {
-    bytes = await readLimited(answer.body, maxResultBytes);
+    bytes = await answer.body.whole(maxResultBytes);
   } catch (fault) {
     if (deadline.ending !== null) return ended(deadline.ending, 0);
     const tooLarge = fault instanceof Error && fault.message === "the answer is too large";

@@ -81,7 +81,7 @@ function bodyOf(body: RequestInit["body"]): string | null {
   throw new Error("a body is text or form parameters");
 }
 
-export async function readLimited(body: AsyncIterable<Buffer> & { destroy(): unknown }, bytesMax: number): Promise<Buffer> {
+async function readLimited(body: AsyncIterable<Buffer> & { destroy(): unknown }, bytesMax: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body) {

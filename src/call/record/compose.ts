@@ -4,10 +4,11 @@ import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
+import { type Billed, usageEventOf } from "./billed.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
-import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
-import type { UsageEvent } from "./usage-event.ts";
+import { TOKEN_COUNTER, TOKEN_ENCODING } from "./token-count.ts";
 
 /** What the composer cannot know by itself: the time, the keys of the digests and the version of the configuration. */
 export type Scribe = {
@@ -22,16 +23,17 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
   const { opening, request, agent, permit, outcome, settlement } = story;
   const endMs = scribe.now();
   return {
-    ...blankRecord(kind),
+    ...BLANK,
+    kind,
     call_id: opening.callId,
     logical_call_id: story.round.logicalCallId,
     time_start: rfc3339(opening.receivedAtMs),
     time_end: rfc3339(endMs),
     duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
-    agent: agent === null ? null : agentMembers(agent),
+    agent: agent === null ? null : membersOf(agent).agent,
     subject: story.subjectDigest?.hmac ?? null,
     actor_chain: agent?.actors ?? [],
-    token: agent === null ? null : { issuer: agent.issuer, id: agent.tokenId },
+    token: agent === null ? null : membersOf(agent).token,
     request: {
       http_method: opening.httpMethod,
       method: opening.method,
@@ -73,51 +75,30 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
 }
 
 /** Only for what was sent: a refused or unsent call is never billed. */
-export function usageOfCall(story: Story, scribe: Scribe): UsageEvent {
-  const { opening, request, agent, outcome, settlement } = story;
-  if (request === null || agent === null) throw new Error("a usage event needs a request and an agent");
+function billedOf(story: Story, time: string): Billed {
+  const { request, outcome, settlement, tokenCount } = story;
   const provisional = settlement === null || settlement.state === "unknown";
-  const usage = billedUsage(story);
   const held = provisional || settlement.withheld !== null;
-  // What a task came to is billed as the tool that was called.
-  const target = story.round.task?.target ?? request.target;
   return {
-    id: `${opening.callId}.settled`,
-    type: "io.tollgate.call.settled.v1",
-    time: rfc3339(scribe.now()),
-    subject: agent.profile.customer,
-    data: {
-      call_id: opening.callId,
-      logical_call_id: story.round.logicalCallId,
-      agent_id: agent.profile.id,
-      agent: agent.profile.name,
-      instance: agent.instance,
-      team: agent.profile.team,
-      workflow: agent.profile.workflow,
-      server: request.server,
-      target_kind: target?.kind ?? "method",
-      tool: target?.name ?? request.method ?? "",
-      definition: story.definition === null ? null : `sha256:${story.definition}`,
-      outcome: outcome?.kind ?? "unknown",
-      provisional,
-      quantity: {
-        calls: usage.calls,
-        tool_tokens: usage.tool_tokens,
-        input_tokens: held ? 0 : (story.tokenCount?.input ?? 0),
-        output_tokens: held ? 0 : (story.tokenCount?.output ?? 0),
-        bytes_in: outcome?.bytesIn ?? 0,
-        bytes_out: request.body.length,
-        duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
-      },
-      token_source: held ? "held" : (story.tokenCount?.source ?? "estimated"),
-      token_encoding: TOKEN_ENCODING,
-      token_counter: TOKEN_COUNTER,
-      definition_version: TOKEN_DEFINITION_VERSION,
-      environment: "live",
-      region: null,
-      use: ["chargeback", "policy"],
+    ...billedTarget(story),
+    time,
+    outcome: outcome?.kind ?? "unknown",
+    provisional,
+    token_source: held ? "held" : (tokenCount?.source ?? "estimated"),
+    quantity: {
+      ...billedUsage(story),
+      input_tokens: held ? 0 : (tokenCount?.input ?? 0),
+      output_tokens: held ? 0 : (tokenCount?.output ?? 0),
+      bytes_in: outcome?.bytesIn ?? 0,
+      bytes_out: request?.body.length ?? 0,
     },
   };
+}
+
+/** What a task came to is billed as the tool that was called. */
+function billedTarget({ round, request }: Story): Pick<Billed, "target_kind" | "tool"> {
+  const target = round.task?.target ?? request?.target;
+  return { target_kind: target?.kind ?? "method", tool: target?.name ?? request?.method ?? "" };
 }
 
 /** What the ledger posts: the truth, or the hold where the fate is unknown or the result was withheld. */
@@ -127,14 +108,16 @@ function billedUsage(story: Story): Usage {
 }
 
 /** What becomes durable before the first upstream byte. */
-export function permitOf(story: Story, { callId, receivedAtMs }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
-  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage: usageOfCall(story, scribe) };
+export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
+  const usage = { ...billedTarget(story), calls: story.round.calls, tool_tokens: heldTokens(story), bytes_out: body.length };
+  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage };
 }
 
 /** What becomes durable before the last piece of the answer. */
 export function settlementOf(story: Story, { callId }: McpRequest, { state, lines }: Settlement, scribe: Scribe): SettlementEntry {
-  const usage = state === "voided" ? null : usageOfCall(story, scribe);
-  return { callId, atMs: scribe.now(), state, lines, audit: auditOfCall(story, scribe), usage };
+  const audit = auditOfCall(story, scribe);
+  const usage = state === "voided" ? null : usageEventOf(audit, billedOf(story, audit.time_end));
+  return { callId, atMs: scribe.now(), state, lines, audit, usage };
 }
 
 /** A record of something that is not a call: who administered what, and its facts. */
@@ -152,18 +135,26 @@ export function blankRecord(kind: RecordKind): AuditRecord {
   return { ...BLANK, kind };
 }
 
-export function rfc3339(ms: number): string {
-  return new Date(ms).toISOString();
+type AgentMembers = { readonly agent: NonNullable<AuditRecord["agent"]>; readonly token: NonNullable<AuditRecord["token"]> };
+
+/** An agent lives as long as its verified token: the same objects stand in all its records, and their text is known by identity. */
+const known = new WeakMap<Agent, AgentMembers>();
+
+function membersOf(agent: Agent): AgentMembers {
+  const before = known.get(agent);
+  if (before !== undefined) return before;
+  const members = { agent: agentMembers(agent), token: { issuer: agent.issuer, id: agent.tokenId } };
+  known.set(agent, members);
+  return members;
 }
 
-function agentMembers(agent: Agent): NonNullable<AuditRecord["agent"]> {
-  const { profile } = agent;
+function agentMembers({ profile, instance, clientId }: Agent): AgentMembers["agent"] {
   return {
     id: profile.id,
     name: profile.name,
     kind: profile.kind,
-    instance: agent.instance,
-    client_id: agent.clientId,
+    instance,
+    client_id: clientId,
     customer: profile.customer,
     team: profile.team,
     workflow: profile.workflow,

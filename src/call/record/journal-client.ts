@@ -1,9 +1,10 @@
-/** The event loop's end of the journal: entries of one turn travel together, and a promise settles when they are on disk. */
+/** The event loop's end of the journal: entries travel in groups, one group at a time, and a promise settles when they are on disk. */
 import { Worker } from "node:worker_threads";
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { type Journal, StoreUnavailable } from "./journal.ts";
 import type { CursorMove, JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
+import { rowsText, writtenIn } from "./journal-text.ts";
 import { permitRow, type Row, recordRow, settleRow } from "./rows.ts";
 
 export type OpenJournal = Journal & {
@@ -47,6 +48,9 @@ export async function openJournal(options: JournalOptions): Promise<OpenJournal>
   };
 }
 
+/** Rows in one transaction: bounds how long the first of them waits for the last. */
+const GROUP_MAX = 2_000;
+
 type State = "open" | "closing" | "dead";
 type Ready = Extract<JournalReply, { kind: "ready" }>;
 
@@ -58,12 +62,15 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
   const ended = Promise.withResolvers<void>();
   let state: State = "open";
   let available = true;
-  let turn: Numbered[] = [];
+  const waiting: Numbered[] = [];
+  /** Number of the last row of the group that the thread is writing; null while it has nothing to do. */
+  let lastSent: number | null = null;
 
-  worker.on("message", (reply: JournalReply) => {
-    if (reply.kind === "written") waiters.resolve(reply.numbers);
-    else if (reply.kind === "refused") waiters.reject(reply.numbers, unavailable());
-    else if (reply.kind === "fault") waiters.reject([reply.number], new Error(reply.message));
+  worker.on("message", (message: string | JournalReply) => {
+    const reply = typeof message === "string" ? writtenIn(message) : message;
+    if (reply.kind === "written") answered(reply.numbers, (numbers) => waiters.resolve(numbers));
+    else if (reply.kind === "refused") answered(reply.numbers, (numbers) => waiters.reject(numbers, unavailable()));
+    else if (reply.kind === "fault") answered([reply.number], (numbers) => waiters.reject(numbers, new Error(reply.message)));
     else if (reply.kind === "ready") ready.resolve(reply);
     else if (reply.kind !== "closed") {
       available = reply.kind === "up";
@@ -82,11 +89,20 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
   worker.on("error", (fault) => end(fault instanceof Error ? fault.message : String(fault)));
   worker.on("exit", () => state !== "dead" && end("the journal's thread ended"));
 
-  const post = (request: JournalRequest) => worker.postMessage(request);
+  const post = (request: JournalRequest | string) => worker.postMessage(request);
+  // What comes while a group is written waits for the next: each group costs two hops between threads, a dozen pages of log and a sync.
   const flush = () => {
-    const rows = turn;
-    turn = [];
-    if (rows.length > 0) post({ kind: "rows", rows });
+    if (lastSent !== null) return;
+    const rows = waiting.splice(0, GROUP_MAX);
+    lastSent = rows.at(-1)?.number ?? null;
+    if (lastSent !== null) post(rowsText(rows));
+    else if (state === "closing") post({ kind: "close" });
+  };
+  const answered = (numbers: readonly number[], settle: (numbers: readonly number[]) => void) => {
+    settle(numbers);
+    if (numbers.at(-1) !== lastSent) return;
+    lastSent = null;
+    if (waiting.length > 0 || state === "closing") setImmediate(flush);
   };
   return {
     ready: ready.promise,
@@ -96,20 +112,19 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
       if (state !== "open") throw unavailable();
       const row = compose();
       const { number, promise } = waiters.add();
-      if (turn.push({ number, row }) === 1) setImmediate(flush);
-      return promise;
+      if (waiting.push({ number, row }) === 1) setImmediate(flush);
+      await promise;
     },
     async moveCursor(move: CursorMove): Promise<void> {
       if (state !== "open") throw unavailable();
       const { number, promise } = waiters.add();
       post({ kind: "cursor", number, move });
-      return promise;
+      await promise;
     },
     async close(): Promise<void> {
       if (state === "open") {
         state = "closing";
         flush();
-        post({ kind: "close" });
       }
       await ended.promise;
     },

@@ -19,10 +19,8 @@ export type SinkRefusal = { readonly sequence: number; readonly status: number }
 
 export type CursorMove = { readonly sink: string; readonly sequence: number; readonly refused: readonly SinkRefusal[] };
 
-export type JournalRequest =
-  | { readonly kind: "rows"; readonly rows: readonly Numbered[] }
-  | { readonly kind: "cursor"; readonly number: number; readonly move: CursorMove }
-  | { readonly kind: "close" };
+/** Rows travel as one text beside these (journal-text.ts). */
+export type JournalRequest = { readonly kind: "cursor"; readonly number: number; readonly move: CursorMove } | { readonly kind: "close" };
 
 export type JournalReply =
   | {

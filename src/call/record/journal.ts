@@ -5,13 +5,17 @@ import type { HoldLine, PostedLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
+/** What a call of unknown fate is billed: its hold, and the bytes that it sends. */
+export type HeldUsage = Pick<UsageEvent["data"], "target_kind" | "tool"> &
+  Pick<UsageEvent["data"]["quantity"], "calls" | "tool_tokens" | "bytes_out">;
+
 /** Written before the first upstream byte. `audit` and `usage` are what recovery posts, as fate unknown, if nothing else comes. */
 export type PermitEntry = {
   readonly callId: CallId;
   readonly atMs: number;
   readonly lines: readonly HoldLine[];
   readonly audit: AuditRecord;
-  readonly usage: UsageEvent;
+  readonly usage: HeldUsage;
 };
 
 /** Settlement, usage event and audit record in one transaction, together with the balances. */

@@ -1,6 +1,7 @@
-/** The journal's own thread: everything that waits is written in one transaction, and answered once it is on disk. */
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+/** The journal's own thread: a group of rows is written in one transaction, and answered once it is on disk. */
+import { parentPort, workerData } from "node:worker_threads";
 import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
+import { rowsIn, writtenText } from "./journal-text.ts";
 import { keepJournal, type Open, summary } from "./keeper.ts";
 import { currentBalances, recover } from "./recover.ts";
 import { recordRow } from "./rows.ts";
@@ -16,31 +17,15 @@ const setup = workerData as JournalSetup;
 const PROBE_MS = 250;
 /** How often the file is looked at while all is well; a replaced file is noticed within this. */
 const WATCH_MS = 2_000;
-/** Rows in one transaction: bounds how long the first of them waits for the last. */
-const GROUP_MAX = 2_000;
-
 const open = openChecked();
 const keeper = keepJournal(open, setup, reply);
 let timer = setTimeout(look, WATCH_MS);
 
-port.on("message", (first: JournalRequest) => {
-  let rows: Numbered[] = [];
-  for (let request: JournalRequest | undefined = first; request !== undefined; request = nextRequest()) {
-    if (request.kind === "rows") rows.push(...request.rows);
-    else if (request.kind === "cursor") keeper.moveCursor(request.number, request.move);
-    const closing = request.kind === "close";
-    if (rows.length > 0 && (closing || rows.length >= GROUP_MAX)) {
-      write(rows);
-      rows = [];
-    }
-    if (closing) return close();
-  }
-  if (rows.length > 0) write(rows);
+port.on("message", (request: string | JournalRequest) => {
+  if (typeof request === "string") write(rowsIn(request));
+  else if (request.kind === "cursor") keeper.moveCursor(request.number, request.move);
+  else close();
 });
-
-function nextRequest(): JournalRequest | undefined {
-  return receiveMessageOnPort(port)?.message as JournalRequest | undefined;
-}
 
 function write(rows: readonly Numbered[]): void {
   const wasDown = keeper.down;
@@ -81,5 +66,5 @@ function close(): void {
 }
 
 function reply(message: JournalReply): void {
-  port.postMessage(message);
+  port.postMessage(message.kind === "written" ? writtenText(message.numbers) : message);
 }

@@ -1,10 +1,11 @@
 /** What a crash left open becomes exactly one outcome: fate unknown, charged as held, said so in the records. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { usageEventOf } from "./billed.ts";
 import { digestOfEvent } from "./digest.ts";
+import type { HeldUsage } from "./journal.ts";
 import { type Move, recordRow, type SettleRow, usageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
-import type { UsageEvent } from "./usage-event.ts";
 import type { Writer } from "./writer.ts";
 
 type OpenCall = { readonly call_id: string; readonly moves: string; readonly audit: string; readonly usage: string };
@@ -52,7 +53,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     ([budget, scope, start, end, , held]): Move => [budget, scope, start, end, held, -held, 0],
   );
   const audit = JSON.parse(row.audit) as AuditRecord;
-  const usage = JSON.parse(row.usage) as UsageEvent;
+  const { target_kind, tool, calls, tool_tokens, bytes_out } = JSON.parse(row.usage) as HeldUsage;
   const time = new Date(nowMs).toISOString();
   const record: AuditRecord = {
     ...audit,
@@ -62,7 +63,9 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     note: "the gateway stopped before this call was settled",
     budget: audit.budget.map((line) => ({ ...line, posted: line.held })),
   };
-  const event: UsageEvent = { ...usage, time, data: { ...usage.data, outcome: "unknown", provisional: true, token_source: "held" } };
+  const quantity = { calls, tool_tokens, input_tokens: 0, output_tokens: 0, bytes_in: 0, bytes_out };
+  const held = { outcome: "unknown", provisional: true, token_source: "held" } as const;
+  const event = usageEventOf(record, { time, target_kind, tool, quantity, ...held });
   return {
     kind: "settle",
     callId: row.call_id,

@@ -1,9 +1,10 @@
 /** Pure. Entries as the flat texts that cross to the journal's thread: composing them here spares that thread, and the copy of whole trees. */
 import type { HoldLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
-import { canonicalAround, canonicalJson } from "./canonical.ts";
-import { digestOfEvent } from "./digest.ts";
+import { digestOfText } from "./digest.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import { type EventText, eventText, recordText } from "./record-text.ts";
+import { rfc3339 } from "./rfc3339.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
 /** What an entry changes on one balance: budget, scope, window start and end (ms), then the changes of committed, held and debt. */
@@ -15,6 +16,7 @@ export type PermitRow = {
   readonly atMs: number;
   /** JSON of `Move[]`. */
   readonly moves: string;
+  /** JSON of the record, and of `HeldUsage`. */
   readonly audit: string;
   readonly usage: string;
 };
@@ -52,22 +54,24 @@ export const QUANTITIES = ["calls", "tool_tokens", "input_tokens", "output_token
 
 export function permitRow({ callId, atMs, lines, audit, usage }: PermitEntry): PermitRow {
   const moves = lines.map((line) => moveOf(line, 0, line.amount, 0));
-  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: JSON.stringify(audit), usage: JSON.stringify(usage) };
+  const { before, after } = recordText(audit, "", null);
+  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: `${before},${after}`, usage: JSON.stringify(usage) };
 }
 
 export function settleRow({ callId, lines, audit, usage }: SettlementEntry, source: string): SettleRow {
   const moves = lines.map(({ line, posted, debt }) => moveOf(line, posted, -line.amount, debt));
+  const event = usage === null ? null : eventText(usage);
   return {
     kind: "settle",
     callId,
     moves: JSON.stringify(moves),
-    usage: usage === null ? null : usageRow(usage),
-    record: recordRow(audit, source, usage === null ? null : digestOfEvent(usage)),
+    usage: usage === null || event === null ? null : usageRow(usage, event),
+    record: recordRow(audit, source, event === null ? null : digestOfText(event.event)),
   };
 }
 
 export function recordRow(record: AuditRecord, source: string, usageEvent: string | null = null): RecordRow {
-  const { before, after } = canonicalAround({ ...record, source, usage_event: usageEvent }, "sequence");
+  const { before, after } = recordText(record, source, usageEvent);
   return { kind: "append", recordKind: record.kind, callId: record.call_id, before, after };
 }
 
@@ -75,15 +79,15 @@ export function bodyOf({ before, after }: RecordRow, sequence: number): string {
   return `${before},"sequence":${sequence},${after}`;
 }
 
-export function usageRow({ time, subject, data }: UsageEvent): UsageRow {
-  const { call_id, logical_call_id, quantity, ...attributes } = data;
-  const atMs = Date.parse(time);
+export function usageRow(event: UsageEvent, { attributes }: EventText = eventText(event)): UsageRow {
+  const { call_id, logical_call_id, quantity } = event.data;
+  const atMs = Date.parse(event.time);
   // The time is kept as a number, and must come back as the text that was digested.
-  if (new Date(atMs).toISOString() !== time) throw new RangeError(`${time} is not a time in UTC with milliseconds`);
+  if (rfc3339(atMs) !== event.time) throw new RangeError(`${event.time} is not a time in UTC with milliseconds`);
   return {
     atMs,
     logicalCallId: logical_call_id === call_id ? null : logical_call_id,
-    attributes: canonicalJson({ ...attributes, customer: subject }),
+    attributes,
     quantities: QUANTITIES.map((name) => whole(quantity[name])),
   };
 }

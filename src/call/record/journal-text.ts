@@ -1,0 +1,86 @@
+/** Pure. What passes between the journal's threads for every call, as one text a group: a text is copied, an object is taken apart. */
+import type { JournalReply, Numbered } from "./journal-protocol.ts";
+import type { RecordRow, Row, UsageRow } from "./rows.ts";
+
+// An object of two rows cost both threads 60 us, their text costs 5. No field holds a line feed: JSON and ids have none.
+
+export function rowsText(rows: readonly Numbered[]): string {
+  let text = "";
+  for (const { number, row } of rows) text += `${number}\n${rowText(row)}\n`;
+  return text;
+}
+
+function rowText(row: Row): string {
+  if (row.kind === "append") return `append\n${recordText(row)}`;
+  if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}`;
+  return `settle\n${row.callId}\n${row.moves}\n${recordText(row.record)}\n${row.usage === null ? "" : usageText(row.usage)}`;
+}
+
+function recordText({ recordKind, callId, before, after }: RecordRow): string {
+  return `${recordKind}\n${callId ?? ""}\n${before}\n${after}`;
+}
+
+function usageText({ atMs, logicalCallId, attributes, quantities }: UsageRow): string {
+  return `${atMs}\n${logicalCallId ?? ""}\n${attributes}\n${quantities.join(" ")}`;
+}
+
+export function rowsIn(text: string): Numbered[] {
+  const fields = new Fields(text);
+  const rows: Numbered[] = [];
+  while (!fields.done) rows.push({ number: Number(fields.next()), row: rowIn(fields) });
+  return rows;
+}
+
+function rowIn(fields: Fields): Row {
+  const kind = fields.next();
+  if (kind === "append") return recordIn(fields);
+  const callId = fields.next();
+  if (kind === "permit") {
+    return { kind, callId, atMs: Number(fields.next()), moves: fields.next(), audit: fields.next(), usage: fields.next() };
+  }
+  return { kind: "settle", callId, moves: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
+}
+
+function recordIn(fields: Fields): RecordRow {
+  const recordKind = fields.next();
+  return { kind: "append", recordKind, callId: fields.next() || null, before: fields.next(), after: fields.next() };
+}
+
+function usageIn(fields: Fields): UsageRow | null {
+  const atMs = fields.next();
+  if (atMs === "") return null;
+  return {
+    atMs: Number(atMs),
+    logicalCallId: fields.next() || null,
+    attributes: fields.next(),
+    quantities: fields.next().split(" ").map(Number),
+  };
+}
+
+class Fields {
+  readonly #fields: readonly string[];
+  #at = 0;
+
+  constructor(text: string) {
+    this.#fields = text.split("\n");
+  }
+
+  /** The text ends with a line feed, so behind the last field stands an empty one. */
+  get done(): boolean {
+    return this.#at >= this.#fields.length - 1;
+  }
+
+  next(): string {
+    const field = this.#fields[this.#at++];
+    if (field === undefined) throw new Error("a group of rows that ends half-way");
+    return field;
+  }
+}
+
+export function writtenText(numbers: readonly number[]): string {
+  return numbers.join(" ");
+}
+
+export function writtenIn(text: string): Extract<JournalReply, { kind: "written" }> {
+  return { kind: "written", numbers: text.split(" ").map(Number) };
+}
