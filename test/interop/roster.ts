@@ -29,6 +29,8 @@ export type Client = {
   readonly door: { readonly says: Says; readonly tries: readonly Era[] };
   /** Whether its interface tells of progress. */
   readonly progress: boolean;
+  /** A client on SDK v1 behind a pipe: a notification in the same chunk as the result is handled a turn later, when nobody waits for it any more. */
+  readonly mayLoseLastProgress?: boolean;
   /** Of a connection a call; others shake hands once. */
   readonly connectsAgain?: boolean;
 };
@@ -115,6 +117,7 @@ export const ROSTER: readonly Client[] = [
     shows: { jsonrpc: "data", http: "text", toolResult: "text" },
     door: { says: "nothing", tries: ["legacy"] },
     progress: true,
+    mayLoseLastProgress: true,
   },
   {
     name: "mcp-remote-auto",
@@ -126,6 +129,7 @@ export const ROSTER: readonly Client[] = [
     shows: { jsonrpc: "data", http: "text", toolResult: "text" },
     door: { says: "nothing", tries: ["modern"] },
     progress: true,
+    mayLoseLastProgress: true,
   },
   {
     name: "ai-sdk",
