@@ -174,7 +174,7 @@ async function assemble(
     journal,
     scribe,
     stopped: (_, { course, method }) => (course === "stream" || method === "subscriptions/listen" ? draining.signal : stopping.signal),
-    tell: createTeller({ metrics, log, mono, withhold: sessions.withhold }),
+    tell: createTeller({ metrics, log, mono, sessions }),
   };
 
   const issued = ({ agentId, tokenId, grant, audience, scope, by }: IssuedFacts) =>

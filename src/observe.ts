@@ -1,7 +1,7 @@
 /** What an operator sees from outside: JSON logs without secrets, and metrics without names. */
 import pino, { type DestinationStream, type Logger } from "pino";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { McpRequest } from "./call/accept/request.ts";
+import type { Sessions } from "./call/forward/sessions.ts";
 import { rfc3339 } from "./call/record/rfc3339.ts";
 import type { Story } from "./call/record/story.ts";
 
@@ -115,16 +115,20 @@ type TellerParts = {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly mono: () => number;
-  /** A result that was withheld must not come on a stream that the client resumes. */
-  readonly withhold: (principal: string, request: McpRequest) => void;
+  /** A result that was withheld must not come on a stream that the client resumes; an id is free again. */
+  readonly sessions: Pick<Sessions, "withhold" | "ended">;
 };
 
 /** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
-export function createTeller({ metrics, log, mono, withhold }: TellerParts): (story: Story, fault: unknown) => void {
+export function createTeller({ metrics, log, mono, sessions }: TellerParts): (story: Story, fault: unknown) => void {
   return (story, fault) => {
     const durationMs = mono() - story.opening.receivedMonoMs;
     metrics.tell(story, durationMs, fault !== null);
-    if (story.settlement?.withheld && story.agent && story.request) withhold(story.agent.principal, story.request);
+    const { agent, request, settlement } = story;
+    if (agent && request) {
+      if (settlement?.withheld) sessions.withhold(agent.principal, request);
+      sessions.ended(agent.principal, request);
+    }
     log[fault === null ? "info" : "error"](
       {
         call_id: story.opening.callId,

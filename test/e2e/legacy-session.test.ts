@@ -17,6 +17,9 @@ entitlements:
 `;
 const WATCHED = "test://watched";
 
+/** What the tool `wait` waits for. */
+const release = Promise.withResolvers<void>();
+
 let door: Door;
 let gateway: GatewayProcess;
 let accessToken: string;
@@ -54,6 +57,10 @@ function talker(): McpServer {
     await mcpReq.log("debug", "too fine");
     await mcpReq.log("warning", "meanwhile");
     return said("resumed");
+  });
+  server.registerTool("wait", {}, async () => {
+    await release.promise;
+    return said("waited");
   });
   server.registerTool("touch", {}, async () => {
     await server.server.sendResourceUpdated({ uri: WATCHED });
@@ -129,5 +136,31 @@ test("a session that its client has ended is over at the server, and answers 404
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" }),
   });
   expect(answer.status).toBe(404);
+  await client.close();
+});
+
+test("an id that is under way in a session is not used twice there, and is free again afterwards", async () => {
+  const { client, transport } = await connected();
+  const post = (id: unknown, name: string) =>
+    fetch(`${gateway.publicUrl}/mcp/talker`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${accessToken}`,
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": "2025-11-25",
+        "mcp-session-id": transport.sessionId ?? "",
+      },
+      body: JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name } }),
+    });
+  const calls = () => door.received.filter(({ body }) => body.includes('"wait"')).length;
+  const first = post("one", "wait");
+  while (calls() === 0) await sleep(5);
+  const twin = await post("one", "touch");
+  expect([twin.status, await twin.json()]).toMatchObject([400, { error: { code: -32600 } }]);
+  expect(await (await post("two", "touch")).text()).toContain("touched");
+  release.resolve();
+  expect(await (await first).text()).toContain("waited");
+  expect(await (await post("one", "touch")).text()).toContain("touched");
   await client.close();
 });

@@ -1,7 +1,7 @@
 /** Legacy sessions belong to the principal, the route and the backend that opened them: anyone else finds nothing there. */
 import { LRUCache } from "lru-cache";
 import type { ServerName } from "../../ids.ts";
-import { type Refusal, refuse } from "../../refusal.ts";
+import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
@@ -18,6 +18,8 @@ export type Sessions = {
   eventId(agent: Holder, stream: Stream, eventId: string): string;
   /** The request with the server's own session id in place of the sealed one, and the server's own event id. */
   open(agent: Holder, request: McpRequest): McpRequest | Refusal;
+  /** What was opened has come to its end: its id may be used again in the session. */
+  ended(principal: string, request: McpRequest): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
   isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
@@ -48,6 +50,7 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   // Ids are compared as values: an upstream may write one in another way.
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
+  const underWay = new Set<string>();
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId: (agent, stream, eventId) => seal.mark(streamHolder(agent, stream), eventId),
@@ -56,13 +59,27 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const sessionId = request.sessionId === null ? null : seal.open("session", holder(agent, request), request.sessionId);
       if (sessionId === null && request.sessionId !== null) return refuse("session_unknown");
       const opened = { ...request, sessionId };
+      if (isAsking(opened)) {
+        // A server answers one of two equal ids; whoever waits for the other waits for ever.
+        const key = resultKey(agent.principal, opened, opened.idText);
+        if (underWay.has(key)) return malformed(-32600, "an id that is under way in this session");
+        underWay.add(key);
+      }
       if (request.lastEventId === null) return opened;
       const lastEventId = seal.unmark(streamHolder(agent, opened), request.lastEventId);
       return lastEventId === null ? refuse("session_unknown", {}, "an event id of another stream") : { ...opened, lastEventId };
+    },
+    ended(principal, request) {
+      if (isAsking(request)) underWay.delete(resultKey(principal, request, request.idText));
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
     },
     isWithheld: (principal, stream, idText) => withheld.has(resultKey(principal, stream, idText)),
   };
+}
+
+/** A posted response carries the id of the server's own request. */
+function isAsking({ course, sessionId, idText }: McpRequest): boolean {
+  return sessionId !== null && idText !== null && course !== "response";
 }
