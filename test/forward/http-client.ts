@@ -22,7 +22,9 @@ export type Asking = {
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
   /** Members of the request that the door takes from the HTTP head. */
-  readonly head?: Partial<Pick<McpRequest, "httpMethod" | "authorization" | "sessionId" | "lastEventId" | "forwarded" | "userAgent">>;
+  readonly head?: Partial<
+    Pick<McpRequest, "httpMethod" | "authorization" | "view" | "sessionId" | "lastEventId" | "forwarded" | "userAgent">
+  >;
 };
 
 /** An agent whose token lives for an hour, so that a stream of its own does too. */

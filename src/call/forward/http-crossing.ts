@@ -45,7 +45,7 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
     return era;
   }
 
-  async function inSession(job: ForwardJob, session: Session): Promise<Outcome> {
+  async function inSession(job: ForwardJob, session: Session): Promise<{ readonly outcome: Outcome; readonly lost: boolean }> {
     const { request, agent, issued, answer } = job;
     lastId += 1;
     // Several clients share the session: their own ids could be equal.
@@ -57,7 +57,11 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
     leaves?.addEventListener("abort", cancel, { once: true });
     underWay.set(idText, { principal: agent.principal, clientIdText: request.idText ?? "null", cancel });
     try {
-      return await forward({ ...job, request: withinSession(request, session, idText), crossing: crossingFor(request, tell) });
+      const crossing = crossingFor(request, tell);
+      const outcome = await forward({ ...job, request: withinSession(request, session, idText), crossing });
+      // An error under our own id is the call's answer, whatever its status: what it answers is not sent again.
+      const lost = session.id !== null && outcome.kind === "http_error" && outcome.status === 404 && !crossing.answered;
+      return { outcome, lost };
     } finally {
       leaves?.removeEventListener("abort", cancel);
       underWay.delete(idText);
@@ -75,9 +79,10 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
       const session = await beforeEnd(prelude, sessions.get(job));
       if (session === null) return endedUnsent(prelude.ending ?? "timeout");
       if (isRefusal(session)) return notSent(session);
-      const outcome = await inSession(job, session);
-      const lost = session.id !== null && outcome.kind === "http_error" && outcome.status === 404;
-      if (!lost || attempt === 2) return outcome;
+      const { outcome, lost } = await inSession(job, session);
+      if (!lost) return backInLegacyEra(job.request, outcome);
+      // To the client there is no session that it could begin anew.
+      if (attempt === 2) return { ...outcome, refusal: refuse("upstream_invalid", { upstream_status: 404 }, "it forgets every session") };
       // The server has forgotten the session: nothing ran, and a new one serves.
       sessions.forget(job);
     }
@@ -95,7 +100,10 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
     // Known since the tool was recognised; a tool whose list cannot be read now is sent without.
     const definition = request.target?.kind === "tool" ? await define(request.target.name, agent, job.issued) : null;
     const parameterHeaders = definition === null || isRefusal(definition) ? [] : definition.parameterHeaders;
-    return backInLegacyEra(await forward({ ...job, request: modernised(request, parameterHeaders), crossing: crossingFor(request) }));
+    return backInLegacyEra(
+      request,
+      await forward({ ...job, request: modernised(request, parameterHeaders), crossing: crossingFor(request) }),
+    );
   };
 }
 
@@ -146,10 +154,17 @@ async function legacyElseModern(
 }
 
 /** `tell` answers what a server asks on the stream: the session declared no capability, so nothing but a ping has a result. */
-function crossingFor(request: McpRequest, tell: (message: string) => void = () => {}): Crossing {
+function crossingFor(request: McpRequest, tell: (message: string) => void = () => {}): Crossing & { readonly answered: boolean } {
+  let answered = false;
   return {
     clientEra: request.era,
-    forClient: (bytes, message) => forClient(bytes, message, request),
+    get answered() {
+      return answered;
+    },
+    forClient(bytes, message) {
+      answered ||= message.idText !== "null";
+      return forClient(bytes, message, request);
+    },
     onRequest(bytes, { root, method }) {
       const id = member(root, "id");
       const idText = id === undefined ? "null" : bytes.toString("utf8", id.start, id.end);
@@ -160,7 +175,8 @@ function crossingFor(request: McpRequest, tell: (message: string) => void = () =
 }
 
 /** Up to 2025-11-25 a 404 ends a session, so an error comes with 200; and nobody there can answer an `input_required`. */
-function backInLegacyEra(outcome: Outcome): Outcome {
+function backInLegacyEra({ era }: McpRequest, outcome: Outcome): Outcome {
+  if (era === "modern") return outcome;
   if (outcome.kind === "input_required") {
     return { ...outcome, refusal: refuse("upstream_invalid", {}, "it asks for input that a client of this era cannot give") };
   }
