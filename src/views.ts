@@ -15,7 +15,7 @@ import { createShownTools } from "./call/forward/merged/shown-tools.ts";
 import type { Upstream } from "./call/forward/upstream.ts";
 import type { Config } from "./config.ts";
 import type { ServerName } from "./ids.ts";
-import { isRefusal, type Refusal, refuse } from "./refusal.ts";
+import { isRefusal, type Reason, type Refusal, refuse, WIRE } from "./refusal.ts";
 import type { Seal } from "./seal.ts";
 import type { Upstreams } from "./upstreams.ts";
 
@@ -72,7 +72,10 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
   async function withinLimit(view: ServerView, agent: Agent, addressed: McpRequest): Promise<McpRequest | Refusal> {
     const asking = { agent, request: addressed, gone: NEVER, stopped: AbortSignal.timeout(LOOK_UP_MS) };
     const shown = await shownTools.has(view, asking, addressed.server, addressed.target?.name ?? "");
-    return shown ? addressed : refuse("tool_unknown", {}, `beyond the ${view.toolsMax} tools that ${view.route} shows`);
+    if (shown === true) return addressed;
+    if (shown === false) return refuse("tool_unknown", {}, `beyond the ${view.toolsMax} tools that ${view.route} shows`);
+    const reason = shown.missing in WIRE ? (shown.missing as Reason) : "upstream_unreachable";
+    return refuse(reason, {}, `the list of ${addressed.server} cannot be read, so that ${view.route} cannot tell what it shows of it`);
   }
 
   /** Where nobody has such a task, the first server that the agent may see is as good as any: it is refused before it is asked. */

@@ -14,7 +14,10 @@ export function explain(record: AuditRecord): string[] {
 
 function what({ call_id, kind, target, request, server, time_start }: AuditRecord): string {
   const name = target === null ? (request?.method ?? "") : `${target.kind} ${target.name}`;
-  const said = [name, server === null ? "" : `on ${server}`].filter((part) => part !== "").join(" ");
+  const view = request?.view ?? null;
+  const said = [name, server === null ? "" : `on ${server}`, view === null ? "" : `asked for at ${view}`]
+    .filter((part) => part !== "")
+    .join(" ");
   return `${call_id ?? kind}: ${[said, time_start].filter((part) => part !== "").join(", ")}`;
 }
 
@@ -35,7 +38,9 @@ function decision(record: AuditRecord): string {
   if (record.decision === "permit" && record.reason === null) return `Permitted${rule}.`;
   const meaning = record.reason !== null && Object.hasOwn(WIRE, record.reason) ? WIRE[record.reason as keyof typeof WIRE].title : "";
   const note = record.note === null ? "" : ` (${record.note})`;
-  const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : `Refused${rule}`;
+  // A refusal after a permit is not the permitting rule's: a budget, a credential, the server.
+  const refused = record.rule === null ? "Refused" : `Permitted${rule}, then refused`;
+  const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : refused;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
 }
 

@@ -94,10 +94,16 @@ describe("a refused call", () => {
     expect(words).toContain("Nothing was charged.");
   });
 
-  test("names the rule that decided, and the note that only the operator sees", () => {
-    const words = said({ ...refused, reason: "arguments_denied", rule: { name: "small", file: "p.yaml", line: 9 }, note: "limit is 101" });
-    expect(words).toContain("Refused by small (p.yaml:9): arguments_denied");
-    expect(words).toContain("(limit is 101)");
+  test("names the note that only the operator sees", () => {
+    expect(said({ ...refused, reason: "arguments_denied", note: "small (p.yaml:9) decides tickets/search" })).toContain(
+      `Refused: arguments_denied: ${WIRE.arguments_denied.title} (small (p.yaml:9) decides tickets/search).`,
+    );
+  });
+
+  test("after a permit does not blame the rule that permitted", () => {
+    const words = said({ ...refused, reason: "budget_exhausted", rule: { name: "small", file: "p.yaml", line: 9 }, note: "budget month" });
+    expect(words).toContain("Permitted by small (p.yaml:9), then refused: budget_exhausted");
+    expect(words).toContain("(budget month)");
   });
 
   test("of nobody says so, and one without a reason too", () => {

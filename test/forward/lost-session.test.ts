@@ -38,10 +38,12 @@ const gone = { id: null, error: { code: -32001, message: "Session not found" } }
 const done = (id: number) => ({ status: 200, body: { id, result: { content: [] } } });
 
 test.each([
-  ["without a body", null],
-  ["with an error for nobody", gone],
-])("a server that has forgotten the session, and says so %s, gets the call once more in a new one", async (_, body) => {
-  const server = await startServer((id, calls) => (calls === 1 ? { status: 404, body } : done(id)));
+  ["404 without a body", 404, null],
+  ["404 with an error for nobody", 404, gone],
+  ["400 with an error for nobody", 400, gone],
+  ["400 with an error without an id", 400, { error: gone.error }],
+])("a server that has forgotten the session, and says so by %s, gets the call once more in a new one", async (_, status, body) => {
+  const server = await startServer((id, calls) => (calls === 1 ? { status, body } : done(id)));
   expect(await server.call()).toMatchObject({ kind: "result", status: 200 });
   expect([server.calls(), server.sessions()]).toEqual([2, 2]);
 });

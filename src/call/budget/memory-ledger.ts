@@ -100,12 +100,15 @@ function emptyCounter(draw: Draw, windowStartMs: number, windowEndMs: number | n
 }
 
 function refuseHold(judged: "exhausted" | "insufficient", counter: Counter, draw: Draw, amount: number): Refusal {
-  return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", {
+  const left = remaining(draw, counter);
+  const facts = {
     budget: draw.budget,
     meter: draw.meter,
     limit: draw.limit,
-    remaining: remaining(draw, counter),
+    remaining: left,
     required: amount,
     ...(counter.windowEndMs === null ? {} : { resets_at: new Date(counter.windowEndMs).toISOString() }),
-  });
+  };
+  const note = `budget ${draw.budget}: ${left} of ${draw.limit} ${draw.meter} left, ${amount} needed`;
+  return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", facts, note);
 }

@@ -21,6 +21,8 @@ type UnderWay = { readonly principal: string; readonly clientIdText: string; rea
 
 /** How long it counts that a server speaks an era: it may be replaced by a newer one. */
 const ERA_FRESH_MS = 300_000;
+/** MCP 2025-11-25 asks for 404; servers in the field say 400 as well. */
+const FORGOTTEN: ReadonlySet<number> = new Set([400, 404]);
 /** One a principal; beyond them the least recently used begins anew. */
 const SESSIONS_MAX = 10_000;
 /** Servers end idle sessions sooner or later: a later call begins a new one. */
@@ -60,7 +62,7 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
       const crossing = crossingFor(request, tell);
       const outcome = await forward({ ...job, request: withinSession(request, session, idText), crossing });
       // An error under our own id is the call's answer, whatever its status: what it answers is not sent again.
-      const lost = session.id !== null && outcome.kind === "http_error" && outcome.status === 404 && !crossing.answered;
+      const lost = session.id !== null && outcome.kind === "http_error" && FORGOTTEN.has(outcome.status ?? 0) && !crossing.answered;
       return { outcome, lost };
     } finally {
       leaves?.removeEventListener("abort", cancel);
@@ -82,7 +84,10 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
       const { outcome, lost } = await inSession(job, session);
       if (!lost) return backInLegacyEra(job.request, outcome);
       // To the client there is no session that it could begin anew.
-      if (attempt === 2) return { ...outcome, refusal: refuse("upstream_invalid", { upstream_status: 404 }, "it forgets every session") };
+      if (attempt === 2) {
+        const facts = { upstream_status: outcome.status ?? 0 };
+        return { ...outcome, refusal: refuse("upstream_invalid", facts, "it forgets every session") };
+      }
       // The server has forgotten the session: nothing ran, and a new one serves.
       sessions.forget(job);
     }

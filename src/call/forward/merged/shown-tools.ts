@@ -8,10 +8,11 @@ import { type MergedPage, readFirst } from "./merged-list.ts";
 export type ShownTools = {
   /** The view's tools as they are now. */
   read(view: ServerView, asking: Asking): Promise<MergedPage>;
-  has(view: ServerView, asking: Asking, server: string, tool: string): Promise<boolean>;
+  /** `missing`: the tool's server could not be read, so that nobody knows; its reason is a word of the table of refusals. */
+  has(view: ServerView, asking: Asking, server: string, tool: string): Promise<boolean | { readonly missing: string }>;
 };
 
-type Known = { readonly tools: ReadonlySet<string>; readonly atMs: number };
+type Known = { readonly tools: ReadonlySet<string>; readonly missing: ReadonlyMap<string, string>; readonly atMs: number };
 
 /** How long a reading counts, and how soon a tool that was not in it may cause the next one. */
 const FRESH_MS = 300_000;
@@ -25,7 +26,8 @@ export function createShownTools(members: Members, mono: () => number): ShownToo
   const read: ShownTools["read"] = async (view, asking) => {
     const page = await readFirst(view, members, asking, "tools/list", view.toolsMax ?? Number.POSITIVE_INFINITY);
     const tools = new Set(page.elements.map(({ server, name }) => `${server}/${name}`));
-    known.set(keyOf(view, asking.agent), { tools, atMs: mono() });
+    const missing = new Map(page.unavailable.map(({ server, reason }) => [server as string, reason]));
+    known.set(keyOf(view, asking.agent), { tools, missing, atMs: mono() });
     return page;
   };
   return {
@@ -35,9 +37,11 @@ export function createShownTools(members: Members, mono: () => number): ShownToo
       const last = known.get(keyOf(view, asking.agent));
       const ageMs = last === undefined ? Number.POSITIVE_INFINITY : mono() - last.atMs;
       if (last?.tools.has(wanted) && ageMs < FRESH_MS) return true;
-      if (last !== undefined && ageMs < MISS_PAUSE_MS) return false;
-      await read(view, asking);
-      return known.get(keyOf(view, asking.agent))?.tools.has(wanted) ?? false;
+      if (last === undefined || ageMs >= MISS_PAUSE_MS) await read(view, asking);
+      const now = known.get(keyOf(view, asking.agent));
+      if (now?.tools.has(wanted)) return true;
+      const missing = now?.missing.get(server);
+      return missing === undefined ? false : { missing };
     },
   };
 }
