@@ -126,7 +126,9 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
     metrics.tell(story, durationMs, fault !== null);
     const { agent, request, settlement } = story;
     if (agent && request) {
-      if (settlement?.withheld) sessions.withhold(agent.principal, request);
+      // What came too late was charged as held; resumed, it would come uncounted.
+      const late = story.outcome?.kind === "timeout" && story.reservation?.metersResult === true;
+      if (settlement?.withheld || late) sessions.withhold(agent.principal, request);
       sessions.ended(agent.principal, request);
     }
     log[fault === null ? "info" : "error"](

@@ -8,7 +8,8 @@ import { decideWithTasks, type TaskRules } from "./call/authorize/task-access.ts
 import { reaches, visible } from "./call/authorize/visible.ts";
 import type { IssuedToken } from "./call/exchange/issued-token.ts";
 import { addressIn, addressTo } from "./call/forward/merged/address.ts";
-import type { Away, Members } from "./call/forward/merged/member-page.ts";
+import { createAway } from "./call/forward/merged/away.ts";
+import type { Members } from "./call/forward/merged/member-page.ts";
 import { createMergedUpstream } from "./call/forward/merged/merged-upstream.ts";
 import { createResourceOwners } from "./call/forward/merged/resource-owners.ts";
 import { createShownTools } from "./call/forward/merged/shown-tools.ts";
@@ -63,7 +64,7 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
   for (const [name, view] of views) merged.set(name, createMergedUpstream({ view, members, seal, shownTools }));
 
   async function ownedBy(view: ServerView, agent: Agent, request: McpRequest): Promise<McpRequest | Refusal> {
-    const asking = { agent, request, gone: NEVER, stopped: AbortSignal.timeout(LOOK_UP_MS) };
+    const asking = { agent, request: { ...request, view: view.route }, gone: NEVER, stopped: AbortSignal.timeout(LOOK_UP_MS) };
     if (request.target === null) throw new Error("a resource is looked up by its URI");
     const owner = await owners.find(view, asking, request.target);
     return isRefusal(owner) ? owner : addressTo(view, request, owner);
@@ -113,17 +114,6 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
     },
     exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),
     get: (name) => merged.get(name) ?? upstreams.get(name),
-  };
-}
-
-/** How long a server that was too slow for a list is left out of the next ones. */
-const AWAY_MS = 30_000;
-
-function createAway(mono: () => number): Away {
-  const until = new Map<ServerName, number>();
-  return {
-    has: (server) => (until.get(server) ?? 0) > mono(),
-    add: (server) => void until.set(server, mono() + AWAY_MS),
   };
 }
 

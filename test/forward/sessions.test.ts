@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { createSessions } from "../../src/call/forward/sessions.ts";
 import type { ServerName } from "../../src/ids.ts";
 import { createSeal } from "../../src/seal.ts";
-import { requestOf } from "./http-client.ts";
+import { alice, request, requestOf } from "./http-client.ts";
 
 const HERE = "here" as ServerName;
 const THERE = "there" as ServerName;
@@ -82,4 +82,18 @@ test("a withheld result stays withheld on the streams of its session, whatever s
   expect(sessions.isWithheld("alice", stream, '"b"')).toBe(false);
   expect(sessions.isWithheld("alice", { ...stream, sessionId: "s2" }, '"a"')).toBe(false);
   expect(sessions.isWithheld("bob", stream, '"a"')).toBe(false);
+});
+
+test("a request that is refused for its event id leaves its own id free", () => {
+  const sessions = createSessions({ seal: createSeal(Buffer.alloc(32, 7)), backends: new Map(), epoch: "" });
+  const agent = alice();
+  const asked = (sessionId: string | null, lastEventId: string | null) => ({
+    ...requestOf(request("tools/call", { name: "t" }, "one"), { era: "legacy" }),
+    sessionId,
+    lastEventId,
+  });
+  const sealed = sessions.seal(agent, asked(null, null), "own");
+  expect(sessions.open(agent, asked(sealed, "nobody's"))).toMatchObject({ refused: "session_unknown" });
+  expect(sessions.open(agent, asked(sealed, null))).toMatchObject({ sessionId: "own" });
+  expect(sessions.open(agent, asked(sealed, null))).toMatchObject({ refused: "request_malformed" });
 });

@@ -42,7 +42,8 @@ export function createTasks(): Tasks {
       if (target === null || taskId.length > TASK_ID_CHARACTERS_MAX) return;
       const key = keyOf(server, taskId);
       // A server that mints one id for two clients must not hand the first client's task to the second.
-      if (tasks.has(key)) return;
+      const known = tasks.get(key);
+      if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
       tasks.set(key, { principal, target, logicalCallId, charged: false }, { ttl });

@@ -11,7 +11,7 @@ import type { Wire } from "./http-wire.ts";
 import { sameId } from "./message.ts";
 import { modernised, withinSession } from "./other-era.ts";
 import type { Outcome } from "./outcome.ts";
-import { accepted, endedUnsent, notSent } from "./outcomes.ts";
+import { accepted, ended, endedUnsent, notSent, unknownFate } from "./outcomes.ts";
 import type { Crossing, ForwardJob, Upstream } from "./upstream.ts";
 
 export type CrossingOptions = Pick<HttpUpstreamOptions, "name" | "timeoutMs" | "mono" | "reissue"> & { readonly wire: Wire };
@@ -19,6 +19,8 @@ type Forward = (job: ForwardJob) => Promise<Outcome>;
 type Speaks = { readonly era: Era; readonly atMs: number };
 type UnderWay = { readonly principal: string; readonly clientIdText: string; readonly cancel: () => void };
 
+/** Requests of a server that one call answers: a flood of pings must not become a flood of POSTs. */
+const ASKED_MAX = 100;
 /** How long it counts that a server speaks an era: it may be replaced by a newer one. */
 const ERA_FRESH_MS = 300_000;
 /** MCP 2025-11-25 asks for 404; servers in the field say 400 as well. */
@@ -79,8 +81,9 @@ export function createHttpCrossing(options: CrossingOptions, forward: Forward, d
   async function inLegacyEra(job: ForwardJob, prelude: Deadline): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
       const session = await beforeEnd(prelude, sessions.get(job));
-      if (session === null) return endedUnsent(prelude.ending ?? "timeout");
-      if (isRefusal(session)) return notSent(session);
+      // From the second attempt on the call has gone out once, whatever the server made of it.
+      if (session === null) return attempt === 1 ? endedUnsent(prelude.ending ?? "timeout") : ended(prelude.ending ?? "timeout", 0);
+      if (isRefusal(session)) return attempt === 1 ? notSent(session) : unknownFate(session, 0);
       const { outcome, lost } = await inSession(job, session);
       if (!lost) return backInLegacyEra(job.request, outcome);
       // To the client there is no session that it could begin anew.
@@ -161,6 +164,7 @@ async function legacyElseModern(
 /** `tell` answers what a server asks on the stream: the session declared no capability, so nothing but a ping has a result. */
 function crossingFor(request: McpRequest, tell: (message: string) => void = () => {}): Crossing & { readonly answered: boolean } {
   let answered = false;
+  let asked = 0;
   return {
     clientEra: request.era,
     get answered() {
@@ -171,6 +175,8 @@ function crossingFor(request: McpRequest, tell: (message: string) => void = () =
       return forClient(bytes, message, request);
     },
     onRequest(bytes, { root, method }) {
+      asked += 1;
+      if (asked > ASKED_MAX) return;
       const id = member(root, "id");
       const idText = id === undefined ? "null" : bytes.toString("utf8", id.start, id.end);
       const answer = method === "ping" ? '"result":{}' : '"error":{"code":-32601,"message":"Method not found"}';

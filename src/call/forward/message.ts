@@ -15,7 +15,7 @@ export type UpstreamMessage =
   | { readonly kind: "invalid"; readonly why: string };
 
 /** A list of a thousand tools with rich schemas is some 100,000 members. */
-const KEYS_MAX = 1_000_000;
+export const KEYS_MAX = 1_000_000;
 
 export function readMessage(bytes: Buffer): UpstreamMessage {
   // Depth 4 is an element of a list: root, result, tools, tool.

@@ -59,15 +59,15 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const sessionId = request.sessionId === null ? null : seal.open("session", holder(agent, request), request.sessionId);
       if (sessionId === null && request.sessionId !== null) return refuse("session_unknown");
       const opened = { ...request, sessionId };
+      const lastEventId = request.lastEventId === null ? null : seal.unmark(streamHolder(agent, opened), request.lastEventId);
+      if (lastEventId === null && request.lastEventId !== null) return refuse("session_unknown", {}, "an event id of another stream");
       if (isAsking(opened)) {
         // A server answers one of two equal ids; whoever waits for the other waits for ever.
         const key = resultKey(agent.principal, opened, opened.idText);
         if (underWay.has(key)) return malformed(-32600, "an id that is under way in this session");
         underWay.add(key);
       }
-      if (request.lastEventId === null) return opened;
-      const lastEventId = seal.unmark(streamHolder(agent, opened), request.lastEventId);
-      return lastEventId === null ? refuse("session_unknown", {}, "an event id of another stream") : { ...opened, lastEventId };
+      return { ...opened, lastEventId };
     },
     ended(principal, request) {
       if (isAsking(request)) underWay.delete(resultKey(principal, request, request.idText));

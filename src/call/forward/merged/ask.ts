@@ -1,12 +1,13 @@
-/** Pure. A list request of a view, as it goes to one of its servers. */
+/** A list request of a view, as it goes to one of its servers. */
 
+import { randomUUID } from "node:crypto";
 import type { ServerName } from "../../../ids.ts";
 import { isScanFault, member, scanJson } from "../../../json.ts";
 import type { McpRequest } from "../../accept/request.ts";
 
 const START = '{"jsonrpc":"2.0","id":';
-/** Every ask is a request of its own: nothing else is under way beside it. */
-const ID = "1";
+/** Not to be guessed: a client cancels requests by their ids, and this is none of its own. */
+const ID = JSON.stringify(`tollgate-${randomUUID()}`);
 
 /** `asked` is the client's own request, of which revision, metadata and trace go on. */
 export function listRequest(asked: McpRequest, server: ServerName, method: string, cursor: string | null): McpRequest {

@@ -8,10 +8,11 @@ import type { Agent } from "../../authenticate/agent.ts";
 import type { ServerView } from "../../authorize/server-view.ts";
 import type { IssuedToken } from "../../exchange/issued-token.ts";
 import { isToolName, SHAPES, type Shape } from "../list-filter.ts";
-import { readMessage } from "../message.ts";
+import { KEYS_MAX, readMessage } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Upstream } from "../upstream.ts";
 import { listRequest } from "./ask.ts";
+import type { Away } from "./away.ts";
 
 /** What a view needs of its servers. */
 export type Members = {
@@ -20,11 +21,8 @@ export type Members = {
   /** Whether the agent may ask the server for this list; null: for anything at all. */
   mayAsk(agent: Agent, server: ServerName, method: string | null): boolean;
   visible(agent: Agent, server: ServerName): (target: Target) => boolean;
-  /** Servers that did not answer in time are left alone for a while: no list waits for them again and again. */
   readonly away: Away;
 };
-
-export type Away = { has(server: ServerName): boolean; add(server: ServerName): void };
 
 export type ListedElement = {
   readonly server: ServerName;
@@ -62,7 +60,7 @@ export async function readMemberPage(
   method: string,
   cursor: string | null,
 ): Promise<MemberPage | Unavailable> {
-  if (members.away.has(server)) return { server, reason: "upstream_timeout" };
+  if (members.away.has(server, agent)) return { server, reason: "upstream_timeout" };
   const issued = await members.exchange(agent, server);
   if (isRefusal(issued)) return { server, reason: issued.refused };
   const patience = AbortSignal.timeout(PATIENCE_MS);
@@ -80,7 +78,7 @@ export async function readMemberPage(
   }
   // A server that has no prompts has no list of them either.
   if (isMethodNotFound(outcome)) return NOTHING;
-  if (patience.aborted) members.away.add(server);
+  if (patience.aborted) members.away.add(server, agent);
   return { server, reason: patience.aborted ? "upstream_timeout" : (outcome.refusal?.refused ?? "upstream_invalid") };
 }
 
@@ -120,7 +118,7 @@ function pageOf(
   method: string,
 ): MemberPage | null {
   const shape = SHAPES.get(method);
-  const root = scanJson(result, { treeDepth: 3 });
+  const root = scanJson(result, { treeDepth: 3, keysMax: KEYS_MAX });
   const list = isScanFault(root) || shape === undefined ? undefined : member(root, shape.list);
   if (isScanFault(root) || shape === undefined || list?.kind !== "array") return null;
   const elements = list.elements.map((element) => listed(result, element, shape, view, visible, server));

@@ -17,6 +17,8 @@ export type MergedPage = {
   readonly ttlMs: number;
 };
 
+/** Of one server; longer ones would make the cursor of all too long to come back, and its list ends there. */
+const CURSOR_CHARACTERS_MAX = 1_024;
 /** A list with a limit is read to its end: 100 pages of one server are more than any limit shows. */
 const PAGES_MAX = 100;
 
@@ -30,9 +32,11 @@ export async function readMergedPage(
 ): Promise<MergedPage> {
   const pages = await Promise.all(places.map(({ server, cursor }) => readMemberPage(view, members, asking, server, method, cursor)));
   const next: Place[] = [];
-  for (const [index, page] of pages.entries()) {
+  for (const [index, page] of [...pages].entries()) {
     const server = places[index]?.server;
-    if (server !== undefined && "elements" in page && page.nextCursor !== null) next.push({ server, cursor: page.nextCursor });
+    if (server === undefined || !("elements" in page) || page.nextCursor === null) continue;
+    if (page.nextCursor.length <= CURSOR_CHARACTERS_MAX) next.push({ server, cursor: page.nextCursor });
+    else pages.push({ server, reason: "upstream_invalid" });
   }
   return together(pages, next);
 }

@@ -11,21 +11,33 @@ export type ResourceOwners = {
   find(view: ServerView, asking: Asking, resource: Target): Promise<ServerName | Refusal>;
 };
 
-type Offer = { readonly uris: ReadonlySet<string>; readonly templates: readonly string[]; readonly atMs: number };
+type Offer = {
+  readonly uris: ReadonlySet<string>;
+  readonly templates: readonly string[];
+  readonly characters: number;
+  readonly atMs: number;
+};
 
 const FRESH_MS = 300_000;
 /** A URI that nobody lists must not become a flood of lists at the servers. */
 const MISS_PAUSE_MS = 1_000;
 const OFFERS_MAX = 1_000;
+/** Of one list, and of all that is kept, in characters: a server decides what it lists, not how much memory that takes. */
+const CHARACTERS_PER_LIST_MAX = 1_000_000;
+const CHARACTERS_MAX = 20_000_000;
 /** 100 pages: a server with more is asked for what its templates cover. */
 const PAGES_MAX = 100;
 
 export function createResourceOwners(members: Members, mono: () => number): ResourceOwners {
-  const offers = new LRUCache<string, Offer>({ max: OFFERS_MAX });
+  const offers = new LRUCache<string, Offer>({
+    max: OFFERS_MAX,
+    maxSize: CHARACTERS_MAX,
+    sizeCalculation: ({ characters }) => characters + 1,
+  });
   // Whether the agent may read this URI is judged already; a pattern that permits it need not permit the template it fits.
   const all: Members = { ...members, visible: () => () => true };
 
-  /** Null: the server cannot be asked now. */
+  /** Null: the server has never been read. */
   async function offerOf(view: ServerView, asking: Asking, server: ServerName, freshMs: number): Promise<Offer | null> {
     const key = JSON.stringify([view.route, server, asking.agent.principal]);
     const known = offers.get(key);
@@ -34,8 +46,10 @@ export function createResourceOwners(members: Members, mono: () => number): Reso
       namesIn(view, all, asking, server, "resources/list"),
       namesIn(view, all, asking, server, "resources/templates/list"),
     ]);
-    if (uris === null || templates === null) return null;
-    const offer = { uris: new Set(uris), templates, atMs: mono() };
+    // Who has gone down stays the owner of what it offered: its resources do not become another's.
+    if (uris === null || templates === null) return known ?? null;
+    const characters = [...uris, ...templates].reduce((sum, { length }) => sum + length, 0);
+    const offer = { uris: new Set(uris), templates, characters, atMs: mono() };
     offers.set(key, offer);
     return offer;
   }
@@ -78,12 +92,18 @@ async function namesIn(
   server: ServerName,
   method: string,
 ): Promise<readonly string[] | null> {
+  if (!members.mayAsk(asking.agent, server, method)) return [];
   const names: string[] = [];
+  let characters = 0;
   let cursor: string | null = null;
   for (let read = 0; read < PAGES_MAX; read++) {
     const page: MemberPage | Unavailable = await readMemberPage(view, members, asking, server, method, cursor);
     if (!("elements" in page)) return null;
-    for (const { name } of page.elements) names.push(name);
+    for (const { name } of page.elements) {
+      characters += name.length;
+      if (characters > CHARACTERS_PER_LIST_MAX) return names;
+      names.push(name);
+    }
     cursor = page.nextCursor;
     if (cursor === null) return names;
   }

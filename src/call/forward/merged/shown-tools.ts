@@ -27,7 +27,9 @@ export function createShownTools(members: Members, mono: () => number): ShownToo
     const page = await readFirst(view, members, asking, "tools/list", view.toolsMax ?? Number.POSITIVE_INFINITY);
     const tools = new Set(page.elements.map(({ server, name }) => `${server}/${name}`));
     const missing = new Map(page.unavailable.map(({ server, reason }) => [server as string, reason]));
-    known.set(keyOf(view, asking.agent), { tools, missing, atMs: mono() });
+    // What is missing today may be first tomorrow: a partial reading counts for a moment only.
+    const atMs = missing.size === 0 ? mono() : mono() - FRESH_MS;
+    known.set(keyOf(view, asking.agent), { tools, missing, atMs });
     return page;
   };
   return {
