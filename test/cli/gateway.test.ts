@@ -148,7 +148,7 @@ function readsTheBooks(): void {
   test("why tells the decision in words", async () => {
     const permitted = await at("why", calls[0] ?? "");
     expect(permitted.out).toMatch(/Permitted by all .*a\.yaml:5/);
-    expect((await at("why", calls[1] ?? "")).out).toMatch(/Refused.*tool_unknown/);
+    expect((await at("why", calls[1] ?? "")).out).toMatch(/Permitted by all .*, then refused: tool_unknown/);
     expect(await json("why", calls[0] ?? "")).toMatchObject({
       call_id: calls[0],
       words: expect.any(Array),
