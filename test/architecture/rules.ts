@@ -21,6 +21,8 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   "oidc-provider": ["src/control/oauth/"],
   undici: ["src/call/forward/"],
   "better-sqlite3": ["src/call/record/store.ts", "src/control/store.ts"],
+  kysely: ["src/control/"],
+  pg: ["src/control/store.ts"],
   "lru-cache": ["src/call/", "src/control/"],
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],

@@ -11,6 +11,7 @@ import {
   externalIssuer,
   type Members,
   makeKey,
+  NOTHING_ELSE,
   NOW_MS,
   NOW_S,
   noteOf,
@@ -84,7 +85,7 @@ test.each([
 
 test("what the directory says of an agent is of this moment", async () => {
   let team = "support";
-  const directory = { byId: () => profile({ team }), byName: () => undefined };
+  const directory = { byId: () => profile({ team }), byName: () => undefined, ...NOTHING_ELSE };
   const authenticate = authenticator({ issuers: [ownIssuer(es)], directory });
   const header = `Bearer ${token(es)}`;
   expect(expectAgent(await authenticate(header, SERVER, NOW_MS)).profile.team).toBe("support");

@@ -82,9 +82,14 @@ export function profile(members: Partial<AgentProfile> = {}): AgentProfile {
     owner: "ops@example.com",
     purpose: "sort tickets",
     riskClass: "unclassified",
+    issuer: null,
+    account: { tools: null, scopes: null },
     ...members,
   };
 }
+
+/** A directory without external identities, opaque keys and revocations. */
+export const NOTHING_ELSE = { byIdentity: () => undefined, byKey: () => undefined, isRevoked: () => false };
 
 /** A registry in memory whose agents can be stopped. */
 export function directoryOf(...profiles: AgentProfile[]) {
@@ -92,6 +97,7 @@ export function directoryOf(...profiles: AgentProfile[]) {
   return {
     byId: (id: string) => byId.get(id),
     byName: (name: string) => [...byId.values()].find((entry) => entry.name === name),
+    ...NOTHING_ELSE,
     setState(id: AgentId, state: AgentState) {
       const entry = byId.get(id);
       if (entry !== undefined) byId.set(id, { ...entry, state });

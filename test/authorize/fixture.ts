@@ -47,6 +47,8 @@ export function agentOf({ scopes = [], roles = [], subject, instance, ...profile
       owner: "ops@example.com",
       purpose: "sort tickets",
       riskClass: "unclassified",
+      issuer: null,
+      account: { tools: null, scopes: null },
       ...profile,
     },
     instance: instance ?? null,

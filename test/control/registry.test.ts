@@ -58,6 +58,8 @@ describe("an agent", () => {
       owner: "owner@example.com",
       purpose: "testing",
       riskClass: "unclassified",
+      issuer: null,
+      account: { tools: null, scopes: null },
     });
   });
 

@@ -36,6 +36,8 @@ export function agent(members: Partial<Agent> = {}): Agent {
       owner: "ops@example.com",
       purpose: "sort tickets",
       riskClass: "unclassified",
+      issuer: null,
+      account: { tools: null, scopes: null },
     },
     instance: null,
     subject,

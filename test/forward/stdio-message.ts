@@ -81,6 +81,8 @@ export function agentOf(principal: string): Agent {
       owner: "ops@example.com",
       purpose: "tests",
       riskClass: "unclassified",
+      issuer: null,
+      account: { tools: null, scopes: null },
     },
     instance: null,
     subject: null,

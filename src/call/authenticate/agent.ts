@@ -17,6 +17,25 @@ export type AgentProfile = {
   readonly owner: string;
   readonly purpose: string;
   readonly riskClass: RiskClass;
+  /** The only external issuer whose tokens may name it: it was registered at the first sight of one. Null: any that the operator trusts. */
+  readonly issuer: string | null;
+  readonly account: Account;
+};
+
+/** What a customer's account allows its agents at most, whatever policies and credentials say; null: no bound of its own. */
+export type Account = { readonly tools: readonly string[] | null; readonly scopes: readonly string[] | null };
+
+/** An opaque key (`tg_live_...`, `tg_test_...`) as the registry knows it; its text is nowhere. */
+export type OpaqueKey = {
+  /** The credential's id: it stands in records as the token's id. */
+  readonly id: string;
+  readonly profile: AgentProfile;
+  readonly scopes: ReadonlySet<string>;
+  /** Names of servers and views, `""` for `/mcp`; null: every route. */
+  readonly servers: ReadonlySet<string> | null;
+  /** Milliseconds since the epoch. */
+  readonly expiresAtMs: number;
+  readonly environment: "live" | "test";
 };
 
 /** A verified caller: the agent and the token that proved it. */
@@ -65,4 +84,10 @@ export type AgentDirectory = {
   byId(id: string): AgentProfile | undefined;
   /** By name within a customer; external identities are mapped by name or id. */
   byName(name: string): AgentProfile | undefined;
+  /** An agent that was registered at the first sight of an external issuer's token, by the name that its claim gives. */
+  byIdentity(issuer: string, name: string): AgentProfile | undefined;
+  /** By the SHA-256 of the key's text, base64. */
+  byKey(digest: string): OpaqueKey | undefined;
+  /** True where a revocation has ended the token before its time. */
+  isRevoked(issuer: string, tokenId: string): boolean;
 };

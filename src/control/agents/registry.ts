@@ -96,6 +96,9 @@ export function openRegistry(store: ControlStore, audit: Audit, now: () => numbe
   return {
     byId: (id) => byId.get(id),
     byName: (name) => byName.get(name),
+    byIdentity: () => undefined,
+    byKey: () => undefined,
+    isRevoked: () => false,
     all: () => [...byId.values()],
     find,
     isDeclared: (id) => declared.has(id),
@@ -183,6 +186,8 @@ function newProfile(agent: NewAgent, id: AgentId, state: AgentProfile["state"] =
     owner: agent.owner ?? "",
     purpose: agent.purpose ?? "",
     riskClass: agent.riskClass ?? "unclassified",
+    issuer: null,
+    account: NO_BOUNDS,
   };
 }
 
@@ -205,8 +210,10 @@ type AgentRow = {
 };
 
 function profileOf({ id, name, kind, state, customer, team, workflow, owner, purpose, risk_class }: AgentRow): AgentProfile {
-  return { id, name, kind, state, customer, team, workflow, owner, purpose, riskClass: risk_class };
+  return { id, name, kind, state, customer, team, workflow, owner, purpose, riskClass: risk_class, issuer: null, account: NO_BOUNDS };
 }
+
+const NO_BOUNDS = { tools: null, scopes: null };
 
 function statements(store: ControlStore) {
   const upsert = store.prepare(
