@@ -116,8 +116,6 @@ test("declared agents carry their attributes and their place", () => {
     purpose: "p",
     kind: "autonomous",
     riskClass: "unclassified",
-    issuer: null,
-    account: { tools: null, scopes: null },
   });
   expect(loaded.agents.get("toString")).toBeUndefined();
 });
