@@ -81,8 +81,7 @@ async function assemble(
 
   const lock = lockFolder(config.data);
   closing.push(() => lock.release());
-  const store = openControlStore(config.data);
-  closing.push(() => store.close());
+  const store = await openControlStore(config.data);
   const configVersion = () => config.configVersion;
   const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
@@ -96,7 +95,8 @@ async function assemble(
   refuseOtherId(config, journal.source);
   const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
     journal.append(auditOfAct(kind, by, details, { now, configVersion }));
-  const registry = openRegistry(store, act, now);
+  const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl });
+  closing.push(() => registry.close());
   await registry.declare(policies.agents);
   await act("gateway.started", "gateway", {
     recovered_calls: journal.recovered,
@@ -113,7 +113,8 @@ async function assemble(
   closing.push(() => reader.close());
   const outbound = createOutbound();
   closing.push(() => outbound.close());
-  const digestKeys = openDigestKeys(store);
+  const digestKeys = openDigestKeys(config.data);
+  closing.push(() => digestKeys.close());
   const epoch = policySet.budgets.some(({ draw }) => mayWithhold(draw)) ? randomUUID() : "";
   const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
   const rounds = createRounds();
@@ -214,7 +215,7 @@ async function assemble(
     fault: (thrown) => fault(thrown),
   });
   const api = createAdminApi({
-    keys: openAdminKeys(store, config.data, now),
+    keys: await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now }),
     store,
     registry,
     authorizationServer,

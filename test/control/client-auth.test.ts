@@ -200,7 +200,7 @@ describe("a client assertion (private_key_jwt)", () => {
 test("a suspended agent obtains no token any more", async () => {
   const attributes = { owner: "owner@example.com", purpose: "testing" };
   await plane.registry.declare(new Map([["declared-bot", { name: "declared-bot", ...attributes }]]));
-  const issued = await plane.registry.issueCredential("declared-bot", undefined, "test");
+  const issued = await plane.registry.issueCredential("declared-bot", { kind: "secret" }, null, "test");
   if ("fault" in issued) throw new Error(issued.detail);
   const authorization = basic(issued.profile.id, issued.secret ?? "");
   expect((await plane.token(grant(), authorization)).status).toBe(200);
@@ -210,18 +210,22 @@ test("a suspended agent obtains no token any more", async () => {
   expect((await plane.token(grant(), authorization)).status).toBe(200);
 });
 
-test("of all the tokens and assertions nothing is kept but the ids that were used", () => {
-  const kept = plane.store.prepare("SELECT model, payload FROM oauth_item").all() as { model: string; payload: string }[];
+test("of all the tokens and assertions nothing is kept but the ids that were used", async () => {
+  const kept = await plane.store.db.selectFrom("oauth_item").selectAll().execute();
   expect(new Set(kept.map(({ model }) => model))).toEqual(new Set(["ReplayDetection"]));
   expect(JSON.stringify(kept)).not.toMatch(/eyJ|tgs_/);
 });
 
 test("ids that were used are forgotten when their assertions have expired", async () => {
-  const count = () => Number(plane.store.prepare("SELECT count(*) FROM oauth_item").pluck().get());
-  expect(count()).toBeGreaterThan(1);
-  plane.store.prepare("UPDATE oauth_item SET expires_at = ?").run(plane.world.nowMs - 1);
+  const kept = () => plane.store.db.selectFrom("oauth_item").selectAll().execute();
+  expect((await kept()).length).toBeGreaterThan(1);
+  await plane.store.db
+    .updateTable("oauth_item")
+    .set({ expires_ms: plane.world.nowMs - 1 })
+    .execute();
   await present(await signed());
-  expect(count()).toBe(1);
+  await plane.registry.sweep();
+  expect(await kept()).toHaveLength(1);
 });
 
 test("nothing of all this was a fault of the server", () => {

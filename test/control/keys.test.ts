@@ -1,11 +1,12 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { createLocalJWKSet, jwtVerify } from "jose";
 import { describe, expect, test } from "vitest";
 import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { openDigestKeys } from "../../src/control/agents/digest-keys.ts";
 import { openKeys } from "../../src/control/keys.ts";
-import { openControlStore } from "../../src/control/store.ts";
+import { type ControlStore, openControlStore } from "../../src/control/store.ts";
 import { newFolder } from "./plane.ts";
 
 function folder(): string {
@@ -128,67 +129,68 @@ describe("a folder that several gateways share", () => {
 });
 
 describe("the first admin key", () => {
-  const now = () => Date.now();
+  const openFirst = (store: ControlStore, dataDir: string) =>
+    openAdminKeys({ store, dataDir, gatewayId: "gw", audit: async () => {}, now: Date.now });
   const read = (dataDir: string) => readFileSync(join(dataDir, "admin.key"), "utf8").trim();
 
-  test("is made once, for its owner alone; the database holds its hash", () => {
+  test("is made once, for its owner alone; the database holds its hash", async () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    const keys = openAdminKeys(store, dataDir, now);
+    const store = await openControlStore(dataDir);
+    const keys = await openFirst(store, dataDir);
     const key = read(dataDir);
     expect(key).toMatch(/^tga_[A-Za-z0-9_-]{43}$/);
     expect(statSync(join(dataDir, "admin.key")).mode & 0o777).toBe(0o600);
-    expect(keys.nameOf(key)).toBe("first");
-    openAdminKeys(store, dataDir, now);
+    expect(await keys.identify(key)).toEqual({ name: "first", role: "admin", customer: null });
+    await openFirst(store, dataDir);
     expect(read(dataDir)).toBe(key);
     for (const file of readdirSync(dataDir).filter((name) => name !== "admin.key")) {
       expect([file, readFileSync(join(dataDir, file), "latin1").includes(key.slice(4))]).toEqual([file, false]);
     }
-    store.close();
+    await store.close();
   });
 
-  test("opens nothing when it is not exact", () => {
+  test("opens nothing when it is not exact", async () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    const keys = openAdminKeys(store, dataDir, now);
+    const store = await openControlStore(dataDir);
+    const keys = await openFirst(store, dataDir);
     const key = read(dataDir);
     for (const wrong of ["", "tga_", key.slice(0, -1), `${key}A`, key.toUpperCase(), key.slice(4), `tgs_${key.slice(4)}`]) {
-      expect(keys.nameOf(wrong)).toBeNull();
+      expect(await keys.identify(wrong)).toBeNull();
     }
-    store.close();
+    await store.close();
   });
 
-  test("that was deleted is replaced, and the old one opens nothing any more", () => {
+  test("that was deleted is replaced, and the old one opens nothing any more", async () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    openAdminKeys(store, dataDir, now);
+    const store = await openControlStore(dataDir);
+    await openFirst(store, dataDir);
     const old = read(dataDir);
     rmSync(join(dataDir, "admin.key"));
-    const keys = openAdminKeys(store, dataDir, now);
-    expect([keys.nameOf(old), keys.nameOf(read(dataDir))]).toEqual([null, "first"]);
-    store.close();
+    const keys = await openFirst(store, dataDir);
+    expect([await keys.identify(old), (await keys.identify(read(dataDir)))?.name]).toEqual([null, "first"]);
+    await store.close();
   });
 
-  test("in a file that others can read refuses the start", () => {
+  test("in a file that others can read refuses the start", async () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    openAdminKeys(store, dataDir, now);
+    const store = await openControlStore(dataDir);
+    await openFirst(store, dataDir);
     chmodSync(join(dataDir, "admin.key"), 0o644);
-    expect(() => openAdminKeys(store, dataDir, now)).toThrow("chmod 600");
-    store.close();
+    await expect(openFirst(store, dataDir)).rejects.toThrow("chmod 600");
+    await store.close();
   });
 
-  test("is never written into a file or through a link that waited for it", () => {
+  test("is never written into a file or through a link that waited for it", async () => {
     const planted = folder();
     writeFileSync(join(planted, "admin.key"), "", { mode: 0o644 });
     const linked = folder();
     const elsewhere = join(folder(), "elsewhere");
     symlinkSync(elsewhere, join(linked, "admin.key"));
     for (const dataDir of [planted, linked]) {
-      const store = openControlStore(dataDir);
-      openAdminKeys(store, dataDir, now);
+      const store = await openControlStore(dataDir);
+      await openFirst(store, dataDir);
       expect(statSync(join(dataDir, "admin.key")).mode & 0o777).toBe(0o600);
-      store.close();
+      await store.close();
     }
     expect(() => statSync(elsewhere)).toThrow("ENOENT");
   });
@@ -197,46 +199,41 @@ describe("the first admin key", () => {
 describe("digest keys", () => {
   test("are one a customer or subject, and the same after a restart", () => {
     const dataDir = folder();
-    const first = openControlStore(dataDir);
-    const keys = openDigestKeys(first);
+    const keys = openDigestKeys(dataDir);
     const made = [keys.keyFor("acme", null), keys.keyFor("acme", "alice"), keys.keyFor("other", "alice"), keys.keyFor("acme alice", null)];
     expect(new Set(made.map((key) => key.export().toString("hex"))).size).toBe(4);
     expect(made.every((key) => key.symmetricKeySize === 32)).toBe(true);
-    first.close();
-    const second = openControlStore(dataDir);
-    expect(openDigestKeys(second).keyFor("acme", "alice").export().toString("hex")).toBe(made[1]?.export().toString("hex"));
-    second.close();
+    keys.close();
+    expect(openDigestKeys(dataDir).keyFor("acme", "alice").export().toString("hex")).toBe(made[1]?.export().toString("hex"));
   });
 
   test("of different customers and subjects never share a name, wherever the space is", () => {
-    const store = openControlStore(folder());
-    const keys = openDigestKeys(store);
+    const keys = openDigestKeys(folder());
     expect(keys.keyFor("a b", "c").equals(keys.keyFor("a", "b c"))).toBe(false);
-    store.close();
   });
 
   test("are on disk before their first use, and the table names nobody", () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    const key = openDigestKeys(store).keyFor("acme-corporation", "alice-the-subject");
+    const key = openDigestKeys(dataDir).keyFor("acme-corporation", "alice-the-subject");
     const bytes = readdirSync(dataDir)
       .map((file) => readFileSync(join(dataDir, file), "latin1"))
       .join();
     expect(bytes.includes(key.export().toString("latin1"))).toBe(true);
     expect(bytes.includes("alice-the-subject") || bytes.includes("acme-corporation")).toBe(false);
-    store.close();
   });
 });
 
 describe("control.db", () => {
-  test("of a newer tollgate, or that is no database, refuses the start by its name", () => {
+  test("of a newer tollgate, or that is no database, refuses the start by its name", async () => {
     const dataDir = folder();
-    const store = openControlStore(dataDir);
-    store.pragma("user_version = 99");
-    store.close();
-    expect(() => openControlStore(dataDir)).toThrow("control.db was written by a newer tollgate");
+    const store = await openControlStore(dataDir);
+    await store.close();
+    const file = new Database(join(dataDir, "control.db"));
+    file.pragma("user_version = 99");
+    file.close();
+    await expect(openControlStore(dataDir)).rejects.toThrow("control.db was written by a newer tollgate");
     const broken = folder();
     writeFileSync(join(broken, "control.db"), "this is no database at all, and long enough to be looked at ".repeat(20));
-    expect(() => openControlStore(broken)).toThrow("control.db");
+    await expect(openControlStore(broken)).rejects.toThrow("control.db");
   });
 });

@@ -8,7 +8,8 @@ import type { Reader } from "../../src/call/record/reader.ts";
 import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { createAdminApi } from "../../src/control/admin/api.ts";
 import { createAdminListener } from "../../src/control/admin/listeners.ts";
-import { type Issued, openRegistry, type Registry, type RegistryFault } from "../../src/control/agents/registry.ts";
+import type { Issued } from "../../src/control/agents/agent-life.ts";
+import { openRegistry, type Registry, type RegistryFault } from "../../src/control/agents/registry.ts";
 import { openKeys } from "../../src/control/keys.ts";
 import { createAuthorizationServer } from "../../src/control/oauth/authorization-server.ts";
 import { openControlStore } from "../../src/control/store.ts";
@@ -46,9 +47,9 @@ export async function startPlane(options: PlaneOptions = {}) {
     acts.push({ kind, by, details });
   };
 
-  const store = openControlStore(dataDir);
+  const store = await openControlStore(dataDir);
   const { signingKey } = await openKeys(dataDir);
-  const registry = openRegistry(store, act, now);
+  const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl });
   const authorizationServer = createAuthorizationServer({
     publicUrl,
     accessTokenTtlMs: options.accessTokenTtlMs ?? 600_000,
@@ -76,7 +77,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     fault,
   });
   const api = createAdminApi({
-    keys: openAdminKeys(store, dataDir, now),
+    keys: await openAdminKeys({ store, dataDir, gatewayId: "gw", audit: act, now }),
     store,
     registry,
     authorizationServer: options.authorizationServer === false ? null : authorizationServer,
@@ -126,7 +127,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     async close(): Promise<void> {
       await closePublic();
       await closeAdmin();
-      store.close();
+      await registry.close();
     },
   };
 }
@@ -135,7 +136,12 @@ export const basic = (id: string, secret: string): string => `Basic ${Buffer.fro
 
 /** An agent that must come into being. */
 export async function createAgent(registry: Registry, name: string, jwks?: { keys: object[] }): Promise<{ id: string; secret: string }> {
-  const made = issued(await registry.create({ name, owner: "owner@example.com", purpose: "testing", team: "support", jwks }, "test"));
+  const made = issued(
+    await registry.create(
+      { name, owner: "owner@example.com", purpose: "testing", team: "support", credential: jwks && { kind: "jwks", jwks } },
+      "test",
+    ),
+  );
   return { id: made.profile.id, secret: made.secret ?? "" };
 }
 

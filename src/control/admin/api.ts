@@ -7,7 +7,8 @@ import { RECORDS_MAX } from "../../call/record/books.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
 import { USAGE_DIMENSIONS, type UsageDimension } from "../../call/record/queries.ts";
 import type { Reader } from "../../call/record/reader.ts";
-import type { Issued, Registry, RegistryFault } from "../agents/registry.ts";
+import type { Issued } from "../agents/agent-life.ts";
+import type { Registry, RegistryFault } from "../agents/registry.ts";
 import type { AuthorizationServer } from "../oauth/authorization-server.ts";
 import type { ControlStore } from "../store.ts";
 import type { AdminKeys } from "./admin-keys.ts";
@@ -51,7 +52,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     const origin = c.req.header("origin");
     if (origin !== undefined && origin !== `http://${host}`) return fail(403, "pages of other origins may not use the admin API");
     const [, presented] = /^Bearer ([A-Za-z0-9_-]{1,256})$/i.exec(c.req.header("authorization") ?? "") ?? [];
-    const keyName = presented === undefined ? null : options.keys.nameOf(presented);
+    const keyName = presented === undefined ? null : ((await options.keys.identify(presented))?.name ?? null);
     if (keyName === null) return fail(401, KEY_REQUIRED, { "www-authenticate": 'Bearer realm="tollgate admin"' });
     c.set("keyName", keyName);
     await next();
@@ -72,14 +73,14 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     api.post(path, bounded, async (c) => {
       const body = await readBody(c.req.raw, schema);
       if (body instanceof Response) return body;
-      const answer = await posts.once(c.req.header("idempotency-key"), c.req.path + JSON.stringify(body), () =>
+      const answer = await posts.once(c.get("keyName"), c.req.header("idempotency-key"), c.req.path + JSON.stringify(body), () =>
         make(body, c.get("keyName"), c.req.param("id") ?? ""),
       );
       return "made" in answer ? c.json(answer.json, 201) : fail(answer.status, answer.detail);
     });
   post("/api/v1/agents", newAgent, async (body, by) => issuedJson(await options.registry.create(body, by)));
-  post("/api/v1/agents/:id/credentials", newCredential, async ({ jwks }, by, id) =>
-    issuedJson(await options.registry.issueCredential(id, jwks, by)),
+  post("/api/v1/agents/:id/credentials", newCredential, async (spec, by, id) =>
+    issuedJson(await options.registry.issueCredential(id, spec, null, by)),
   );
   post("/api/v1/agents/:id/tokens", newToken, (body, by, id) => mintToken(options, id, body, by));
 
@@ -169,6 +170,6 @@ async function mintToken(options: AdminOptions, id: string, body: z.infer<typeof
 }
 
 function agentJson(profile: AgentProfile, registry: Registry) {
-  const { riskClass, ...rest } = profile;
+  const { riskClass, account: _, ...rest } = profile;
   return { ...rest, risk_class: riskClass, declared: registry.isDeclared(profile.id), client_id: profile.id };
 }

@@ -1,6 +1,7 @@
 /** Pure. What may be posted to the admin API: closed schemas, checked before anything else is done. */
 import { z } from "zod";
-import type { NewAgent } from "../agents/registry.ts";
+import type { NewAgent } from "../agents/agent-life.ts";
+import type { CredentialSpec } from "../agents/credentials.ts";
 
 const text = z.string().min(1).max(512);
 
@@ -23,7 +24,10 @@ const publicKey = z
       z.object({ ...named, kty: z.literal("RSA"), n: base64url.min(MODULUS_CHARS_MIN).max(2048), e: base64url.max(16) }),
     ]),
   );
-const jwks = z.object({ keys: z.array(publicKey).min(1).max(10) });
+const jwkSet = z.object({ keys: z.array(publicKey).min(1).max(10) });
+
+const specOf = (jwks: z.output<typeof jwkSet> | undefined): CredentialSpec =>
+  jwks === undefined ? { kind: "secret" } : { kind: "jwks", jwks };
 
 export const newAgent = z
   .strictObject({
@@ -35,11 +39,11 @@ export const newAgent = z
     workflow: text.optional(),
     kind: z.enum(["autonomous", "service", "fleet", "collective", "synthetic", "human-driven"]).optional(),
     risk_class: z.enum(["minimal", "limited", "high", "unclassified"]).optional(),
-    jwks: jwks.optional(),
+    jwks: jwkSet.optional(),
   })
-  .transform(({ risk_class, ...rest }): NewAgent => ({ ...rest, riskClass: risk_class }));
+  .transform(({ risk_class, jwks, ...rest }): NewAgent => ({ ...rest, riskClass: risk_class, credential: specOf(jwks) }));
 
-export const newCredential = z.strictObject({ jwks: jwks.optional() });
+export const newCredential = z.strictObject({ jwks: jwkSet.optional() }).transform(({ jwks }) => specOf(jwks));
 
 /** `server`: the name of a server or a view; without one the token is for `/mcp`. */
 export const newToken = z.strictObject({ server: z.string().min(1).max(32).optional(), scope: z.string().max(2048).optional() });

@@ -1,13 +1,25 @@
 /** The key under which arguments, results and subjects are digested: random, one per subject or customer, on disk before its first use. */
 import { createHash, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { LRUCache } from "lru-cache";
-import type { ControlStore } from "../store.ts";
+import { openSqliteFile } from "../store.ts";
 
-export type DigestKeys = { keyFor(customer: string, subject: string | null): KeyObject };
+export type DigestKeys = { keyFor(customer: string, subject: string | null): KeyObject; close(): void };
 
 const KEYS_MAX = 10_000;
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+-- Destroying one ends what its digests can prove.
+CREATE TABLE digest_key (
+  owner TEXT PRIMARY KEY,
+  key   BLOB NOT NULL CHECK (length(key) = 32)
+) STRICT, WITHOUT ROWID`;
 
-export function openDigestKeys(store: ControlStore): DigestKeys {
+/** A file of its own: a key is written in the middle of whatever else is under way, and must stay whatever becomes of that. */
+export function openDigestKeys(dataDir: string): DigestKeys {
+  const store = openSqliteFile(dataDir, "digest-keys.db", SCHEMA_VERSION, (made) => made.exec(SCHEMA));
+  adoptOlder(store, join(dataDir, "control.db"));
   const kept = new LRUCache<string, KeyObject>({ max: KEYS_MAX });
   const add = store.prepare("INSERT OR IGNORE INTO digest_key (owner, key) VALUES (?, ?)");
   const get = store.prepare("SELECT key FROM digest_key WHERE owner = ?").pluck();
@@ -24,5 +36,18 @@ export function openDigestKeys(store: ControlStore): DigestKeys {
       kept.set(name, key);
       return key;
     },
+    close: () => store.close(),
   };
+}
+
+/** They stood in `control.db` once. Copied before they are deleted there, so that a kill in between loses none. */
+function adoptOlder(store: ReturnType<typeof openSqliteFile>, controlFile: string): void {
+  if (!existsSync(controlFile)) return;
+  store.prepare("ATTACH ? AS control").run(controlFile);
+  const found = store.prepare("SELECT count(*) FROM control.sqlite_master WHERE name = 'digest_key'").pluck().get();
+  if (found === 1) {
+    store.exec("INSERT OR IGNORE INTO digest_key SELECT owner, key FROM control.digest_key");
+    store.exec("DROP TABLE control.digest_key");
+  }
+  store.exec("DETACH control");
 }

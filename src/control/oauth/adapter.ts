@@ -15,23 +15,20 @@ export type Adapter = {
 };
 
 export function createAdapter(model: string, store: ControlStore, registry: Registry, now: () => number): Adapter {
-  const upsert = store.prepare(
-    `INSERT INTO oauth_item (model, id, payload, expires_at) VALUES (?, ?, ?, ?)
-     ON CONFLICT (model, id) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at`,
-  );
-  const sweep = store.prepare("DELETE FROM oauth_item WHERE expires_at < ?");
-  const get = store.prepare("SELECT payload, expires_at FROM oauth_item WHERE model = ? AND id = ?");
-  const consume = store.prepare("UPDATE oauth_item SET consumed_at = ? WHERE model = ? AND id = ? AND consumed_at IS NULL");
-  const destroy = store.prepare("DELETE FROM oauth_item WHERE model = ? AND id = ?");
+  const { db } = store;
   return {
     async upsert(id, payload, expiresIn) {
-      sweep.run(now());
-      upsert.run(model, id, JSON.stringify(payload), expiresIn === undefined ? null : now() + expiresIn * 1000);
+      const row = { payload: JSON.stringify(payload), expires_ms: expiresIn === undefined ? null : now() + expiresIn * 1000 };
+      await db
+        .insertInto("oauth_item")
+        .values({ model, id, ...row })
+        .onConflict((conflict) => conflict.columns(["model", "id"]).doUpdateSet(row))
+        .execute();
     },
     async find(id) {
       if (model === "Client") return clientOf(id, registry);
-      const row = get.get(model, id) as { payload: string; expires_at: number | null } | undefined;
-      if (row === undefined || (row.expires_at !== null && row.expires_at < now())) return undefined;
+      const row = await db.selectFrom("oauth_item").selectAll().where("model", "=", model).where("id", "=", id).executeTakeFirst();
+      if (row === undefined || (row.expires_ms !== null && row.expires_ms < now())) return undefined;
       return JSON.parse(row.payload) as Payload;
     },
     async findByUserCode() {
@@ -41,10 +38,11 @@ export function createAdapter(model: string, store: ControlStore, registry: Regi
       return undefined;
     },
     async consume(id) {
-      consume.run(now(), model, id);
+      const found = db.updateTable("oauth_item").set({ consumed_ms: now() }).where("model", "=", model).where("id", "=", id);
+      await found.where("consumed_ms", "is", null).execute();
     },
     async destroy(id) {
-      destroy.run(model, id);
+      await db.deleteFrom("oauth_item").where("model", "=", model).where("id", "=", id).execute();
     },
     async revokeByGrantId() {},
   };
@@ -53,7 +51,7 @@ export function createAdapter(model: string, store: ControlStore, registry: Regi
 /** An agent as an OAuth client. One that is suspended, revoked or without a credential is none. */
 function clientOf(id: string, registry: Registry): Payload | undefined {
   const profile = registry.byId(id);
-  const [credential] = registry.credentialsOf(id);
+  const credential = registry.credentialsOf(id).findLast(({ kind }) => kind !== "api_key");
   if (profile === undefined || profile.state !== "active" || credential === undefined) return undefined;
   const common = {
     client_id: id,

@@ -60,7 +60,7 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
     ...options,
     scopeOf,
     compareSecret: (clientId, presented) =>
-      registry.credentialsOf(clientId).some(({ secretHash }) => secretHash !== null && matchesSecret(presented, secretHash)),
+      registry.credentialsOf(clientId).some(({ kind, hash }) => kind === "secret" && hash !== null && matchesSecret(presented, hash)),
   };
   let provider: Promise<(request: IncomingMessage, response: ServerResponse) => Promise<void>> | null = null;
   const load = () => {

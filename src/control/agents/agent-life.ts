@@ -1,0 +1,276 @@
+/** The life of an agent: created or seen first, changed, suspended, reinstated, and revoked for good. */
+import type { AgentKind, AgentProfile, RiskClass } from "../../call/authenticate/agent.ts";
+import { type AgentId, mintId } from "../../ids.ts";
+import type { Writing } from "../store.ts";
+import type { AgentRow } from "../tables.ts";
+import { type CredentialSpec, insertCredential } from "./credentials.ts";
+import { ensureCustomer } from "./customers.ts";
+import { iso } from "./profiles.ts";
+import type { ActKind, Parts, RegistryFault } from "./registry.ts";
+import { revokeWhere } from "./tokens.ts";
+
+export type AgentAttributes = {
+  readonly owner?: string | undefined;
+  readonly purpose?: string | undefined;
+  readonly customer?: string | undefined;
+  readonly team?: string | null | undefined;
+  readonly workflow?: string | null | undefined;
+  readonly kind?: AgentKind | undefined;
+  readonly riskClass?: RiskClass | undefined;
+};
+
+export type NewAgent = AgentAttributes & { readonly name: string; readonly credential?: CredentialSpec | undefined };
+
+/** The secret is null where the agent has keys of its own; otherwise this is the only time it is shown. */
+export type Issued = { readonly profile: AgentProfile; readonly credentialId: string; readonly secret: string | null };
+
+export type LifeEvent = "suspend" | "reinstate" | "revoke";
+
+export type AgentLife = {
+  /** Registers an agent with its first credential, or issues the first one of a declared agent. */
+  create(agent: NewAgent, by: string): Promise<Issued | RegistryFault>;
+  update(idOrName: string, to: AgentAttributes & { readonly name?: string | undefined }, by: string): Promise<AgentProfile | RegistryFault>;
+  /** To suspend what is suspended is no fault: what was asked for is so. `cause` stands in the record. */
+  changeState(idOrName: string, event: LifeEvent, cause: string | null, by: string): Promise<AgentProfile | RegistryFault>;
+  /** All agents of an owner, when that person leaves: the ones that were suspended. */
+  offboard(owner: string, cause: string, by: string): Promise<readonly AgentProfile[]>;
+  /** An external identity that a rule of the configuration registers at first sight. */
+  sighted(issuer: string, name: string, attributes: AgentAttributes): Promise<AgentProfile | RegistryFault>;
+};
+
+/** Names are matched by policies and shown to people; `agt_` is reserved, since policies match id or name. */
+const NAME = /^(?!agt_)[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/;
+const TEXT_MAX = 512;
+
+const EVENTS: Readonly<Record<LifeEvent, { to: AgentRow["state"]; from: readonly AgentRow["state"][]; kind: ActKind }>> = {
+  suspend: { to: "suspended", from: ["active"], kind: "agent.suspended" },
+  reinstate: { to: "active", from: ["suspended"], kind: "agent.reinstated" },
+  revoke: { to: "revoked", from: ["active", "suspended"], kind: "agent.revoked" },
+};
+
+export function agentLife(parts: Parts): AgentLife {
+  const { store, directory, audit, now } = parts;
+  const profileOf = (id: string) => directory.byId(id) as AgentProfile;
+
+  async function create(agent: NewAgent, by: string): Promise<Issued | RegistryFault> {
+    const fault = faultOfName(agent.name) ?? faultOf(agent);
+    if (fault !== null) return { fault: "invalid", detail: fault };
+    const made = await store
+      .write(async (writing) => {
+        const known = await rowByName(writing, agent.name);
+        if (known !== undefined) return await firstCredential(writing, known, agent, by);
+        const room = await ensureCustomer(parts, writing, agent.customer ?? "default", by);
+        if (room !== null) return room;
+        const row = newRow(agent, mintId("agt", now()), directory.customer(agent.customer ?? "default")?.owner ?? null, by, now());
+        await audit("agent.created", by, detailsOf(row));
+        await writing.db.insertInto("agent").values(row).execute();
+        await writing.changed("agent", row.id);
+        const issued = await insertCredential(parts, writing, row, agent.credential ?? { kind: "secret" }, by);
+        return "fault" in issued ? Promise.reject(new InvalidCredential(issued)) : { id: row.id, ...issued };
+      })
+      .catch(unlessInvalid);
+    return await shown(made);
+  }
+
+  async function firstCredential(writing: Writing, known: AgentRow, agent: NewAgent, by: string) {
+    if (known.declared === 0) return { fault: "conflict", detail: `an agent is named ${agent.name} already` } as const;
+    const fault = onlyDeclared(agent, known);
+    if (fault !== null) return fault;
+    if (known.state !== "active") return { fault: "conflict", detail: `${known.name} is ${known.state}` } as const;
+    const has = await writing.db.selectFrom("credential").select("id").where("agent_id", "=", known.id).executeTakeFirst();
+    if (has !== undefined) return { fault: "conflict", detail: `${known.name} has a credential already: rotate it instead` } as const;
+    const issued = await insertCredential(parts, writing, known, agent.credential ?? { kind: "secret" }, by);
+    return "fault" in issued ? issued : { id: known.id, ...issued };
+  }
+
+  async function shown(made: RegistryFault | { id: string; credentialId: string; secret: string | null }): Promise<Issued | RegistryFault> {
+    if ("fault" in made) return made;
+    await directory.catchUp();
+    return { profile: profileOf(made.id), credentialId: made.credentialId, secret: made.secret };
+  }
+
+  const changeState: AgentLife["changeState"] = async (idOrName, event, cause, by) => {
+    const answer = await store.write(async (writing) => {
+      const row = await find(writing, idOrName);
+      if (row === undefined) return absent(idOrName);
+      const { to, from, kind } = EVENTS[event];
+      if (row.state === to) return { id: row.id };
+      if (!from.includes(row.state))
+        return { fault: "conflict", detail: `${row.name} is revoked, which is final: register a new agent` } as const;
+      await audit(kind, by, { ...detailsOf(row), cause });
+      await writing.db.updateTable("agent").set({ state: to, state_cause: cause }).where("id", "=", row.id).execute();
+      await writing.changed("agent", row.id);
+      // Its own tokens may count again some day; what others have derived from them is made anew then.
+      const tokens = { own: parts.issuer, nowMs: now() };
+      if (to !== "active") await revokeWhere(writing, tokens, "agent_id", row.id, to === "suspended");
+      return { id: row.id };
+    });
+    if ("fault" in answer) return answer;
+    await directory.catchUp();
+    return profileOf(answer.id);
+  };
+
+  return {
+    create,
+    changeState,
+    async update(idOrName, to, by) {
+      const fault = (to.name === undefined ? null : faultOfName(to.name)) ?? faultOf(to);
+      if (fault !== null) return { fault: "invalid", detail: fault };
+      const answer = await store.write(async (writing) => {
+        const row = await find(writing, idOrName);
+        if (row === undefined) return absent(idOrName);
+        if (row.declared === 1) return declaredFault(row.name);
+        if (to.name !== undefined && to.name !== row.name && (await rowByName(writing, to.name)) !== undefined)
+          return { fault: "conflict", detail: `an agent is named ${to.name} already` } as const;
+        const room =
+          to.customer === undefined || to.customer === row.customer ? null : await ensureCustomer(parts, writing, to.customer, by);
+        if (room !== null) return room;
+        const after: AgentRow = { ...row, ...columnsOf(to) };
+        await audit("agent.changed", by, { ...detailsOf(after), was: JSON.stringify(detailsOf(row)) });
+        await writing.db.updateTable("agent").set(columnsOf(to)).where("id", "=", row.id).execute();
+        await writing.changed("agent", row.id);
+        return { id: row.id };
+      });
+      if ("fault" in answer) return answer;
+      await directory.catchUp();
+      return profileOf(answer.id);
+    },
+    async offboard(owner, cause, by) {
+      const theirs = [...directory.entries()].filter(({ row }) => row.owner === owner && row.state === "active");
+      const cut: AgentProfile[] = [];
+      for (const { row } of theirs) {
+        const answer = await changeState(row.id, "suspend", cause, by);
+        if (!("fault" in answer)) cut.push(answer);
+      }
+      return cut;
+    },
+    async sighted(issuer, name, attributes) {
+      const fault = faultOf(attributes);
+      if (fault !== null) return { fault: "invalid", detail: fault };
+      const by = "first sight";
+      const answer = await store.write(async (writing) => {
+        const known = await writing.db
+          .selectFrom("agent")
+          .selectAll()
+          .where("issuer", "=", issuer)
+          .where("issuer_name", "=", name)
+          .executeTakeFirst();
+        if (known !== undefined) return { id: known.id };
+        const room = await ensureCustomer(parts, writing, attributes.customer ?? "default", by);
+        if (room !== null) return room;
+        const id = mintId("agt", now());
+        const own = nameFor(name, (await rowByName(writing, nameFor(name, null))) === undefined ? null : id);
+        const row: AgentRow = { ...newRow({ ...attributes, name: own }, id, null, by, now()), issuer, issuer_name: name };
+        await audit("agent.created", by, { ...detailsOf(row), issuer, issuer_name: name });
+        await writing.db.insertInto("agent").values(row).execute();
+        await writing.changed("agent", id);
+        return { id };
+      });
+      if ("fault" in answer) return answer;
+      await directory.catchUp();
+      return profileOf(answer.id);
+    },
+  };
+}
+
+/** Rolls the transaction back: an agent without the credential that was asked for is not made. */
+class InvalidCredential extends Error {
+  readonly answer: RegistryFault;
+  constructor(answer: RegistryFault) {
+    super(answer.detail);
+    this.answer = answer;
+  }
+}
+
+function unlessInvalid(fault: unknown): RegistryFault {
+  if (fault instanceof InvalidCredential) return fault.answer;
+  throw fault;
+}
+
+/** A name as policies may write it, from whatever an issuer says; where it is taken, the id's own part makes it another. */
+function nameFor(issuerName: string, taken: AgentId | null): string {
+  const plain =
+    issuerName
+      .replace(/[^A-Za-z0-9._@-]+/g, "-")
+      .replace(/^(?:[^A-Za-z0-9]+|agt_)+/, "")
+      .slice(0, 100) || "agent";
+  return taken === null ? plain : `${plain}-${taken.slice(-8)}`;
+}
+
+export async function find(writing: Writing, idOrName: string): Promise<AgentRow | undefined> {
+  const byId = await writing.db
+    .selectFrom("agent")
+    .selectAll()
+    .where("id", "=", idOrName as AgentId)
+    .executeTakeFirst();
+  return byId ?? (await rowByName(writing, idOrName));
+}
+
+export async function rowByName({ db }: Writing, name: string): Promise<AgentRow | undefined> {
+  return await db.selectFrom("agent").selectAll().where("name", "=", name).executeTakeFirst();
+}
+
+export function absent(idOrName: string): RegistryFault {
+  return { fault: "absent", detail: `there is no agent ${idOrName}` };
+}
+
+function declaredFault(name: string): RegistryFault {
+  return { fault: "conflict", detail: `a policy file declares ${name} and owns its attributes: change them there` };
+}
+
+function faultOfName(name: string): string | null {
+  return NAME.test(name) ? null : "name: 1 to 128 of letters, digits, . _ @ -, and not beginning with agt_";
+}
+
+function faultOf({ owner, purpose, customer, team, workflow }: AgentAttributes): string | null {
+  const texts = [owner, purpose, customer, team, workflow];
+  const wrong = texts.some((text) => typeof text === "string" && (text.trim() === "" || text.length > TEXT_MAX || /\p{Cc}/u.test(text)));
+  return wrong ? `owner, purpose, customer, team and workflow have 1 to ${TEXT_MAX} characters, no control characters` : null;
+}
+
+/** What the file owns cannot be said here. */
+function onlyDeclared(agent: NewAgent, known: AgentRow): RegistryFault | null {
+  const { name: _, ...said } = columnsOf(agent);
+  const differs = Object.entries(said).some(([column, value]) => value !== undefined && value !== known[column as keyof AgentRow]);
+  return differs ? declaredFault(agent.name) : null;
+}
+
+/** Only what was said. */
+function columnsOf(to: AgentAttributes & { readonly name?: string | undefined }): Partial<AgentRow> {
+  const { name, kind, customer, team, workflow, owner, purpose, riskClass } = to;
+  const columns = { name, kind, customer, team, workflow, owner, purpose, risk_class: riskClass };
+  return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
+}
+
+/** Nobody is left without somebody who answers for it: the customer's owner, or else whoever has registered it. */
+export function newRow(
+  agent: Omit<NewAgent, "credential">,
+  id: AgentId,
+  customerOwner: string | null,
+  by: string,
+  nowMs: number,
+): AgentRow {
+  return {
+    id,
+    name: agent.name,
+    kind: agent.kind ?? "autonomous",
+    state: "active",
+    state_cause: null,
+    customer: agent.customer ?? "default",
+    team: agent.team ?? null,
+    workflow: agent.workflow ?? null,
+    owner: agent.owner ?? customerOwner ?? by,
+    purpose: agent.purpose ?? `not stated; registered by ${by}`,
+    risk_class: agent.riskClass ?? "unclassified",
+    declared: 0,
+    issuer: null,
+    issuer_name: null,
+    created_at: iso(nowMs),
+    created_by: by,
+  };
+}
+
+export function detailsOf(row: AgentRow): Record<string, string | null> {
+  const { id, name, kind, customer, team, workflow, owner, purpose, risk_class } = row;
+  return { agent_id: id, agent: name, kind, customer, team, workflow, owner, purpose, risk_class };
+}

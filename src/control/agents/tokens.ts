@@ -1,0 +1,107 @@
+/** Tokens of ours by what they were made from, so that revoking one ends whatever was derived from it. */
+import type { Writing } from "../store.ts";
+import type { IssuedTokenRow } from "../tables.ts";
+import { pair } from "./directory.ts";
+import type { Parts } from "./registry.ts";
+
+export type Tokens = {
+  /** Before the token leaves: what is not known cannot be revoked. */
+  issuedToken(row: IssuedTokenRow): Promise<void>;
+  findToken(jti: string): Promise<IssuedTokenRow | undefined>;
+  /** Tokens of an agent that have not ended, newest first: its instances, and what they were given. */
+  tokensOf(agentId: string, limit: number): Promise<readonly IssuedTokenRow[]>;
+  /** Ends a token, ours or an external issuer's, and everything derived from it; how many tokens of ours have ended. */
+  revokeToken(issuer: string, jti: string, expiresMs: number, by: string): Promise<number>;
+};
+
+export function tokensOf({ store, directory, audit, now, issuer: own }: Parts): Tokens {
+  return {
+    async issuedToken(row) {
+      await store.db.insertInto("issued_token").values(row).execute();
+    },
+    findToken: (jti) => store.db.selectFrom("issued_token").selectAll().where("jti", "=", jti).executeTakeFirst(),
+    tokensOf: (agentId, limit) =>
+      store.db
+        .selectFrom("issued_token")
+        .selectAll()
+        .where("agent_id", "=", agentId)
+        .where("expires_ms", ">", now())
+        .orderBy("issued_ms", "desc")
+        .limit(limit)
+        .execute(),
+    async revokeToken(issuer, jti, expiresMs, by) {
+      const ended = await store.write(async (writing) => {
+        await audit("token.revoked", by, { issuer, token_id: jti });
+        const token = { issuer, jti, expires_ms: expiresMs };
+        return (await revoke(writing, token)) + (await revokeDerived(writing, [token], own));
+      });
+      await directory.catchUp();
+      return ended;
+    },
+  };
+}
+
+type Ending = { readonly issuer: string; readonly jti: string; readonly expires_ms: number };
+
+/** All tokens of one agent or one credential, and what was derived from them; with `derivedOnly` they themselves stay. */
+export async function revokeWhere(
+  writing: Writing,
+  { own, nowMs }: { readonly own: string; readonly nowMs: number },
+  column: "agent_id" | "credential_id",
+  id: string,
+  derivedOnly = false,
+): Promise<void> {
+  const rows = await writing.db
+    .selectFrom("issued_token")
+    .select(["jti", "expires_ms"])
+    .where(column, "=", id)
+    .where("expires_ms", ">", nowMs)
+    .execute();
+  const tokens = rows.map((row): Ending => ({ issuer: own, ...row }));
+  if (!derivedOnly) for (const token of tokens) await revoke(writing, token);
+  await revokeDerived(writing, tokens, own);
+}
+
+/** Level by level; a chain is at most four actors deep, and none ends later than what it was made from. */
+async function revokeDerived(writing: Writing, from: readonly Ending[], own: string): Promise<number> {
+  let ended = 0;
+  const seen = new Set<string>();
+  for (let level = from; level.length > 0; ) {
+    const next: Ending[] = [];
+    for (const { issuer, jti } of level) {
+      for (const row of await derivedFrom(writing, issuer, jti, own)) {
+        if (seen.has(row.jti)) continue;
+        seen.add(row.jti);
+        next.push({ issuer: own, ...row });
+      }
+    }
+    for (const token of next) ended += await revoke(writing, token);
+    level = next;
+  }
+  return ended;
+}
+
+async function derivedFrom({ db }: Writing, issuer: string, jti: string, own: string) {
+  return await db
+    .selectFrom("issued_token")
+    .select(["jti", "expires_ms"])
+    .where((token) =>
+      token.or([
+        token.and([token("parent_issuer", "=", issuer), token("parent_jti", "=", jti)]),
+        ...(issuer === own ? [token("actor_jti", "=", jti)] : []),
+      ]),
+    )
+    .execute();
+}
+
+/** 1, or 0 where it had ended before. */
+async function revoke(writing: Writing, token: Ending): Promise<number> {
+  const added = await writing.db
+    .insertInto("revoked_token")
+    .values(token)
+    .onConflict((conflict) => conflict.columns(["issuer", "jti"]).doNothing())
+    .executeTakeFirst();
+  if (Number(added.numInsertedOrUpdatedRows ?? 0) === 0) return 0;
+  await writing.changed("revoked_token", pair(token.issuer, token.jti));
+  return 1;
+}
