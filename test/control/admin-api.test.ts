@@ -89,7 +89,7 @@ describe("agents", () => {
   test.each<[string, object, number]>([
     ["a reserved name", { name: "agt_x" }, 422],
     ["no name", { name: undefined }, 422],
-    ["no owner", { owner: undefined }, 422],
+    ["a blank owner", { owner: " " }, 422],
     ["an attribute that does not exist", { rate: 1 }, 422],
     ["an owner of 600 characters", { owner: "o".repeat(600) }, 422],
     ["a kind that does not exist", { kind: "robot" }, 422],

@@ -2,7 +2,8 @@
 import { mintId } from "../../ids.ts";
 import type { Writing } from "../store.ts";
 import type { AgentRow, CredentialRow } from "../tables.ts";
-import { absent, detailsOf, find, type Issued } from "./agent-life.ts";
+import type { Issued } from "./agent-life.ts";
+import { absent, detailsOf, find } from "./agent-row.ts";
 import { iso, listOf } from "./profiles.ts";
 import type { Parts, RegistryFault } from "./registry.ts";
 import { hashSecret, mintSecret } from "./secrets.ts";

@@ -1,7 +1,7 @@
 /** Agents that policy files declare: the file owns their attributes, the registry their ids, credentials and states. */
 import { mintId } from "../../ids.ts";
 import type { AgentRow } from "../tables.ts";
-import { type AgentAttributes, detailsOf, newRow, rowByName } from "./agent-life.ts";
+import { type AgentAttributes, detailsOf, newRow, rowByName } from "./agent-row.ts";
 import { ensureCustomer } from "./customers.ts";
 import type { Parts } from "./registry.ts";
 
