@@ -1,82 +1,9 @@
 /** The configuration file: one closed schema, from which its types, its checks and the JSON Schema come. */
 import { z } from "zod";
-import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress, isNetwork, isOrigin } from "./addresses.ts";
-
-const text = z.string().min(1);
-/** A reference here would be taken word for word: only secrets are looked up. */
-const plain = text.regex(/^(?!env:|file:)/, "is written out here; env: and file: are for secrets");
-const secretRef = z
-  .string()
-  .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "a secret never stands here in clear text: write env:NAME or file:PATH")
-  .describe("A secret by reference: env:NAME or file:PATH (relative to this file, mode 0600).");
-
-const DURATION_WORDS = "must be a whole number with ms, s, m, h or d: 30s";
-const duration = (maxMs: number, what: string) =>
-  z
-    .string(DURATION_WORDS)
-    .regex(/^[1-9][0-9]{0,9}(ms|s|m|h|d)$/, { error: DURATION_WORDS, abort: true })
-    .refine((written) => durationMs(written) <= maxMs, `is longer than ${maxMs / 1000} s`)
-    .describe(`${what} A whole number with ms, s, m, h or d: 30s.`);
-const HOUR = 3_600_000;
-
-/** decisions.md 43: an integer, or digits grouped by `_` (YAML 1.2 reads 5_000_000 as a string). */
-const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
-const amount = (min: number, max: number) =>
-  z
-    .union([z.int(), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
-    .refine((written) => amountOf(written) >= min && amountOf(written) <= max, `must be from ${min} to ${max}`);
-
-const httpUrl = z
-  .url({ protocol: /^https?$/, error: "must be a URL that begins with http:// or https://" })
-  .refine((url) => !hasUserInfo(url), "must not hold a user name or password: give the credential by env: or file: instead")
-  .refine((url) => !isMetadataAddress(url), "is a cloud metadata address, which is never called");
-/** Keys and tokens travel there: without TLS anybody on the way could replace them. */
-const issuerUrl = httpUrl
-  .refine(isHttpsOrLoopback, "must begin with https:// (http:// only for this machine)")
-  .refine((url) => !/[?#]/.test(url), "an issuer has no query and no fragment (RFC 8414 section 2)");
-
-const scopes = z
-  .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, "is not a scope (RFC 6749 section 3.3)"))
-  .default([])
-  .describe("Scopes to ask for.");
-const client = {
-  issuer: issuerUrl.describe("The authorization server that issues the upstream token (found by its metadata)."),
-  clientId: plain.describe("The gateway's own client id there."),
-  clientSecret: secretRef,
-  resource: httpUrl.optional().describe("RFC 8707 resource that the upstream token is for."),
-  scopes,
-};
-
-/** Set by the gateway itself, or with a meaning of their own in HTTP or MCP. */
-const RESERVED_HEADER =
-  /^(host|connection|content-.*|transfer-encoding|te|trailer|upgrade|expect|keep-alive|proxy-.*|accept|accept-.*|cookie|mcp-.*|last-event-id|traceparent|tracestate|baggage)$/i;
-
-const credential = z
-  .union(
-    [
-      z.literal("none"),
-      z.strictObject({ bearer: secretRef }),
-      z.strictObject({
-        header: z.strictObject({
-          name: z
-            .string()
-            .regex(/^[A-Za-z0-9-]{1,64}$/, "is not a header name")
-            .refine((name) => !RESERVED_HEADER.test(name), "is a header that the gateway sets itself"),
-          value: secretRef,
-        }),
-      }),
-      z.strictObject({ clientCredentials: z.strictObject(client) }),
-      z.strictObject({
-        tokenExchange: z.strictObject({
-          profile: z.literal("rfc8693").default("rfc8693"),
-          ...client,
-          audience: plain.optional().describe("RFC 8693 audience, where the authorization server wants one."),
-        }),
-      }),
-    ],
-    { error: "must be none, or one of bearer, header, clientCredentials, tokenExchange" },
-  )
-  .describe("What the gateway shows the server. The agent's own token never goes there.");
+import { isNetwork, isOrigin } from "./addresses.ts";
+import { credential } from "./config-credential.ts";
+import { issuers } from "./config-issuers.ts";
+import { amount, duration, HOUR, httpUrl, plain, secretRef, text } from "./config-parts.ts";
 
 const serverCommon = {
   timeout: duration(HOUR, "How long one call may take.").default("60s"),
@@ -167,28 +94,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("The embedded authorization server."),
-  issuers: z
-    .array(
-      z.strictObject({
-        issuer: issuerUrl.describe("The `iss` of its tokens, character by character."),
-        profile: z.literal("generic").default("generic"),
-        audience: plain.optional().describe("The `aud` of its tokens. Default: the route's URL; a value here is valid on every route."),
-        agent: z
-          .string()
-          .regex(/^claims(\.[A-Za-z0-9_-]+)+$/, "must name a claim: claims.azp")
-          .default("claims.sub")
-          .describe("The claim that names the agent, by id or name."),
-        unknownAgent: z.literal("refuse").default("refuse"),
-        jwksUri: issuerUrl.optional().describe("Where its keys are. Default: as its metadata says."),
-        algorithms: z
-          .array(z.enum(["RS256", "PS256", "ES256", "Ed25519", "EdDSA"]))
-          .min(1)
-          .default(["RS256", "PS256", "ES256", "Ed25519"]),
-        maxLifetime: duration(24 * HOUR, "The longest lifetime of an accepted token.").default("1h"),
-      }),
-    )
-    .default([])
-    .describe("External identity providers whose access tokens are accepted."),
+  issuers,
   views: z
     .record(z.string().regex(name32, "a view's name is 1 to 32 of a-z, 0-9 and -"), view)
     .default({})
@@ -215,12 +121,3 @@ export const configSchema = z.strictObject({
 });
 
 export type ConfigFile = z.output<typeof configSchema>;
-
-export function durationMs(written: string): number {
-  const unit = /[a-z]+$/.exec(written)?.[0] ?? "ms";
-  return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR, d: 24 * HOUR }[unit] ?? 1);
-}
-
-export function amountOf(written: number | string): number {
-  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
-}

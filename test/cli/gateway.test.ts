@@ -92,7 +92,6 @@ describe("with a gateway", () => {
       await at("agent", "show", "no/../body?x"),
       await at("agent", "create", "bot", "--owner", "o@example.com", "--purpose", "again"),
       await at("agent", "create", "agt_x", "--owner", "o@example.com", "--purpose", "testing"),
-      await at("agent", "create", "no-owner"),
       await at("token", "--agent", "nobody", "--server", "up"),
       await at("token", "--agent", "bot", "--server", "nothing"),
       await at("token", "--agent", "bot", "--server", "up", "--scope", "admin"),

@@ -1,0 +1,45 @@
+/** Pure. What the sections of the configuration are made of: texts, references to secrets, durations, amounts, URLs. */
+import { z } from "zod";
+import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress } from "./addresses.ts";
+
+export const text = z.string().min(1);
+/** A reference here would be taken word for word: only secrets are looked up. */
+export const plain = text.regex(/^(?!env:|file:)/, "is written out here; env: and file: are for secrets");
+export const secretRef = z
+  .string()
+  .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "a secret never stands here in clear text: write env:NAME or file:PATH")
+  .describe("A secret by reference: env:NAME or file:PATH (relative to this file, mode 0600).");
+
+const DURATION_WORDS = "must be a whole number with ms, s, m, h or d: 30s";
+export const duration = (maxMs: number, what: string) =>
+  z
+    .string(DURATION_WORDS)
+    .regex(/^[1-9][0-9]{0,9}(ms|s|m|h|d)$/, { error: DURATION_WORDS, abort: true })
+    .refine((written) => durationMs(written) <= maxMs, `is longer than ${maxMs / 1000} s`)
+    .describe(`${what} A whole number with ms, s, m, h or d: 30s.`);
+export const HOUR = 3_600_000;
+
+/** decisions.md 43: an integer, or digits grouped by `_` (YAML 1.2 reads 5_000_000 as a string). */
+const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
+export const amount = (min: number, max: number) =>
+  z
+    .union([z.int(), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+    .refine((written) => amountOf(written) >= min && amountOf(written) <= max, `must be from ${min} to ${max}`);
+
+export const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be a URL that begins with http:// or https://" })
+  .refine((url) => !hasUserInfo(url), "must not hold a user name or password: give the credential by env: or file: instead")
+  .refine((url) => !isMetadataAddress(url), "is a cloud metadata address, which is never called");
+/** Keys and tokens travel there: without TLS anybody on the way could replace them. */
+export const issuerUrl = httpUrl
+  .refine(isHttpsOrLoopback, "must begin with https:// (http:// only for this machine)")
+  .refine((url) => !/[?#]/.test(url), "an issuer has no query and no fragment (RFC 8414 section 2)");
+
+export function durationMs(written: string): number {
+  const unit = /[a-z]+$/.exec(written)?.[0] ?? "ms";
+  return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR, d: 24 * HOUR }[unit] ?? 1);
+}
+
+export function amountOf(written: number | string): number {
+  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
+}
