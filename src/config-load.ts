@@ -70,7 +70,7 @@ function without(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   return copy;
 }
 
-const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret"]);
+const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres"]);
 
 function holdsSecret(path: Path): boolean {
   return SECRET_KEYS.has(path.at(-1)) || path.at(-2) === "env";
@@ -121,6 +121,10 @@ function configOf(document: Document, file: ConfigFile, references: References):
     data: resolve(folder, file.data),
     gatewayId: file.gatewayId ?? null,
     keys: keysFolder(file.keys, resolve(folder, file.data), folder),
+    shared: {
+      postgres: file.shared.postgres === undefined ? null : secretIn(file.shared.postgres, references),
+      staleAfterMs: durationMs(file.shared.staleAfter),
+    },
     policies: resolve(folder, file.policies),
     refusals: file.refusals,
     authorizationServer: {
@@ -162,9 +166,7 @@ function serverOf(name: string, server: ConfigFile["servers"][string], folder: s
   };
   if ("url" in server) return { kind: "http", ...common, url: server.url, credential: credentialOf(server.credential, references) };
   const [program = "", ...args] = server.command;
-  const env = Object.entries(server.env).map(
-    ([key, value]) => [key, isReference(value) ? references.get(value) : new Secret(value)] as const,
-  );
+  const env = Object.entries(server.env).map(([key, value]) => [key, secretIn(value, references)] as const);
   return {
     kind: "stdio",
     ...common,
@@ -175,6 +177,11 @@ function serverOf(name: string, server: ConfigFile["servers"][string], folder: s
     child: server.child,
     maxChildren: server.maxChildren,
   };
+}
+
+/** A value that may be a reference: redacted all the same where it stands in clear. */
+function secretIn(written: string, references: References): Secret {
+  return isReference(written) ? references.get(written) : new Secret(written);
 }
 
 type CredentialFile = Extract<ConfigFile["servers"][string], { url: string }>["credential"];

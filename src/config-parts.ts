@@ -10,6 +10,18 @@ export const secretRef = z
   .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "a secret never stands here in clear text: write env:NAME or file:PATH")
   .describe("A secret by reference: env:NAME or file:PATH (relative to this file, mode 0600).");
 
+/** The user name may stand there, the password may not. */
+export const postgresUrl = z
+  .string()
+  .regex(
+    /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|postgres(ql)?:\/\/.+)$/,
+    "must be a postgres:// URL, or env:NAME or file:PATH that holds one",
+  )
+  .refine(
+    (written) => !/^postgres/.test(written) || !((URL.parse(written)?.password ?? "") !== "" || /[?&]password=/i.test(written)),
+    "must not hold a password in clear text: write env:NAME or file:PATH for the whole URL",
+  );
+
 const DURATION_WORDS = "must be a whole number with ms, s, m, h or d: 30s";
 export const duration = (maxMs: number, what: string) =>
   z

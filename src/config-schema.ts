@@ -3,7 +3,7 @@ import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
 import { credential } from "./config-credential.ts";
 import { issuers } from "./config-issuers.ts";
-import { amount, duration, HOUR, httpUrl, plain, secretRef, text } from "./config-parts.ts";
+import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
 
 const serverCommon = {
   timeout: duration(HOUR, "How long one call may take.").default("60s"),
@@ -85,6 +85,17 @@ export const configSchema = z.strictObject({
     .regex(/^(data|file:.+)$/, "must be data, or file: and a folder: file:/keys")
     .default("data")
     .describe("Where keys.json is: data (this gateway's data folder), or file:FOLDER, which several gateways share."),
+  shared: z
+    .strictObject({
+      postgres: postgresUrl
+        .optional()
+        .describe("The PostgreSQL database of the registry that several gateways share. Default: a SQLite file in data, for one gateway."),
+      staleAfter: duration(HOUR, "How long this gateway goes on from memory while that database is away; then it refuses calls.").default(
+        "60s",
+      ),
+    })
+    .prefault({})
+    .describe("What several gateways have in common."),
   policies: plain.default("./policies").describe("Folder of the policy files."),
   refusals: z.enum(["jsonrpc", "http", "toolResult"]).default("jsonrpc").describe("How a refusal looks to an MCP client."),
   authorizationServer: z

@@ -20,6 +20,7 @@ export type Config = {
   readonly gatewayId: string | null;
   /** The folder of the signing and sealing keys: `data`, or one that several gateways share. */
   readonly keys: string;
+  readonly shared: { readonly postgres: Secret | null; readonly staleAfterMs: number };
   readonly policies: string;
   readonly refusals: "jsonrpc" | "http" | "toolResult";
   readonly authorizationServer: { readonly enabled: boolean; readonly accessTokenTtlMs: number };

@@ -37,7 +37,8 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
-import { isRefusal } from "./refusal.ts";
+import { createOpenStreams } from "./open-streams.ts";
+import { isRefusal, refuse } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
 import { backendsOf, createUpstreams } from "./upstreams.ts";
 import { createViews } from "./views.ts";
@@ -74,14 +75,14 @@ async function assemble(
   const now = Date.now;
   const mono = () => performance.now();
   const metrics = createMetrics();
-  const draining = new AbortController();
+  const streams = createOpenStreams();
   const stopping = new AbortController();
   let state: "starting" | "ready" | "draining" = "starting";
   let inFlight = 0;
 
   const lock = lockFolder(config.data);
   closing.push(() => lock.release());
-  const store = await openControlStore(config.data);
+  const store = await openControlStore(config.data, config.shared.postgres?.reveal() ?? null);
   const configVersion = () => config.configVersion;
   const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
@@ -95,7 +96,7 @@ async function assemble(
   refuseOtherId(config, journal.source);
   const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
     journal.append(auditOfAct(kind, by, details, { now, configVersion }));
-  const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl });
+  const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl, staleAfterMs: config.shared.staleAfterMs });
   closing.push(() => registry.close());
   await registry.declare(policies.agents);
   await act("gateway.started", "gateway", {
@@ -142,6 +143,12 @@ async function assemble(
     return exchange.exchange(agent, server);
   }
 
+  registry.onChange(() =>
+    streams.end(({ profile, issuer, tokenId }) => {
+      const gone = registry.byId(profile.id)?.state !== "active";
+      return gone || (tokenId !== null && registry.isRevoked(issuer, tokenId));
+    }),
+  );
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
@@ -150,8 +157,9 @@ async function assemble(
     configVersion,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.subject)),
   };
+  const tell = createTeller({ metrics, log, mono, sessions });
   const steps: Steps = {
-    authenticate,
+    authenticate: (...asked) => (registry.isStale() ? refuse("store_unavailable") : authenticate(...asked)),
     address: views.address,
     authorize: views.authorize,
     openSession: sessions.open,
@@ -174,8 +182,12 @@ async function assemble(
     countTokens: counter.count,
     journal,
     scribe,
-    stopped: (_, { course, method }) => (course === "stream" || method === "subscriptions/listen" ? draining.signal : stopping.signal),
-    tell: createTeller({ metrics, log, mono, sessions }),
+    stopped: (agent, { callId, course, method }) =>
+      course === "stream" || method === "subscriptions/listen" ? streams.open(callId, agent) : stopping.signal,
+    tell(story, thrown) {
+      streams.closed(story.opening.callId);
+      tell(story, thrown);
+    },
   };
 
   const issued = ({ agentId, tokenId, grant, audience, scope, by }: IssuedFacts) =>
@@ -230,6 +242,7 @@ async function assemble(
   const readiness = () => [
     { check: "listening", ok: state === "ready" },
     { check: "journal", ok: journal.available },
+    { check: "registry", ok: !registry.isStale() },
   ];
   metrics.gauge("tollgate_runtime_outdated", "1 while Node.js is older than 24.22.1.", () => (env.TOLLGATE_OLD_NODE === undefined ? 0 : 1));
   metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => (journal.available ? 1 : 0));
@@ -258,7 +271,7 @@ async function assemble(
     async close() {
       state = "draining";
       listener.drain();
-      draining.abort();
+      streams.endAll();
       const late = setTimeout(() => stopping.abort(), DRAIN_MS);
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);

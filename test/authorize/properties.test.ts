@@ -120,3 +120,26 @@ test("a pattern matches as its regular expression would", () => {
     { numRuns: 2000 },
   );
 });
+
+test("an account only ever takes away: within it nothing changes, beyond it nothing is permitted, shown or reached", () => {
+  const bounds = fc.uniqueArray(fc.constantFrom(...PATTERNS, "prompt:tickets/*"), { maxLength: 3 });
+  fc.assert(
+    fc.property(named, caller, bounds, args, nowMs, (rules, who, tools, json, now) => {
+      const policySet = policies(written(rules));
+      const free = agentOf(who);
+      const bound = agentOf({ ...who, account: { tools, scopes: null } });
+      const covered = (tool: string) => tools.some((pattern) => globOf(pattern)(`tickets/${tool}`));
+      for (const tool of TOOLS) {
+        const answer = summaryOf(decide(policySet, bound, asked(`tickets/${tool}`, json), now));
+        const before = summaryOf(decide(policySet, free, asked(`tickets/${tool}`, json), now));
+        if (covered(tool)) expect(answer).toEqual(before);
+        else expect(isRefusal(decide(policySet, bound, asked(`tickets/${tool}`, json), now))).toBe(true);
+        const shown = visible(policySet, bound, "tickets", now)({ kind: "tool", name: tool });
+        expect(shown).toBe(covered(tool) && visible(policySet, free, "tickets", now)({ kind: "tool", name: tool }));
+      }
+      if (tools.length === 0)
+        expect(decide(policySet, bound, asked("method:tickets/tools/list"), now)).toMatchObject({ refused: "server_unknown" });
+    }),
+    { numRuns: 150 },
+  );
+});

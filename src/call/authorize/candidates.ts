@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
+import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, RuleRef } from "./permit.ts";
@@ -28,6 +29,8 @@ export type View = {
   readonly scopes: ReadonlySet<string>;
   /** `agent` as conditions see it. */
   readonly agent: ReadonlyMap<string, unknown>;
+  /** What the customer's account allows at most; null: no bound. */
+  readonly ceiling: Ceiling | null;
   /** By server: the first rule that permits anything there, or null. */
   readonly reach: Map<string, RuleRef | null>;
 };
@@ -58,7 +61,7 @@ export function viewOf(policySet: PolicySet, agent: Agent): View {
 }
 
 function viewByKey(policySet: PolicySet, agent: Agent): View {
-  const { id, name, kind, customer, team, workflow, owner, purpose, riskClass } = agent.profile;
+  const { id, name, kind, customer, team, workflow, owner, purpose, riskClass, account } = agent.profile;
   const key = JSON.stringify([
     id,
     name,
@@ -69,6 +72,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
     owner,
     purpose,
     riskClass,
+    account.tools,
     agent.instance,
     agent.subject,
     agent.roles,
@@ -86,6 +90,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
     agent: new Map<string, unknown>(
       Object.entries({ id, name, kind, customer, team, workflow, owner, purpose, riskClass, instance, roles }),
     ),
+    ceiling: ceilingOf(account.tools),
     reach: new Map(),
   };
   if (key.length <= KEY_LENGTH_MAX) policySet.views.set(key, view);
@@ -107,7 +112,7 @@ export function candidatesOf(policySet: PolicySet, view: View, server: string, a
   // A name that no rule mentions is not kept: whoever invents names would push out those in use.
   if (found.length === 0) return NOTHING;
   const candidates: Candidates = {
-    permits: found.filter((rule) => rule.effect === "permit"),
+    permits: view.ceiling?.covers(server, target) === false ? [] : found.filter((rule) => rule.effect === "permit"),
     forbids: found.filter((rule) => rule.effect === "forbid"),
     draws: drawsOf(policySet, view, server, target),
   };
@@ -131,6 +136,7 @@ export function reachOf(policySet: PolicySet, view: View, server: string): RuleR
     rule.targets.some(
       (target) =>
         globOf(target.server)(server) &&
+        view.ceiling?.touches(server, target.kind) !== false &&
         !taken.some((away) => away.kind === target.kind && (away.name === target.name || globOf(away.name)(target.name))),
     );
   const rule = matched.find((candidate) => candidate.effect === "permit" && gives(candidate))?.ref ?? null;

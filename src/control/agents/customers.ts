@@ -1,5 +1,6 @@
 /** Customers: who pays, what their agents may use at most, and the end of a contract. */
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { parsePattern } from "../../call/authorize/pattern.ts";
 import type { Writing } from "../store.ts";
 import type { CustomerRow, CustomerState } from "../tables.ts";
 import { type Customer, iso } from "./profiles.ts";
@@ -42,6 +43,8 @@ export function customersOf(parts: Parts): Customers {
     async createCustomer(key, bounds, by) {
       if (!KEY.test(key))
         return { fault: "invalid", detail: "key: 1 to 128 of letters, digits, . _ @ : -, beginning with a letter or digit" };
+      const wrong = faultOfBounds(bounds);
+      if (wrong !== null) return wrong;
       const fault = await store.write(async (writing) => {
         if ((await rowOf(writing, key)) !== undefined) return { fault: "conflict", detail: `there is a customer ${key} already` } as const;
         await insert(parts, writing, key, bounds, by);
@@ -50,6 +53,8 @@ export function customersOf(parts: Parts): Customers {
       return fault ?? (await shown(key));
     },
     async updateCustomer(key, bounds, by) {
+      const wrong = faultOfBounds(bounds);
+      if (wrong !== null) return wrong;
       const fault = await store.write(async (writing) => {
         if ((await rowOf(writing, key)) === undefined) return absent(key);
         await audit("customer.changed", by, { customer: key, ...detailsOf(bounds) });
@@ -110,6 +115,22 @@ async function insert({ audit, now }: Parts, writing: Writing, key: string, boun
 
 async function rowOf({ db }: Writing, key: string): Promise<CustomerRow | undefined> {
   return await db.selectFrom("customer").selectAll().where("key", "=", key).executeTakeFirst();
+}
+
+/** RFC 6749 section 3.3. */
+const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/;
+
+/** A bound that says nothing would be a bound that forbids everything: told at once, not at the next call. */
+function faultOfBounds({ tools, scopes, agentsMax }: CustomerBounds): RegistryFault | null {
+  for (const written of tools ?? []) {
+    const pattern = parsePattern(written);
+    if ("problem" in pattern) return { fault: "invalid", detail: `tools: ${pattern.problem}` };
+  }
+  const wrong = scopes?.find((scope) => !SCOPE.test(scope));
+  if (wrong !== undefined) return { fault: "invalid", detail: `scopes: ${JSON.stringify(wrong)} is not a scope (RFC 6749 section 3.3)` };
+  if (agentsMax != null && !(Number.isSafeInteger(agentsMax) && agentsMax >= 0))
+    return { fault: "invalid", detail: "agents_max: a whole number from 0" };
+  return null;
 }
 
 function absent(key: string): RegistryFault {
