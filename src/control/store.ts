@@ -1,13 +1,11 @@
-/** The control plane's database: SQLite in the data folder, or the PostgreSQL that several gateways share. The one home of both drivers there. */
+/** The control plane's database: SQLite in the data folder, or the PostgreSQL that several gateways share.  */
 import { chmodSync, lstatSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { Kysely, PostgresDialect, SqliteDialect, sql, type Transaction } from "kysely";
-import type { ClientConfig, Pool } from "pg";
-import { type ChangeKind, FROM_VERSION_1, SCHEMA_VERSION, schemaFor, TABLES_OF_VERSION_1, type Tables } from "./tables.ts";
-
-/** Within `write`: what every gateway must look at again once this is committed. */
-export type Writing = { readonly db: Transaction<Tables>; changed(kind: ChangeKind, id: string): Promise<void> };
+import { Kysely, SqliteDialect } from "kysely";
+import { openPostgres } from "./postgres.ts";
+import { FROM_VERSION_1, SCHEMA_VERSION, schemaFor, TABLES_OF_VERSION_1, type Tables } from "./tables.ts";
+import { type Writing, writingTo } from "./writing.ts";
 
 export type ControlStore = {
   readonly db: Kysely<Tables>;
@@ -77,105 +75,5 @@ function openSqlite(dataDir: string): ControlStore {
     write: (work) => db.transaction().execute((trx) => work(writingTo(trx))),
     async onNotice() {},
     close: () => db.destroy(),
-  };
-}
-
-const CONNECTIONS_MAX = 8;
-const CONNECT_TIMEOUT_MS = 5_000;
-/** A question of the registry is answered in milliseconds; a hung server must not hang a request. */
-const QUERY_TIMEOUT_MS = 5_000;
-const CHANNEL = "tollgate_change";
-/** Any number, the same in every gateway: writers of one registry take turns. */
-const WRITERS_LOCK = 7_401_620_026;
-const INT8 = 20;
-const RELISTEN_MS = 1_000;
-
-async function openPostgres(url: string): Promise<ControlStore> {
-  const { default: pg } = await import("pg");
-  const options: ClientConfig = {
-    connectionString: url,
-    application_name: "tollgate",
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
-    statement_timeout: QUERY_TIMEOUT_MS,
-    keepAlive: true,
-    // Milliseconds since the epoch fit a JavaScript number until the year 287396.
-    types: { getTypeParser: (oid: number, format?: "text" | "binary") => (oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) },
-  } as ClientConfig;
-  const pool: Pool = new pg.Pool({ ...options, max: CONNECTIONS_MAX });
-  // A connection that breaks while idle is replaced at the next query, which tells whoever asked.
-  pool.on("error", () => {});
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
-  try {
-    await preparePostgres(db);
-  } catch (fault) {
-    await db.destroy();
-    throw new Error(`shared.postgres: ${fault instanceof Error && fault.message !== "" ? fault.message : "cannot be reached"}`);
-  }
-  let closed = false;
-  let listener: InstanceType<typeof pg.Client> | null = null;
-  const listen = async (heard: () => void): Promise<void> => {
-    const again = () => {
-      if (!closed) setTimeout(() => void listen(heard), RELISTEN_MS).unref();
-    };
-    // No time limit of a query: this one waits for as long as the gateway lives.
-    const client = new pg.Client({ ...options, query_timeout: 0 });
-    client.on("error", () => void client.end().catch(() => {}));
-    client.on("notification", heard);
-    try {
-      await client.connect();
-      listener = client;
-      client.on("end", again);
-      await client.query(`LISTEN ${CHANNEL}`);
-      heard();
-    } catch {
-      again();
-    }
-  };
-  return {
-    db,
-    shared: true,
-    write: (work) =>
-      db.transaction().execute(async (trx) => {
-        await sql`SELECT pg_advisory_xact_lock(${WRITERS_LOCK})`.execute(trx);
-        let told = false;
-        const { changed } = writingTo(trx);
-        return await work({
-          db: trx,
-          async changed(kind, id) {
-            await changed(kind, id);
-            if (!told) await sql`SELECT pg_notify(${CHANNEL}, '')`.execute(trx);
-            told = true;
-          },
-        });
-      }),
-    onNotice: listen,
-    async close() {
-      closed = true;
-      await listener?.end().catch(() => {});
-      await db.destroy();
-    },
-  };
-}
-
-async function preparePostgres(db: Kysely<Tables>): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await sql`SELECT pg_advisory_xact_lock(${WRITERS_LOCK})`.execute(trx);
-    await sql`CREATE TABLE IF NOT EXISTS tollgate_schema (version INTEGER NOT NULL)`.execute(trx);
-    const { rows } = await sql<{ version: number }>`SELECT version FROM tollgate_schema`.execute(trx);
-    const version = rows[0]?.version ?? 0;
-    if (version > SCHEMA_VERSION) throw new Error(`the registry was written by a newer tollgate (schema ${version}); use that one`);
-    if (version === SCHEMA_VERSION) return;
-    for (const statement of schemaFor("postgres")) await sql.raw(statement).execute(trx);
-    await sql`INSERT INTO tollgate_schema (version) VALUES (${SCHEMA_VERSION})`.execute(trx);
-  });
-}
-
-function writingTo(db: Transaction<Tables>): Writing {
-  return {
-    db,
-    async changed(kind, id) {
-      await db.insertInto("change").values({ kind, id, at_ms: Date.now() }).execute();
-    },
   };
 }

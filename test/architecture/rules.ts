@@ -22,7 +22,7 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   undici: ["src/call/forward/"],
   "better-sqlite3": ["src/call/record/store.ts", "src/control/store.ts"],
   kysely: ["src/control/"],
-  pg: ["src/control/store.ts"],
+  pg: ["src/control/postgres.ts"],
   "lru-cache": ["src/call/", "src/control/"],
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],

@@ -1,8 +1,8 @@
 /** The life of an agent: created or seen first, changed, suspended, reinstated, and revoked for good. */
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import { type AgentId, mintId } from "../../ids.ts";
-import type { Writing } from "../store.ts";
 import type { AgentRow } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import {
   type AgentAttributes,
   absent,

@@ -1,8 +1,8 @@
 /** An agent's row in the registry: what may stand in it, and how it is found within a change. */
 import type { AgentKind, RiskClass } from "../../call/authenticate/agent.ts";
 import type { AgentId } from "../../ids.ts";
-import type { Writing } from "../store.ts";
 import type { AgentRow } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import { iso } from "./profiles.ts";
 import type { RegistryFault } from "./registry.ts";
 

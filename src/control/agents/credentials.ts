@@ -1,7 +1,7 @@
 /** What an agent proves itself with: issued, rotated with an overlap, ended at once when it has leaked. */
 import { mintId } from "../../ids.ts";
-import type { Writing } from "../store.ts";
 import type { AgentRow, CredentialRow } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import type { Issued } from "./agent-life.ts";
 import { absent, detailsOf, find } from "./agent-row.ts";
 import { iso, listOf } from "./profiles.ts";

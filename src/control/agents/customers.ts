@@ -1,8 +1,8 @@
 /** Customers: who pays, what their agents may use at most, and the end of a contract. */
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import { parsePattern } from "../../call/authorize/pattern.ts";
-import type { Writing } from "../store.ts";
 import type { CustomerRow, CustomerState } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import { type Customer, iso } from "./profiles.ts";
 import type { ActKind, Parts, RegistryFault } from "./registry.ts";
 

@@ -1,6 +1,7 @@
 /** Tokens of ours by what they were made from, so that revoking one ends whatever was derived from it. */
-import type { Writing } from "../store.ts";
+
 import type { IssuedTokenRow } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import { pair } from "./directory.ts";
 import type { Parts } from "./registry.ts";
 
