@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, policies, refusals, authorizationServer, issuers, views, servers, sync";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, refusals, authorizationServer, issuers, views, servers, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -231,7 +231,15 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   const commented = /^( *)# ((?: *)(?:- \{?[a-z ]*|[A-Za-z]+):(?: .*)?)$/;
   const lines = text.split("\n").map((line) => (line.includes("yaml-language-server") ? line : line.replace(commented, "$1$2")));
   expect(lines.join("\n")).not.toMatch(/^ *# +(- |[a-z]+: [a-z{[])/m);
-  const env = { TICKETS_SECRET: "t", WEATHER_TOKEN: "w", SEARCH_KEY: "s", BILLING_SECRET: "b", METER_TOKEN: "m", EVERYTHING_API_KEY: "e" };
+  const env = {
+    TICKETS_SECRET: "t",
+    WEATHER_TOKEN: "w",
+    SEARCH_KEY: "s",
+    BILLING_SECRET: "b",
+    METER_TOKEN: "m",
+    EVERYTHING_API_KEY: "e",
+    REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
+  };
   const config = load(lines.join("\n"), env, { "shared-keys/keys.json": "" });
   expect(config.keys).toMatch(/\/shared-keys$/);
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
