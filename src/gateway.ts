@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
+import type { AgentProfile } from "./call/authenticate/agent.ts";
 import { createAuthenticator } from "./call/authenticate/authenticate.ts";
 import { visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
@@ -25,8 +26,9 @@ import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
 import { createAdminApi } from "./control/admin/api.ts";
-import { budgetFacts, budgetRows } from "./control/admin/budget-rows.ts";
+import { budgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
+import { adminRoutes } from "./control/admin/routes.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openRegistry } from "./control/agents/registry.ts";
 import { openKeys } from "./control/keys.ts";
@@ -226,15 +228,14 @@ async function assemble(
     parserRefusal: () => metrics.parserRefusal(),
     fault: (thrown) => fault(thrown),
   });
+  const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
+  const budgets = () => budgetRows(budgetFacts(policySet), ledger.balances(), now());
+  const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet, profile, ledger.balances(), now());
+  const routeNames = [...config.servers.keys(), ...config.views.keys()];
   const api = createAdminApi({
-    keys: await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now }),
+    keys,
     store,
-    registry,
-    authorizationServer,
-    publicUrl,
-    routes: [...config.servers.keys(), ...config.views.keys()],
-    reader,
-    budgets: () => budgetRows(budgetFacts(policySet), ledger.balances(), now()),
+    routes: adminRoutes({ keys, registry, authorizationServer, publicUrl, routeNames, reader, budgets, budgetsOf, now }),
     hosts: () => loopbackHosts(config.admin),
     now,
     fault,

@@ -8,6 +8,7 @@ import type { Reader } from "../../src/call/record/reader.ts";
 import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { createAdminApi } from "../../src/control/admin/api.ts";
 import { createAdminListener } from "../../src/control/admin/listeners.ts";
+import { adminRoutes } from "../../src/control/admin/routes.ts";
 import type { Issued } from "../../src/control/agents/agent-life.ts";
 import { openRegistry, type Registry, type RegistryFault } from "../../src/control/agents/registry.ts";
 import { openKeys } from "../../src/control/keys.ts";
@@ -76,15 +77,22 @@ export async function startPlane(options: PlaneOptions = {}) {
     parserRefusal: () => {},
     fault,
   });
+  const keys = await openAdminKeys({ store, dataDir, gatewayId: "gw", audit: act, now });
+  const reader = { ask: () => Promise.resolve(null), close: async () => {}, ...options.reader } as Reader;
   const api = createAdminApi({
-    keys: await openAdminKeys({ store, dataDir, gatewayId: "gw", audit: act, now }),
+    keys,
     store,
-    registry,
-    authorizationServer: options.authorizationServer === false ? null : authorizationServer,
-    publicUrl,
-    routes: ["tickets", "crm"],
-    reader: { ask: () => Promise.resolve(null), close: async () => {}, ...options.reader } as Reader,
-    budgets: () => [],
+    routes: adminRoutes({
+      keys,
+      registry,
+      authorizationServer: options.authorizationServer === false ? null : authorizationServer,
+      publicUrl,
+      routeNames: ["tickets", "crm"],
+      reader,
+      budgets: () => [],
+      budgetsOf: () => [],
+      now,
+    }),
     hosts: () => new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${adminPort}`)),
     now,
     fault,

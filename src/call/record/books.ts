@@ -15,7 +15,9 @@ export const RECORDS_MAX = 10_000;
 export type Books = {
   usage(question: UsageQuestion): UsageAnswer;
   /** The newest `limit` records, oldest first; with `after`, the first `limit` beyond that sequence. At most RECORDS_MAX. */
-  tail(limit: number, after: number | null): StoredRecord[];
+  tail(limit: number, after: number | null, only?: OnlyOf | null): StoredRecord[];
+  /** The newest calls that a token or key made, by its id, newest first: what a leaked one was used for. */
+  usesOf(tokenIds: readonly string[], since: string, limit: number): StoredRecord[];
   /** The record of a call, by its id, or any record by its sequence number; null where there is none. */
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** `root` in hex. */
@@ -26,16 +28,34 @@ export type Books = {
   balances(): Balance[];
 };
 
+/** One customer's records: of calls of its agents, and of what was done to them. */
+export type OnlyOf = { readonly customer: string; readonly agents: readonly string[] };
+
 /** What may be asked over a thread's border, by name. */
 export type Question = { [Name in keyof Books]: { readonly name: Name; readonly args: Parameters<Books[Name]> } }[keyof Books];
 
 export function openBooks(store: Store): Books {
   const tree = treeReader(store);
   const events = eventReader(store);
-  const newest = store
-    .prepare("SELECT body FROM (SELECT sequence, body FROM audit_record ORDER BY sequence DESC LIMIT ?) ORDER BY sequence")
+  const list = (where: string) => ({
+    newest: store
+      .prepare(
+        `SELECT body FROM (SELECT sequence, body FROM audit_record WHERE ${where} ORDER BY sequence DESC LIMIT @limit) ORDER BY sequence`,
+      )
+      .pluck(),
+    beyond: store.prepare(`SELECT body FROM audit_record WHERE sequence > @after AND ${where} ORDER BY sequence LIMIT @limit`).pluck(),
+  });
+  const every = list("1");
+  const theirs = list(
+    `(body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
+      (body ->> '$.details.customer' = @customer OR body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))`,
+  );
+  const uses = store
+    .prepare(
+      `SELECT body FROM audit_record WHERE body ->> '$.token.id' IN (SELECT value FROM json_each(@tokens)) AND body ->> '$.time_start' >= @since
+       ORDER BY sequence DESC LIMIT @limit`,
+    )
     .pluck();
-  const beyond = store.prepare("SELECT body FROM audit_record WHERE sequence > ? ORDER BY sequence LIMIT ?").pluck();
   const bySequence = store.prepare("SELECT body FROM audit_record WHERE sequence = ?").pluck();
   const byCall = store.prepare("SELECT body FROM audit_record WHERE call_id = ? AND kind = 'call'").pluck();
   const balances = store.prepare(
@@ -43,11 +63,13 @@ export function openBooks(store: Store): Books {
   );
   return {
     usage: (question) => usageBy(store, question),
-    tail(limit, after) {
-      const count = Math.min(limit, RECORDS_MAX);
-      const bodies = after === null ? newest.all(count) : beyond.all(after, count);
-      return (bodies as string[]).map((body) => JSON.parse(body) as StoredRecord);
+    tail(limit, after, only = null) {
+      const bounds = { limit: Math.min(limit, RECORDS_MAX), ...(after === null ? {} : { after }) };
+      const of = only === null ? {} : { customer: only.customer, agents: JSON.stringify(only.agents) };
+      const { newest, beyond } = only === null ? every : theirs;
+      return parsed((after === null ? newest : beyond).all({ ...bounds, ...of }));
     },
+    usesOf: (tokenIds, since, limit) => parsed(uses.all({ tokens: JSON.stringify(tokenIds), since, limit: Math.min(limit, RECORDS_MAX) })),
     record(wanted) {
       const body = (/^\d{1,15}$/.test(wanted) ? bySequence.get(Number(wanted)) : byCall.get(wanted)) as string | undefined;
       if (body === undefined) return null;
@@ -59,4 +81,8 @@ export function openBooks(store: Store): Books {
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],
   };
+}
+
+function parsed(bodies: readonly unknown[]): StoredRecord[] {
+  return (bodies as string[]).map((body) => JSON.parse(body) as StoredRecord);
 }

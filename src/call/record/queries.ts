@@ -5,7 +5,13 @@ export const USAGE_DIMENSIONS = ["agent", "tool", "server", "team", "workflow", 
 export type UsageDimension = (typeof USAGE_DIMENSIONS)[number];
 
 /** Times are RFC 3339, half-open; null is open-ended. */
-export type UsageQuestion = { readonly by: readonly UsageDimension[]; readonly since: string | null; readonly until: string | null };
+export type UsageQuestion = {
+  readonly by: readonly UsageDimension[];
+  readonly since: string | null;
+  readonly until: string | null;
+  /** Of this customer alone; absent or null: of all. */
+  readonly customer?: string | null;
+};
 
 export type UsageAnswer = {
   /** The dimensions asked for, then `calls`, `tool_tokens`, `events`, and `provisional`: events whose fate is not known. */
@@ -16,7 +22,7 @@ export type UsageAnswer = {
 
 const PARTS = ["calls", "tool_tokens", "events"] as const;
 
-export function usageBy(store: Store, { by, since, until }: UsageQuestion): UsageAnswer {
+export function usageBy(store: Store, { by, since, until, customer = null }: UsageQuestion): UsageAnswer {
   // Only names of the closed list become SQL.
   const names = USAGE_DIMENSIONS.filter((name) => by.includes(name)).sort((a, b) => by.indexOf(a) - by.indexOf(b));
   const columns = names.map((name) => `${name === "day" ? "day" : `a.data ->> '$.${name}'`} AS "${name}"`);
@@ -28,10 +34,10 @@ export function usageBy(store: Store, { by, since, until }: UsageQuestion): Usag
      FROM (SELECT attributes, ${names.includes("day") ? "date(at_ms / 1000, 'unixepoch')" : "NULL"} AS day,
                   sum(calls) AS calls, sum(tool_tokens) AS tool_tokens, count(*) AS events
            FROM usage_event WHERE at_ms >= @since AND at_ms < @until GROUP BY 1, 2) AS e
-     JOIN usage_attributes AS a ON a.id = e.attributes ${group}`,
+     JOIN usage_attributes AS a ON a.id = e.attributes AND (@customer IS NULL OR a.data ->> '$.customer' = @customer) ${group}`,
   );
   return {
-    rows: statement.all({ since: bound(since, 0), until: bound(until, Number.MAX_SAFE_INTEGER) }) as UsageAnswer["rows"],
+    rows: statement.all({ since: bound(since, 0), until: bound(until, Number.MAX_SAFE_INTEGER), customer }) as UsageAnswer["rows"],
     since,
     until,
   };

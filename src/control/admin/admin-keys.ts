@@ -87,12 +87,28 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
           .executeTakeFirst();
         if (row === undefined) return { fault: "absent", detail: `there is no admin key ${idOrName}` } as const;
         if (row.revoked_ms !== null) return row;
+        if (await isLast(db, row, now()))
+          return { fault: "conflict", detail: "this is the last key that may administer everything" } as const;
         await audit("admin_key.revoked", by, { admin_key_id: row.id, name: row.name });
         await db.updateTable("admin_key").set({ revoked_ms: now() }).where("id", "=", row.id).execute();
         return { ...row, revoked_ms: now() };
       });
     },
   };
+}
+
+/** Without one, nobody could make another. */
+async function isLast(db: ControlStore["db"], row: AdminKeyRow, nowMs: number): Promise<boolean> {
+  if (row.role !== "admin" || row.customer !== null) return false;
+  const others = await db
+    .selectFrom("admin_key")
+    .select(["id", "expires_ms"])
+    .where("role", "=", "admin")
+    .where("customer", "is", null)
+    .where("revoked_ms", "is", null)
+    .where("id", "<>", row.id)
+    .execute();
+  return others.every(({ expires_ms }) => expires_ms !== null && expires_ms <= nowMs);
 }
 
 type Bounds = { readonly role: Role; readonly customer: string | null; readonly expiresMs: number | null };

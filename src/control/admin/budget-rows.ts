@@ -1,5 +1,7 @@
 /** Pure. What `budget list` shows: every counter in use, and every budget nobody has drawn on yet. */
+import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import type { PolicySet } from "../../call/authorize/candidates.ts";
+import { facetsOfProfile } from "../../call/authorize/who.ts";
 import type { Balance } from "../../call/budget/reservation.ts";
 
 /** What a policy set says of a budget. */
@@ -29,6 +31,35 @@ export function budgetRows(budgets: readonly BudgetFacts[], balances: readonly B
     const counters = current.filter((balance) => balance.budget === budget.name).toSorted((a, b) => (a.scope < b.scope ? -1 : 1));
     return counters.length === 0 ? [unused(budget)] : counters.map((balance) => row(budget, balance));
   });
+}
+
+/** Those that an agent's calls count against: where a counter is of each agent, team, workflow or customer, its own. */
+export function budgetRowsOf(
+  policySet: Pick<PolicySet, "budgets">,
+  profile: AgentProfile,
+  balances: readonly Balance[],
+  nowMs: number,
+): BudgetRow[] {
+  const facets = facetsOfProfile(profile);
+  const budgets = policySet.budgets.filter((budget) => budget.who(facets));
+  const own: Readonly<Record<string, string | null>> = {
+    agent: profile.id,
+    team: profile.team,
+    workflow: profile.workflow,
+    customer: profile.customer,
+  };
+  const isOwn = ({ scope }: Balance) =>
+    scope === "" ||
+    scope.split("&").every((part) => {
+      const [key = "", value] = part.split("=");
+      return !(key in own) || value === encodedScope(own[key] ?? "");
+    });
+  return budgetRows(budgetFacts({ budgets }), balances.filter(isOwn), nowMs);
+}
+
+/** A value as the scope of a counter writes it. */
+export function encodedScope(value: string): string {
+  return value.replace(/[%&=]/g, encodeURIComponent);
 }
 
 function row({ name, meter, limit }: BudgetFacts, { scope, committed, held, debt, windowStartMs, windowEndMs }: Balance): BudgetRow {

@@ -1,24 +1,22 @@
-/** A POST that carries an Idempotency-Key makes its thing once: the second time it is told what the first one made. */
+/** A POST that carries an Idempotency-Key is done once: the second time it is answered as the first was, secrets apart. */
 import { createHash } from "node:crypto";
 import type { ControlStore } from "../store.ts";
-import type { ProblemStatus } from "./problem.ts";
-
-export type PostFault = { readonly status: ProblemStatus; readonly detail: string };
-
-/** `made` names the thing in words; a secret is never kept, so it cannot be shown again. */
-export type Made = { readonly made: string; readonly json: object };
+import type { Answer } from "./route.ts";
 
 export type IdempotentPosts = {
   /** Runs `make` unless a post with this key ran before or runs now; only what succeeds is remembered. */
-  once(principal: string, key: string | undefined, request: string, make: () => Promise<Made | PostFault>): Promise<Made | PostFault>;
+  once(principal: string, key: string | undefined, request: string, make: () => Promise<Answer>): Promise<Answer>;
 };
 
 /** As long as Stripe keeps them, which is what people expect. */
 const KEPT_MS = 86_400_000;
 
+/** What is kept: an answer as it was, or the name of what it made. */
+type Kept = { readonly status: 200 | 201; readonly json: object } | { readonly made: string };
+
 export function openIdempotentPosts(store: ControlStore, now: () => number): IdempotentPosts {
   const underWay = new Set<string>();
-  const earlier = async (principal: string, key: string, fingerprint: string): Promise<PostFault | null> => {
+  const earlier = async (principal: string, key: string, fingerprint: string): Promise<Answer | null> => {
     await store.db.deleteFrom("idempotent_post").where("expires_ms", "<", now()).execute();
     const before = await store.db
       .selectFrom("idempotent_post")
@@ -28,12 +26,14 @@ export function openIdempotentPosts(store: ControlStore, now: () => number): Ide
       .executeTakeFirst();
     if (before === undefined) return null;
     if (before.fingerprint !== fingerprint) return { status: 422, detail: "this Idempotency-Key was used with another request" };
-    return { status: 409, detail: `this was done already and made ${before.made}; its secret is not shown again` };
+    const kept = JSON.parse(before.made) as Kept;
+    if ("status" in kept) return kept;
+    return { status: 409, detail: `this was done already and made ${kept.made}; its secret is not shown again` };
   };
-  const keep = (principal: string, key: string, fingerprint: string, made: string) =>
+  const keep = (principal: string, key: string, fingerprint: string, kept: Kept) =>
     store.db
       .insertInto("idempotent_post")
-      .values({ principal, key, fingerprint, made, expires_ms: now() + KEPT_MS })
+      .values({ principal, key, fingerprint, made: JSON.stringify(kept), expires_ms: now() + KEPT_MS })
       .onConflict((conflict) => conflict.columns(["principal", "key"]).doNothing())
       .execute();
   return {
@@ -46,10 +46,13 @@ export function openIdempotentPosts(store: ControlStore, now: () => number): Ide
       const fingerprint = createHash("sha256").update(request).digest("hex");
       underWay.add(running);
       try {
-        const fault = await earlier(principal, key, fingerprint);
-        if (fault !== null) return fault;
+        const before = await earlier(principal, key, fingerprint);
+        if (before !== null) return before;
         const answer = await make();
-        if ("made" in answer) await keep(principal, key, fingerprint, answer.made);
+        if ("json" in answer) {
+          const { status, json, made } = answer;
+          await keep(principal, key, fingerprint, made === undefined ? { status, json } : { made });
+        }
         return answer;
       } finally {
         underWay.delete(running);

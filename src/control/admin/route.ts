@@ -1,12 +1,14 @@
 /** Pure. A route of the admin API: who may take it, what it is given, what it answers. */
 import type { z } from "zod";
 import type { Role } from "../tables.ts";
+import type { ProblemStatus } from "./problem.ts";
 
 /** What a role may do; `permissions.ts` says which role has which. */
 export type Permission =
   | "agents:read"
   | "agents:write"
   | "agents:stop"
+  | "agents:impersonate"
   | "customers:read"
   | "customers:write"
   | "admin_keys:read"
@@ -30,15 +32,16 @@ export type Asked<B> = {
 };
 
 export type Answer =
-  | { readonly status: 200 | 201; readonly json: unknown }
-  | { readonly status: 204 }
-  | { readonly status: 400 | 403 | 404 | 409 | 422 | 429 | 503; readonly detail: string };
+  /** `made` names what an answer with a secret has made: a repeated Idempotency-Key is told the name, since the secret is not kept. */
+  | { readonly status: 200 | 201; readonly json: object; readonly made?: string }
+  | { readonly status: ProblemStatus; readonly detail: string };
 
-/** `path` as Hono writes it, below `/api/v1`. Every POST takes an Idempotency-Key, whose answer is kept with the names of what was made, never with a secret. */
+/** `path` as Hono writes it, below `/api/v1`. Every POST takes an Idempotency-Key. */
 export type Route<B = unknown> = {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PATCH";
   readonly path: `/${string}`;
-  readonly permission: Permission;
+  /** Null: whoever has a key at all. */
+  readonly permission: Permission | null;
   /** One sentence, for the OpenAPI document. */
   readonly summary: string;
   readonly body: z.ZodType<B> | null;
@@ -52,3 +55,14 @@ export function route<B>(written: Route<B>): Route {
 
 /** What is not there, and what is not the caller's: the same bytes. */
 export const NOT_THERE = { status: 404, detail: "there is no such thing" } as const satisfies Answer;
+
+/** Told by name to whoever may see everything. */
+export function notThere(caller: Caller, detail: string): Answer {
+  return caller.customer === null ? { status: 404, detail } : NOT_THERE;
+}
+
+/** `limit` and `after` of a list; a limit that makes no sense is the usual one. */
+export function pageOf(query: Readonly<Record<string, string>>, most: number): { limit: number; after: string | null } {
+  const limit = Number(query.limit ?? "100");
+  return { limit: Number.isInteger(limit) && limit > 0 ? Math.min(limit, most) : 100, after: query.after || null };
+}

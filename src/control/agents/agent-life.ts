@@ -34,8 +34,8 @@ export type AgentLife = {
   update(idOrName: string, to: AgentAttributes & { readonly name?: string | undefined }, by: string): Promise<AgentProfile | RegistryFault>;
   /** To suspend what is suspended is no fault: what was asked for is so. `cause` stands in the record. */
   changeState(idOrName: string, event: LifeEvent, cause: string | null, by: string): Promise<AgentProfile | RegistryFault>;
-  /** All agents of an owner, when that person leaves: the ones that were suspended. */
-  offboard(owner: string, cause: string, by: string): Promise<readonly AgentProfile[]>;
+  /** All agents of an owner, when that person leaves, in one account or in all: the ones that were suspended. */
+  offboard(owner: string, cause: string | null, by: string, customer?: string | null): Promise<readonly AgentProfile[]>;
   /** An external identity that a rule of the configuration registers at first sight. */
   sighted(issuer: string, name: string, attributes: AgentAttributes): Promise<AgentProfile | RegistryFault>;
 };
@@ -133,8 +133,10 @@ export function agentLife(parts: Parts): AgentLife {
       await directory.catchUp();
       return profileOf(answer.id);
     },
-    async offboard(owner, cause, by) {
-      const theirs = [...directory.entries()].filter(({ row }) => row.owner === owner && row.state === "active");
+    async offboard(owner, cause, by, customer = null) {
+      const theirs = [...directory.entries()].filter(
+        ({ row }) => row.owner === owner && row.state === "active" && (customer === null || row.customer === customer),
+      );
       const cut: AgentProfile[] = [];
       for (const { row } of theirs) {
         const answer = await changeState(row.id, "suspend", cause, by);

@@ -11,6 +11,8 @@ export type Tokens = {
   findToken(jti: string): Promise<IssuedTokenRow | undefined>;
   /** Tokens of an agent that have not ended, newest first: its instances, and what they were given. */
   tokensOf(agentId: string, limit: number): Promise<readonly IssuedTokenRow[]>;
+  /** Ids of the tokens that a credential has obtained, as far as they are still known. */
+  tokensOfCredential(credentialId: string): Promise<readonly string[]>;
   /** Ends a token, ours or an external issuer's, and everything derived from it; how many tokens of ours have ended. */
   revokeToken(issuer: string, jti: string, expiresMs: number, by: string): Promise<number>;
 };
@@ -30,6 +32,10 @@ export function tokensOf({ store, directory, audit, now, issuer: own }: Parts): 
         .orderBy("issued_ms", "desc")
         .limit(limit)
         .execute(),
+    async tokensOfCredential(credentialId) {
+      const rows = await store.db.selectFrom("issued_token").select("jti").where("credential_id", "=", credentialId).execute();
+      return rows.map(({ jti }) => jti);
+    },
     async revokeToken(issuer, jti, expiresMs, by) {
       const ended = await store.write(async (writing) => {
         await audit("token.revoked", by, { issuer, token_id: jti });

@@ -1,0 +1,60 @@
+/** The evidence over the admin API; a key that is bound to a customer reads that customer's alone. */
+import { RECORDS_MAX, type StoredRecord } from "../../call/record/books.ts";
+import type { Reader } from "../../call/record/reader.ts";
+import type { Registry } from "../agents/registry.ts";
+import { isTheirs } from "./permissions.ts";
+import { type Caller, notThere, pageOf, type Route, route } from "./route.ts";
+
+export type AuditParts = { readonly reader: Reader; readonly registry: Registry };
+
+export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] {
+  return [
+    route({
+      method: "GET",
+      path: "/audit/records",
+      permission: "audit:read",
+      summary: "The newest records, or the first ones beyond the sequence number `after`, oldest first.",
+      body: null,
+      async answer({ caller, query }) {
+        const { limit, after } = pageOf(query, RECORDS_MAX);
+        if (after !== null && !/^[0-9]{1,15}$/.test(after)) return { status: 400, detail: "after is the sequence of a record" };
+        const items = await reader.ask("tail", limit, after === null ? null : Number(after), onlyOf(registry, caller));
+        return { status: 200, json: { items, next_cursor: items.at(-1)?.sequence.toString() ?? null } };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/audit/records/:call",
+      permission: "audit:read",
+      summary: "The record of a call by its id, or any record by its sequence number, with its inclusion proof.",
+      body: null,
+      async answer({ caller, params }) {
+        const found = await reader.ask("record", params.call ?? "");
+        if (found === null || !mayRead(registry, caller, found.record)) return notThere(caller, `there is no record of ${params.call}`);
+        return { status: 200, json: found };
+      },
+    }),
+    route({
+      method: "GET",
+      path: "/audit/root",
+      permission: "audit:read",
+      summary: "The size of the log and its root.",
+      body: null,
+      answer: async () => ({ status: 200, json: await reader.ask("root") }),
+    }),
+  ];
+}
+
+function onlyOf(registry: Registry, { customer }: Caller) {
+  if (customer === null) return null;
+  return { customer, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
+}
+
+/** Of a call: whose agent it was then. Of an act: the customer that it names, or whose agent it names is now. */
+function mayRead(registry: Registry, caller: Caller, { agent, details }: StoredRecord): boolean {
+  if (caller.customer === null) return true;
+  if (agent !== null) return isTheirs(caller, agent.customer);
+  const { customer, agent_id } = details ?? {};
+  const of = typeof agent_id === "string" ? registry.byId(agent_id)?.customer : undefined;
+  return customer === caller.customer || of === caller.customer;
+}

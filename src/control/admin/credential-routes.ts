@@ -1,0 +1,47 @@
+/** Credentials over the admin API: issued, rotated with an overlap, revoked, and found when one has leaked. */
+import type { Registry } from "../agents/registry.ts";
+import { act, newCredential } from "./bodies.ts";
+import { agentOf, credentialJson, faultAnswer, issuedAnswer } from "./registry-answers.ts";
+import { notThere, type Route, route } from "./route.ts";
+
+export function credentialRoutes(registry: Registry): readonly Route[] {
+  return [
+    route({
+      method: "GET",
+      path: "/agents/:id/credentials",
+      permission: "agents:read",
+      summary: "The agent's credentials that count, or still count for an overlap; never a secret.",
+      body: null,
+      async answer({ caller, params }) {
+        const profile = agentOf(registry, caller, params.id);
+        if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
+        return { status: 200, json: { items: registry.credentialsOf(profile.id).map(credentialJson) } };
+      },
+    }),
+    route({
+      method: "POST",
+      path: "/agents/:id/credentials",
+      permission: "agents:write",
+      summary: "Issues a credential, or with `replaces` or `overlap` rotates; the secret is shown this once.",
+      body: newCredential,
+      async answer({ caller, params, body }) {
+        const profile = agentOf(registry, caller, params.id);
+        if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
+        return issuedAnswer(await registry.issueCredential(profile.id, body.spec, body.rotation, caller.name));
+      },
+    }),
+    route({
+      method: "POST",
+      path: "/agents/:id/credentials/:credential/revoke",
+      permission: "agents:stop",
+      summary: "Ends a credential at once, and every token that it obtained.",
+      body: act,
+      async answer({ caller, params, body }) {
+        const profile = agentOf(registry, caller, params.id);
+        if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
+        const answer = await registry.revokeCredential(profile.id, params.credential ?? "", body.reason ?? null, caller.name);
+        return "fault" in answer ? faultAnswer(answer) : { status: 200, json: credentialJson(answer) };
+      },
+    }),
+  ];
+}

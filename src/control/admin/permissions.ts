@@ -1,0 +1,45 @@
+/** Pure. Which role may do what: the only table of it. */
+import type { Role } from "../tables.ts";
+import type { Caller, Permission } from "./route.ts";
+
+const SEES: readonly Permission[] = ["agents:read", "customers:read", "usage:read", "requests:read"];
+
+export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
+  /** Sees who there is and what is used, and nothing of single calls. */
+  viewer: SEES,
+  /** Sees everything, the evidence included, and changes nothing. */
+  auditor: [...SEES, "audit:read", "admin_keys:read"],
+  /** Runs the fleet: agents, credentials, tokens, decisions for embedders. */
+  operator: [...SEES, "audit:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
+  /** Decides what agents ask for, and may stop one; cannot make one. */
+  approver: [...SEES, "audit:read", "requests:decide", "agents:stop"],
+  /** Everything, with the customers and the keys of all the others. */
+  admin: [
+    ...SEES,
+    "audit:read",
+    "admin_keys:read",
+    "agents:write",
+    "agents:stop",
+    "agents:impersonate",
+    "calls:decide",
+    "calls:reserve",
+    "requests:decide",
+    "customers:write",
+    "admin_keys:write",
+  ],
+};
+
+export const ROLES = Object.keys(PERMISSIONS) as readonly Role[];
+
+export function may(caller: Pick<Caller, "role">, permission: Permission): boolean {
+  return PERMISSIONS[caller.role].includes(permission);
+}
+
+export function rolesWith(permission: Permission): readonly Role[] {
+  return ROLES.filter((role) => PERMISSIONS[role].includes(permission));
+}
+
+/** Whether a thing of this customer is the caller's to see at all. */
+export function isTheirs(caller: Pick<Caller, "customer">, customer: string): boolean {
+  return caller.customer === null || caller.customer === customer;
+}
