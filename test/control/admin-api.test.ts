@@ -18,7 +18,7 @@ beforeAll(async () => {
       ask: (async (...question: unknown[]) => {
         asked.push(question);
         if (question[0] === "tail") return [{ sequence: 7 }, { sequence: 8 }];
-        return question[1] === "call_none" ? null : { answered: question[0] };
+        return question[1] === "call_none" ? null : { record: { agent: null, details: null } };
       }) as never,
     },
   });
@@ -46,6 +46,7 @@ describe("agents", () => {
       id: expect.stringMatching(/^agt_/),
       name: "triage-bot",
       client_id: made.id,
+      credential_id: expect.stringMatching(/^cred_/),
       client_secret: expect.stringMatching(/^tgs_/),
     });
     for (const path of ["triage-bot", made.id]) {
@@ -250,7 +251,9 @@ describe("what is read from the journal", () => {
   test("usage is asked by known dimensions and times alone", async () => {
     asked.length = 0;
     await json(plane.admin("GET", "/api/v1/metering/usage?by=agent,tool&since=2026-11-01&until=2026-12-01T00:00:00Z"), 200);
-    expect(asked).toEqual([["usage", { by: ["agent", "tool"], since: "2026-11-01T00:00:00.000Z", until: "2026-12-01T00:00:00.000Z" }]]);
+    expect(asked).toEqual([
+      ["usage", { by: ["agent", "tool"], since: "2026-11-01T00:00:00.000Z", until: "2026-12-01T00:00:00.000Z", customer: null }],
+    ]);
     for (const query of [
       "by=secret",
       "by=agent;drop",
@@ -271,7 +274,7 @@ describe("what is read from the journal", () => {
     expect(await json(plane.admin("GET", "/api/v1/audit/records?limit=2&after=6"), 200)).toMatchObject({ next_cursor: "8" });
     await json(plane.admin("GET", "/api/v1/audit/records/call_one"), 200);
     await json(plane.admin("GET", "/api/v1/audit/root"), 200);
-    expect(asked).toEqual([["tail", 2, 6], ["record", "call_one"], ["root"]]);
+    expect(asked).toEqual([["tail", 2, 6, null], ["record", "call_one"], ["root"]]);
     await json(plane.admin("GET", "/api/v1/audit/records/call_none"), 404);
     await json(plane.admin("GET", "/api/v1/audit/records?after=-1"), 400);
   });
