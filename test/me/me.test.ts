@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Credentials, GatewayProcess, modernRequest } from "../e2e/gateway-process.ts";
+import { administer } from "../e2e/shared-registry.ts";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
@@ -117,11 +118,11 @@ describe("a credential", () => {
 
   test("of a suspended agent is refused on every page", async () => {
     const agent = await newcomer("stopped", "support");
-    await gateway.command("agent", "suspend", agent.id);
+    expect((await ask("", { as: agent.token })).status).toBe(200);
+    expect((await administer(gateway, "POST", `/agents/${agent.id}/suspend`, {})).status).toBe(200);
     for (const [path, body] of [[""], ["/check", { tool: "up/echo" }], ["/access-requests"], ["/calls/call_x"]] as const) {
-      const answer = await ask(path, { as: agent.token, ...(body === undefined ? {} : { body }) });
-      if (answer.status === 200) return;
-      expect(((await answer.json()) as Json).reason).toBe("agent_suspended");
+      const answer = ask(path, { as: agent.token, ...(body === undefined ? {} : { body }) });
+      expect((await json(answer, 403)).reason).toBe("agent_suspended");
     }
   });
 });
