@@ -1,3 +1,4 @@
+import { renameSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { journalFile } from "../record/journal-fixture.ts";
@@ -244,6 +245,27 @@ describe("what was open when the gateway ended", () => {
     const late = await again.ask(ADMIN, `POST /reservations/${json.reservation_id}/settle`, { meters: { calls: 1 } });
     expect(late).toMatchObject({ status: 200, json: { state: "unknown", usage: { calls: 4, tool_tokens: 300 } } });
     expect(await usage(again)).toMatchObject([{ calls: 4, tool_tokens: 300, events: 1, provisional: 1 }]);
+  });
+});
+
+describe("while the journal is away", () => {
+  test("nothing is reserved; what is settled then is written on its return, and told to whoever asks again", async () => {
+    const parts = await begin();
+    const agent = await parts.agent("bot");
+    const { json } = await parts.ask(ADMIN, "POST /reservations", { agent_id: agent, feature: "render", meters: { tool_tokens: 100 } });
+    const path = `POST /reservations/${json.reservation_id}/settle`;
+    const file = journalFile(parts.folder);
+    renameSync(file, `${file}.away`);
+    await expect.poll(() => parts.journal.available, { timeout: 10_000 }).toBe(false);
+    expect(await parts.ask(ADMIN, "POST /reservations", { agent_id: agent, feature: "render" })).toMatchObject({ status: 503 });
+    expect(await parts.ask(ADMIN, path, { meters: { tool_tokens: 60 } })).toMatchObject({ status: 503 });
+    expect(await parts.ask(ADMIN, path, { meters: { tool_tokens: 1 } })).toMatchObject({ status: 503 });
+    expect(balances(parts)).toEqual({ calls: [1, 0, 0], tokens: [60, 0, 0] });
+    renameSync(`${file}.away`, file);
+    await expect.poll(() => parts.journal.available, { timeout: 10_000 }).toBe(true);
+    const told = await parts.ask(ADMIN, path, { meters: { tool_tokens: 1 } });
+    expect(told).toMatchObject({ status: 200, json: { state: "posted", usage: { calls: 1, tool_tokens: 60 } } });
+    expect(await usage(parts)).toMatchObject([{ calls: 1, tool_tokens: 60, events: 1 }]);
   });
 });
 
