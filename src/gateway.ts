@@ -219,7 +219,7 @@ async function assemble(
     ...{ config, policySet, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
     exchange: exchange.exchange,
     audit: act,
-    authenticate: (authorization, nowMs) => steps.authenticate(authorization, "" as ServerName, nowMs),
+    authenticate: (authorization, nowMs) => (registry.isStale() ? refuse("store_unavailable") : authenticate(authorization, null, nowMs)),
   });
   closing.push(() => embedding.close());
   const listener = createPublicListener({

@@ -116,6 +116,10 @@ describe("a credential", () => {
     expect(tail.map(({ reason }) => reason)).toEqual(["credential_missing", "credential_invalid"]);
   });
 
+  test("for any route of this gateway is good here", async () => {
+    for (const route of ["up", "secret", ""]) expect((await ask("", { as: await gateway.accessToken(bot, route) })).status).toBe(200);
+  });
+
   test("of a suspended agent is refused on every page", async () => {
     const agent = await newcomer("stopped", "support");
     expect((await ask("", { as: agent.token })).status).toBe(200);

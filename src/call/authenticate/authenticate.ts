@@ -30,7 +30,12 @@ export type AuthenticatorOptions = {
   readonly keysRefused?: (issuer: string, fault: string) => void;
 };
 
-export type Authenticate = (authorization: string | null, server: ServerName, nowMs: number) => Agent | Refusal | Promise<Agent | Refusal>;
+/** `server` null: whatever route of this gateway the token is for, since what an agent asks about itself belongs to none. */
+export type Authenticate = (
+  authorization: string | null,
+  server: ServerName | null,
+  nowMs: number,
+) => Agent | Refusal | Promise<Agent | Refusal>;
 
 type Issuer = { readonly trusted: TrustedIssuer; readonly algorithms: readonly Algorithm[]; readonly keys: KeySource };
 
@@ -46,6 +51,7 @@ type Verified = {
   profile: AgentProfile | null;
 };
 
+const ROUTE_NAME = /^[a-z0-9-]{1,32}$/;
 const WRONG_AUDIENCE = invalid("aud is not this resource");
 const UNKNOWN_ISSUER = invalid("iss is not a trusted issuer");
 const UNKNOWN_AGENT = refuse("agent_unknown");
@@ -69,7 +75,11 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     sizeCalculation: (verified) => verified.accessToken.reveal().length,
   });
 
-  function authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal> {
+  function authenticate(
+    authorization: string | null,
+    server: ServerName | null,
+    nowMs: number,
+  ): Agent | Refusal | Promise<Agent | Refusal> {
     const accessToken = accessTokenOf(authorization, limits.accessTokenBytesMax);
     if (typeof accessToken !== "string") return accessToken;
     const digest = hash("sha256", accessToken, "base64");
@@ -105,9 +115,15 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     return { issuer, keySet, grounds, identity, accessToken: new AccessToken(accessToken), agent: null, profile: null };
   }
 
-  function admit(verified: Verified, server: ServerName): Agent | Refusal {
+  function isMeant({ trusted }: Issuer, audience: string, server: ServerName | null): boolean {
+    if (trusted.audience !== null) return audience === trusted.audience;
+    if (server !== null) return audience === resourceOf(server);
+    return audience === root || (audience.startsWith(`${root}/`) && ROUTE_NAME.test(audience.slice(root.length + 1)));
+  }
+
+  function admit(verified: Verified, server: ServerName | null): Agent | Refusal {
     const { trusted } = verified.issuer;
-    if (verified.grounds.audience !== (trusted.audience ?? resourceOf(server))) return WRONG_AUDIENCE;
+    if (!isMeant(verified.issuer, verified.grounds.audience, server)) return WRONG_AUDIENCE;
     const name = verified.identity.agent;
     const profile = options.directory.byId(name) ?? (trusted.kind === "own" ? undefined : options.directory.byName(name));
     if (profile === undefined) return UNKNOWN_AGENT;
