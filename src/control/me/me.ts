@@ -7,6 +7,7 @@ import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { Reader } from "../../call/record/reader.ts";
 import type { ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+import { RegistryAway } from "../postgres.ts";
 import { type AccessRequests, OPEN_MAX, requestPage } from "./access-requests.ts";
 import { identityPage } from "./identity-page.ts";
 import { isOwn, ownCallPage } from "./own-call.ts";
@@ -53,7 +54,7 @@ export function createMe(parts: MeParts): Me {
         else inFlight.delete(id);
       }
     } catch (thrown) {
-      if (thrown instanceof StoreUnavailable) return answer.refuse(refuse("store_unavailable"));
+      if (thrown instanceof StoreUnavailable || thrown instanceof RegistryAway) return answer.refuse(refuse("store_unavailable"));
       parts.fault(thrown);
       answer.fault();
     }
