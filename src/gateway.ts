@@ -34,6 +34,7 @@ import { openRegistry } from "./control/agents/registry.ts";
 import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
 import { openControlStore } from "./control/store.ts";
+import { createEmbedding } from "./embedding.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
@@ -215,6 +216,13 @@ async function assemble(
       inFlight -= 1;
     });
   };
+  const embedding = createEmbedding({
+    ...{ config, policySet, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
+    exchange: exchange.exchange,
+    audit: act,
+    authenticate: (authorization, nowMs) => (registry.isStale() ? refuse("store_unavailable") : authenticate(authorization, null, nowMs)),
+  });
+  closing.push(() => embedding.close());
   const listener = createPublicListener({
     ...doorOf(config),
     mode: config.refusals,
@@ -225,6 +233,7 @@ async function assemble(
     oauth: (request, response) =>
       authorizationServer === null ? response.writeHead(404).end() : authorizationServer.handle(request, response),
     live: (request, answer) => counted(live(request, answer, steps)),
+    own: (question, answer, refuseRecorded) => counted(embedding.me(question, answer, refuseRecorded)),
     refused: (sketch, refusal, answer) => counted(refuseAtDoor(sketch, refusal, answer, steps)),
     parserRefusal: () => metrics.parserRefusal(),
     fault: (thrown) => fault(thrown),
@@ -236,7 +245,10 @@ async function assemble(
   const api = createAdminApi({
     keys,
     store,
-    routes: adminRoutes({ keys, registry, authorizationServer, publicUrl, routeNames, reader, budgets, budgetsOf, now }),
+    routes: [
+      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, routeNames, reader, budgets, budgetsOf, now }),
+      ...embedding.routes,
+    ],
     hosts: () => loopbackHosts(config.admin),
     now,
     fault,

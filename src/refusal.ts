@@ -15,6 +15,8 @@ export type Facts = {
   readonly header?: string;
   readonly limit?: number;
   readonly upstream_status?: number;
+  /** Which member of a posted body is wrong, and what it must be: fixed words. */
+  readonly invalid?: string;
   /** MCP 2026-07-28, as -32021 names what the client has to declare. */
   readonly requiredCapabilities?: { readonly extensions: Readonly<Record<string, object>> };
 };
@@ -138,6 +140,7 @@ export const WIRE = {
   ),
   tool_unknown: row(200, -32602, 404, "Unknown tool", "Use a tool of tools/list."),
   task_unknown: row(200, -32602, 404, "Unknown task", "Use the id of a task that a call of your own was answered with."),
+  call_unknown: row(404, null, 404, "Unknown call", "Use the id of a call of your own that has ended."),
   arguments_denied: row(
     200,
     40301,
@@ -149,6 +152,8 @@ export const WIRE = {
   agent_suspended: row(200, 40310, 403, "This agent is suspended", "Ask the agent's owner to have it reinstated."),
   agent_revoked: row(200, 40311, 403, "This agent is revoked", "Register a new agent; a revocation is final."),
   agent_unknown: row(200, 40313, 403, "This identity is not a registered agent", "Ask the operator to register the agent."),
+  concurrency_limited: row(200, 42902, 429, "Too many requests of this agent are under way", "Wait until one of them is answered."),
+  access_requests_full: row(429, null, 429, "Too many requests for a right are undecided", "Wait until one of them is decided."),
   budget_exhausted: row(200, 42910, 429, "The budget is used up", "Wait until it resets, or ask the budget's owner."),
   budget_insufficient: row(
     200,

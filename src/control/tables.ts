@@ -132,7 +132,7 @@ export type AccessRequestRow = {
   readonly asked: string;
   readonly reason: string;
   readonly until_ms: number | null;
-  readonly state: "pending" | "denied" | "closed";
+  readonly state: "pending" | "approved" | "denied";
   readonly created_at: string;
   readonly decided_at: string | null;
   readonly decided_by: string | null;
@@ -265,7 +265,7 @@ const SCHEMA = [
   asked          TEXT NOT NULL,
   reason         TEXT NOT NULL,
   until_ms       {int},
-  state          TEXT NOT NULL CHECK (state IN ('pending', 'denied', 'closed')),
+  state          TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied')),
   created_at     TEXT NOT NULL,
   decided_at     TEXT,
   decided_by     TEXT,

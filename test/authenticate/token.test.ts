@@ -48,6 +48,23 @@ const es256With = (bytes: Buffer) => `${head}.${body}.${bytes.toString("base64ur
 const ORDER = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 const zeros = Buffer.alloc(32);
 
+describe("where no route is meant, as on /v1/me", () => {
+  const anywhere = async (aud: string) => Promise.resolve(authenticate(`Bearer ${token(es, { aud })}`, null, NOW_MS));
+
+  test.each(["https://gw.example/mcp", ROUTE, "https://gw.example/mcp/a-view"])("a token for %s is accepted", async (aud) => {
+    expect(expectAgent(await anywhere(aud)).profile.id).toBe(BOT);
+  });
+
+  test.each([
+    "https://gw.example/v1/me",
+    "https://gw.example",
+    "https://gw.example/mcp/",
+    "https://gw.example/mcp/a/b",
+    "https://gw.example/mcpx",
+    "https://other.example/mcp",
+  ])("a token for %s is not", async (aud) => expect(noteOf(await anywhere(aud))).toBe("credential_invalid: aud is not this resource"));
+});
+
 describe("an access token of each allowed algorithm is accepted", () => {
   test.each([es, rs, ps, ed])("$alg", async (key) => {
     const agent = expectAgent(await ask(token(key)));

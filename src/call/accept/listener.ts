@@ -3,11 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Hono } from "hono";
 import type { CallId, ServerName } from "../../ids.ts";
-import { refuse } from "../../refusal.ts";
+import { type Refusal, refuse } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
 import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
 import { createHeartbeat } from "./heartbeat.ts";
 import { forwardedHeaders, judgeMcpHead, type McpHead } from "./mcp-head.ts";
+import { judgeOwn, type OwnQuestion, type OwnRoute, ownRouteOf } from "./own-question.ts";
 import { type PageListener, pageListener } from "./pages.ts";
 import { type Message, parseMessage } from "./parse.ts";
 import { readBody } from "./read-body.ts";
@@ -21,6 +22,8 @@ export type ListenerOptions = VisitOptions & {
   /** `/oauth/*` and the authorization server's metadata. */
   readonly oauth: (request: IncomingMessage, response: ServerResponse) => void;
   readonly live: (request: McpRequest, answer: Answer) => void;
+  /** `/v1/me` and below; `refuse` records the refusal as it answers it. */
+  readonly own?: (question: OwnQuestion, answer: Answer, refuse: (refusal: Refusal) => void) => void;
   /** node's parser refused something before it became a request. */
   readonly parserRefusal: () => void;
   /** A bug on the way to `live`: answered with 500, and told here. */
@@ -174,6 +177,8 @@ async function serve(visit: Visit, options: ListenerOptions, shared: Shared, dra
     proceed(visit);
     return options.oauth(request, response);
   }
+  const own = ownRouteOf(target);
+  if (own !== null) return serveOwn(visit, own, options, shared);
   if (!pages.knows(target)) return visit.refuse(refuse("route_unknown"));
   if (request.method !== "GET" && request.method !== "HEAD") return visit.refuse(refuse("http_method", { allow: "GET, HEAD" }));
   return pages.answer(request, response);
@@ -183,17 +188,30 @@ function proceed({ headers, request, response }: Visit): void {
   if (headers.has("expect") && request.httpVersion === "1.1") response.writeContinue();
 }
 
-async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptions, { timeouts, reading }: Shared): Promise<void> {
+async function serveOwn(visit: Visit, own: OwnRoute, options: ListenerOptions, shared: Shared): Promise<void> {
+  const { request, headers, callId, receivedAtMs } = visit;
+  const httpMethod = request.method ?? "";
+  const refusal = options.own === undefined ? refuse("route_unknown") : judgeOwn(own, httpMethod, headers);
+  if (refusal !== null) return visit.refuse(refusal);
+  const body = httpMethod === "POST" ? await bodyOf(visit, shared) : EMPTY;
+  if (body === null) return;
+  if (!Buffer.isBuffer(body)) return visit.refuse(body);
+  const authorization = headers.get("authorization") ?? null;
+  const question: OwnQuestion = { callId, receivedAtMs, httpMethod, page: own.page, about: own.callId, authorization, body };
+  options.own?.(question, visit.answer({}), (refused) => visit.refuse(refused));
+}
+
+function bodyOf(visit: Visit, { timeouts, reading }: Shared): ReturnType<typeof readBody> {
+  const declared = visit.headers.get("content-length");
+  return readBody(visit.request, { declared, timeoutMs: timeouts.bodyMs, reading, proceed: () => proceed(visit) });
+}
+
+async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptions, shared: Shared): Promise<void> {
   const { request, headers } = visit;
   const head = judgeMcpHead(request.method ?? "", headers);
   if ("refusal" in head) return visit.refuse(head.refusal, { era: head.era });
   if (head.httpMethod !== "POST") return options.live(mcpRequestOf(visit, server, head, head.bodyless, EMPTY), visit.answer(head.bodyless));
-  const body = await readBody(request, {
-    declared: headers.get("content-length"),
-    timeoutMs: timeouts.bodyMs,
-    reading,
-    proceed: () => proceed(visit),
-  });
+  const body = await bodyOf(visit, shared);
   if (body === null) return;
   if (!Buffer.isBuffer(body)) return visit.refuse(body, { era: head.era });
   const { message, refusal } = parseMessage(body, head.messageHeaders);

@@ -38,6 +38,7 @@ type Verified = {
   profile: AgentProfile | null;
 };
 
+const ROUTE_NAME = /^[a-z0-9-]{1,32}$/;
 const WRONG_AUDIENCE = invalid("aud is not this resource");
 const UNKNOWN_ISSUER = invalid("iss is not a trusted issuer");
 const REVOKED = invalid("the token was revoked");
@@ -59,7 +60,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   // A view's name is as good as a server's; `/mcp` itself has none.
   const resourceOf = (name: ServerName) => (name === "" ? root : `${root}/${name}`);
   const isOurs = (audience: string) =>
-    audience === publicUrl || audience === root || audience.startsWith(`${root}/`) || audience === `${publicUrl}/v1/me`;
+    audience === root || (audience.startsWith(`${root}/`) && ROUTE_NAME.test(audience.slice(root.length + 1)));
   // The digest of a text only finds what was verified under exactly this text; identity, revocation and principals
   // come from the claims, since one token can have several texts (an ECDSA signature has a twin).
   const known = new LRUCache<string, Verified>({

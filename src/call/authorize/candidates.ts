@@ -152,7 +152,7 @@ function drawsOf(policySet: PolicySet, view: View, server: string, target: Targe
 }
 
 /** `team=support&server=tickets`: whose counter it is, in the order of `each`. */
-function scopeOf(budget: Budget, facets: Facets, server: string, target: Target): string {
+export function scopeOf(budget: Budget, facets: Facets, server: string, target: Target): string {
   const value: Record<Each, () => string | null | undefined> = {
     agent: () => facets.agent[0],
     instance: () => facets.instance,

@@ -61,6 +61,9 @@ export function compilePolicies(sources: readonly PolicySource[], servers: Serve
   return { rules: { policyVersion, rules: byName, budgets, index, budgetIndex, servers: new Set(servers.keys()) }, faults, warnings };
 }
 
+/** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
+const FEATURES = "feature";
+
 class Compiler {
   readonly rules: Rule[] = [];
   readonly budgets: Budget[] = [];
@@ -127,7 +130,7 @@ class Compiler {
         this.#say(file, [...path, index], pattern.problem);
         return [];
       }
-      if (!isPattern(pattern.server) && !this.#servers.has(pattern.server)) {
+      if (!isPattern(pattern.server) && !this.#servers.has(pattern.server) && pattern.server !== FEATURES) {
         const message = `the config has no server ${pattern.server}, so ${text} matches nothing`;
         this.warnings.push({ file, path: [...path, index], offset: null, message });
       }

@@ -4,7 +4,7 @@ import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
 import { type Counter, judgeHold, remaining } from "./counter.ts";
 import { type CountedLine, HeldCall } from "./held-call.ts";
-import type { Balance, Ledger, Reservation, Usage } from "./reservation.ts";
+import type { Balance, Ledger, Reservation, Usage, Weighing } from "./reservation.ts";
 import { createCalendar } from "./windows.ts";
 
 export interface MemoryLedger extends Ledger {
@@ -63,6 +63,19 @@ export function createLedger(initial: readonly Balance[], countersMax: number = 
         lines.push({ draw, windowStartMs: counter.windowStartMs, windowEndMs: counter.windowEndMs, amount, counter });
       }
       return new HeldCall(callId, lines);
+    },
+
+    weigh(draws: readonly Draw[], amounts: Usage, nowMs: number): Weighing {
+      let refusal: Refusal | null = null;
+      const left = draws.map((draw) => {
+        const { startMs, endMs } = windowOf(draw.period, draw.timeZone, Math.max(latestMs, nowMs));
+        const known = counters.get(keyOf(draw.budget, draw.scope, startMs));
+        const counter = { ...(known ?? emptyCounter(draw, startMs, endMs)), limit: draw.limit, windowEndMs: endMs };
+        const judged = judgeHold(counter, draw, amounts[draw.meter]);
+        if (judged !== "carried") refusal ??= refuseHold(judged, counter, draw, amounts[draw.meter]);
+        return { draw, remaining: remaining(draw, counter), windowEndMs: endMs };
+      });
+      return { refusal, left };
     },
 
     balances(): readonly Balance[] {

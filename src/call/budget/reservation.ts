@@ -54,5 +54,11 @@ export type Balance = {
 export interface Ledger {
   /** All draws or none. The refusal names the first budget, in the order given, that cannot carry its amount. */
   hold(callId: CallId, draws: readonly Draw[], amounts: Usage, nowMs: number): Reservation | Refusal;
+  /** What `hold` would answer now, and what each draw has left. Nothing is held, and no counter is made. */
+  weigh(draws: readonly Draw[], amounts: Usage, nowMs: number): Weighing;
   balances(): readonly Balance[];
 }
+
+/** `remaining` in units of the meter; `windowEndMs` null: period total. */
+export type Left = { readonly draw: Draw; readonly remaining: number; readonly windowEndMs: number | null };
+export type Weighing = { readonly refusal: Refusal | null; readonly left: readonly Left[] };

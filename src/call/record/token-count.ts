@@ -3,8 +3,8 @@
 export type TokenCount = {
   readonly input: number;
   readonly output: number;
-  /** `estimated`: counted whole; `estimated:sampled`: above 256 KB; `estimated:bytes`: the tokenizer failed, UTF-8 length stands in (an upper bound, never free). */
-  readonly source: "estimated" | "estimated:sampled" | "estimated:bytes";
+  /** `estimated`: counted whole; `estimated:sampled`: above 256 KB; `estimated:bytes`: the tokenizer failed, UTF-8 length stands in (an upper bound, never free); `reported`: by whoever did the work. */
+  readonly source: "estimated" | "estimated:sampled" | "estimated:bytes" | "reported";
 };
 
 /** Version of the rules of counting; stamped into each event. */

@@ -33,7 +33,7 @@ export type UsageEvent = {
       readonly bytes_out: number;
       readonly duration_ms: number;
     };
-    readonly token_source: "estimated" | "estimated:sampled" | "estimated:bytes" | "held";
+    readonly token_source: "estimated" | "estimated:sampled" | "estimated:bytes" | "reported" | "held";
     readonly token_encoding: string;
     readonly token_counter: string;
     readonly definition_version: string;

@@ -1,0 +1,50 @@
+/** The decision without the call: what a call would hear now, from policy, budgets and the server's own list. Nothing is held or forwarded. */
+import type { Agent } from "../../call/authenticate/agent.ts";
+import type { PolicySet } from "../../call/authorize/candidates.ts";
+import { type Asked, decide } from "../../call/authorize/decide.ts";
+import type { Permit } from "../../call/authorize/permit.ts";
+import type { Ledger, Left, Usage } from "../../call/budget/reservation.ts";
+import type { Definition } from "../../call/forward/upstream.ts";
+import type { ServerName } from "../../ids.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+
+/** `tool` null: the server as a whole. `argumentBytes`: JSON of an object, as a call would send it. */
+export type Intent = { readonly server: ServerName; readonly tool: string | null; readonly argumentBytes: Buffer | null };
+
+export type Rehearsal = { readonly permit: Permit | null; readonly refusal: Refusal | null; readonly left: readonly Left[] };
+
+export type RehearseParts = {
+  readonly policySet: PolicySet;
+  readonly ledger: Pick<Ledger, "weigh">;
+  /** What a call to the server holds. */
+  readonly holdsOf: (server: ServerName) => Usage;
+  /** The tool as its server lists it for this agent; null: the server has no such tool. */
+  readonly define: (agent: Agent, server: ServerName, tool: string) => Promise<Definition | null | Refusal>;
+  /** False while nothing can be recorded: no call is made then. */
+  readonly available: () => boolean;
+  readonly now: () => number;
+};
+
+const NOTHING = Buffer.alloc(0);
+
+/** In the order of a call, so that the first no is the one that a call would hear. */
+export async function rehearse(parts: RehearseParts, agent: Agent, { server, tool, argumentBytes }: Intent): Promise<Rehearsal> {
+  if (!parts.available()) return { permit: null, refusal: refuse("store_unavailable"), left: [] };
+  const nowMs = parts.now();
+  const permit = decide(parts.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
+  if (isRefusal(permit)) return { permit: null, refusal: permit, left: [] };
+  if (tool === null) return { permit, refusal: null, left: [] };
+  const { refusal, left } = parts.ledger.weigh(permit.draws, parts.holdsOf(server), nowMs);
+  if (refusal !== null) return { permit, refusal, left };
+  const definition = await parts.define(agent, server, tool);
+  if (isRefusal(definition)) return { permit, refusal: definition, left };
+  return definition === null ? { permit: null, refusal: refuse("tool_unknown"), left: [] } : { permit, refusal: null, left };
+}
+
+export function askedFor(server: ServerName, tool: string | null, argumentBytes: Buffer | null): Asked {
+  const body = argumentBytes ?? NOTHING;
+  const argumentsSpan = argumentBytes === null ? null : { start: 0, end: body.length };
+  return tool === null
+    ? { server, course: "handshake", method: "ping", target: null, body, argumentsSpan }
+    : { server, course: "metered", method: "tools/call", target: { kind: "tool", name: tool }, body, argumentsSpan };
+}

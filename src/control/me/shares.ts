@@ -1,0 +1,66 @@
+/** Pure. The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
+import type { Agent } from "../../call/authenticate/agent.ts";
+import { type PolicySet, reachOf, scopeOf, viewOf } from "../../call/authorize/candidates.ts";
+import { globOf, isPattern } from "../../call/authorize/glob.ts";
+import type { TargetPattern } from "../../call/authorize/pattern.ts";
+import type { Draw } from "../../call/authorize/permit.ts";
+import type { Budget } from "../../call/authorize/policy-set.ts";
+import { visible } from "../../call/authorize/visible.ts";
+import type { Ledger } from "../../call/budget/reservation.ts";
+import { permits } from "./permitted.ts";
+import { type RemainingRow, remainingRow } from "./verdict.ts";
+
+/** `each`: who has a counter of its own; with `server` or `tool` among them there is one row for each that policies name. */
+export type Share = RemainingRow & {
+  readonly each: readonly string[];
+  readonly scope: string;
+  readonly period: string;
+  readonly hard: boolean;
+};
+
+const NONE = { calls: 0, tool_tokens: 0 };
+
+export function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh">, agent: Agent, nowMs: number): Share[] {
+  const { facets } = viewOf(policySet, agent);
+  return policySet.budgets
+    .filter((budget) => budget.who(facets))
+    .flatMap((budget) => {
+      const draws = new Map(placesOf(policySet, budget, agent, nowMs).map((draw) => [draw.scope, draw]));
+      return ledger.weigh([...draws.values()], NONE, nowMs).left.map((left) => {
+        const { scope, period, hard } = left.draw;
+        return { ...remainingRow(left), each: budget.each, scope, period, hard };
+      });
+    });
+}
+
+/** The counters that calls of this agent draw on, as far as they are known before there is a call. */
+function placesOf(policySet: PolicySet, budget: Budget, agent: Agent, nowMs: number): Draw[] {
+  const view = viewOf(policySet, agent);
+  const byTool = budget.each.includes("tool");
+  return [...policySet.servers].flatMap((server) => {
+    if (reachOf(policySet, view, server) === null) return [];
+    const isVisible = visible(policySet, agent, server, nowMs);
+    const named = permits(policySet, view, server)
+      .map(({ target }) => target)
+      .filter((target) => isPattern(target.name) || isVisible({ kind: target.kind, name: target.name }))
+      .filter((target) => budget.targets === null || budget.targets.some((drawn) => mayMeet(drawn, target, server)));
+    // A counter for each tool has no number before the tool is known: a pattern names none.
+    const places = byTool ? named.filter((target) => !isPattern(target.name)) : named.slice(0, 1);
+    return places.map(({ kind, name }) => ({ ...budget.draw, scope: scopeOf(budget, view.facets, server, { kind, name }) }));
+  });
+}
+
+/** True unless the two patterns have no name in common: judged by their beginnings and ends. */
+function mayMeet(drawn: TargetPattern, permitted: TargetPattern, server: string): boolean {
+  if (drawn.kind !== permitted.kind || !globOf(drawn.server)(server)) return false;
+  const [a, b] = [drawn.name, permitted.name];
+  if (!isPattern(a)) return globOf(b)(a);
+  if (!isPattern(b)) return globOf(a)(b);
+  const [[aFirst = "", aLast = ""], [bFirst = "", bLast = ""]] = [endsOf(a), endsOf(b)];
+  const begins = aFirst.startsWith(bFirst) || bFirst.startsWith(aFirst);
+  return begins && (aLast.endsWith(bLast) || bLast.endsWith(aLast));
+}
+
+function endsOf(pattern: string): readonly string[] {
+  return [pattern.slice(0, pattern.indexOf("*")), pattern.slice(pattern.lastIndexOf("*") + 1)];
+}
