@@ -48,7 +48,9 @@ export function openBooks(store: Store): Books {
   const every = list("1");
   const theirs = list(
     `(body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
-      (body ->> '$.details.customer' = @customer OR body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))`,
+      (body ->> '$.details.customer' = @customer OR
+       (body ->> '$.details.customer') IS NULL AND body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))
+     AND coalesce(body ->> '$.details.was' ->> '$.customer', @customer) = @customer`,
   );
   const uses = store
     .prepare(

@@ -113,6 +113,30 @@ export const newAgent = z
     return orFault(fault, context, () => ({ ...rest, owner, riskClass: risk_class, credential: specOf(members) }));
   });
 
+/** Of a row only that it is text: what is wrong in any of them is told at once. */
+const cell = z.string().max(4096).optional();
+export const manyAgents = z.strictObject({
+  agents: z
+    .array(
+      z
+        .strictObject({
+          name: z.string().max(4096),
+          owner: cell,
+          purpose: cell,
+          customer: cell,
+          team: cell,
+          workflow: cell,
+          kind: cell,
+          risk_class: cell,
+        })
+        .transform(({ risk_class, ...rest }) => ({ ...rest, riskClass: risk_class })),
+    )
+    .min(1)
+    .max(10_000),
+  secrets: z.boolean().optional(),
+  dry_run: z.boolean().optional(),
+});
+
 export const agentChanges = z
   .strictObject({ name: z.string().min(1).max(128).optional(), ...attributes })
   .transform(({ risk_class, ...rest }) => ({ ...rest, riskClass: risk_class }));

@@ -15,7 +15,7 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
       async answer({ caller, params }) {
         const profile = agentOf(registry, caller, params.id);
         if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
-        return { status: 200, json: { items: registry.credentialsOf(profile.id).map(credentialJson) } };
+        return { status: 200, json: { items: registry.credentialsOf(profile.id).map(credentialJson), next_cursor: null } };
       },
     }),
     route({

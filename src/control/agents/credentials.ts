@@ -89,6 +89,7 @@ export function credentialsOf(parts: Parts): Credentials {
         await audit("credential.revoked", by, {
           agent_id: row.id,
           agent: row.name,
+          customer: row.customer,
           credential_id: credentialId,
           kind: credential.kind,
           cause,
@@ -105,8 +106,8 @@ export function credentialsOf(parts: Parts): Credentials {
       told.set(credentialId, nowMs);
       const entry = [...directory.entries()].find(({ credentials }) => credentials.some(({ id }) => id === credentialId));
       if (entry === undefined) return;
-      const { id, name } = entry.row;
-      void audit("credential.overlap_used", "agent", { agent_id: id, agent: name, credential_id: credentialId }).catch(() => {});
+      const { id, name, customer } = entry.row;
+      void audit("credential.overlap_used", "agent", { agent_id: id, agent: name, customer, credential_id: credentialId }).catch(() => {});
     },
   };
 }
@@ -152,7 +153,7 @@ async function retire(
 ): Promise<void> {
   const nowMs = parts.now();
   const until = { overlap_ms: overlapMs, replaced_by: by };
-  await parts.audit("credential.retired", who, { agent_id: row.id, agent: row.name, credential_id: id, ...until });
+  await parts.audit("credential.retired", who, { agent_id: row.id, agent: row.name, customer: row.customer, credential_id: id, ...until });
   if (overlapMs === 0) return await end(parts, writing, row, id);
   const { expires_ms } = await writing.db.selectFrom("credential").select("expires_ms").where("id", "=", id).executeTakeFirstOrThrow();
   const ends = Math.min(expires_ms ?? Number.MAX_SAFE_INTEGER, nowMs + overlapMs);
