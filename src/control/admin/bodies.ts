@@ -141,6 +141,13 @@ export const agentChanges = z
   .strictObject({ name: z.string().min(1).max(128).optional(), ...attributes })
   .transform(({ risk_class, ...rest }) => ({ ...rest, riskClass: risk_class }));
 
+/** What was not said stays as it was on the credential that is replaced. */
+export type SpecOver = (before: Pick<CredentialMembers, "environment" | "scopes" | "servers">) => CredentialSpec;
+
+function definedOf(members: CredentialMembers): CredentialMembers {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+}
+
 /** `replaces` or `overlap` make it a rotation: of one credential, or of all of the same use. */
 export const newCredential = z
   .strictObject({
@@ -148,9 +155,9 @@ export const newCredential = z
     replaces: z.string().max(64).optional(),
     overlap: span(30 * DAY_MS).optional(),
   })
-  .transform(({ replaces, overlap, ...members }, context): { spec: CredentialSpec; rotation: Rotation | null } =>
+  .transform(({ replaces, overlap, ...members }, context): { specOver: SpecOver; rotation: Rotation | null } =>
     orFault(faultOfKind(members), context, () => ({
-      spec: specOf(members),
+      specOver: (before) => specOf({ ...before, ...definedOf(members) }),
       rotation: replaces === undefined && overlap === undefined ? null : { overlapMs: overlap ?? 0, replaces },
     })),
   );

@@ -114,7 +114,12 @@ export function credentialsOf(parts: Parts): Credentials {
 
 const isKey = (kind: CredentialRow["kind"]) => kind === "api_key";
 
-function replacedBy(rows: readonly CredentialRow[], spec: CredentialSpec, { replaces }: Rotation): readonly CredentialRow[] {
+/** Which of them a rotation takes out of use: those of the same use, or the one that it names. */
+export function replacedBy(
+  rows: readonly CredentialRow[],
+  spec: Pick<CredentialSpec, "kind">,
+  { replaces }: Rotation,
+): readonly CredentialRow[] {
   const standing = rows.filter((row) => row.retired_ms === null && isKey(row.kind) === (spec.kind === "api_key"));
   return replaces === undefined ? standing : standing.filter(({ id }) => id === replaces);
 }
