@@ -12,7 +12,9 @@ let file: string;
 beforeAll(async () => {
   plane = await startPlane({
     reader: {
-      ask: (async () => [{ call_id: "call_1", time_start: "2026-11-01", server: "tickets", target: { name: "search" } }]) as never,
+      ask: (async () => [
+        { call_id: "call_1", time_start: "2026-11-01", server: "tickets", target: { name: "search" }, token: null },
+      ]) as never,
     },
   });
   folder = folderOf({ "tollgate.yaml": configText([1, plane.adminPort, 3], `data: ${plane.dataDir}`) });

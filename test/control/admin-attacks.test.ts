@@ -2,7 +2,7 @@ import { chmodSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { configText, folderOf, POLICY, tollgate } from "../cli/terminal.ts";
-import { GatewayProcess } from "../e2e/gateway-process.ts";
+import { GatewayProcess, modernRequest } from "../e2e/gateway-process.ts";
 import { createAgent, newFolder, type Plane, startPlane } from "./plane.ts";
 
 let plane: Plane;
@@ -360,4 +360,49 @@ describe("a gateway as a process", () => {
 
 test("nothing of all this was a fault of the server", () => {
   expect(plane.faults).toEqual([]);
+});
+
+describe("a leak, at a whole gateway", () => {
+  let gateway: GatewayProcess;
+  beforeAll(async () => {
+    const policies = "apiVersion: tollgate/v1\nentitlements:\n  - { name: all, permit: [up/*] }\n";
+    gateway = await GatewayProcess.start({ servers: '  up: { url: "http://127.0.0.1:9/mcp" }', policies });
+  });
+  afterAll(() => gateway?.stop());
+  type Report = { kind: string; id: string; agent: string | null; uses: { kind: string; call_id: string | null; certain: boolean }[] };
+  const report = async (text: string): Promise<[number, Report]> => {
+    const key = readFileSync(join(gateway.folder, "data", "admin.key"), "utf8").trim();
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    const answer = await fetch(`${gateway.adminUrl}/api/v1/leaks`, { method: "POST", headers, body: JSON.stringify({ text }) });
+    return [answer.status, (await answer.json()) as Report];
+  };
+
+  test("of a secret lists the calls of its agent and no other's, also when it is reported again", async () => {
+    const [leaky, other] = [await gateway.createAgent("leaky"), await gateway.createAgent("other")];
+    for (const each of [leaky, other]) {
+      const answer = await modernRequest(`${gateway.publicUrl}/mcp/up`, await gateway.accessToken(each, "up"), "tools/list");
+      await answer.text();
+    }
+    const records = await gateway.json<{ call_id: string | null; agent: { name: string } | null }[]>("audit", "tail", "--limit", "50");
+    const calls = records.filter(({ call_id, agent }) => call_id !== null && agent?.name === "leaky").map(({ call_id }) => call_id);
+    expect(calls.length).toBeGreaterThan(0);
+    for (let i = 0; i < 2; i++) {
+      const [status, { kind, agent, uses }] = await report(leaky.client_secret);
+      expect([status, kind, agent, uses.map(({ call_id }) => call_id)]).toEqual([200, "credential", "leaky", calls.toReversed()]);
+    }
+    await expect(gateway.accessToken(leaky, "up")).rejects.toThrow("401");
+    expect(await gateway.accessToken(other, "up")).toMatch(/^ey/);
+  });
+
+  test("of an admin key lists what was done with it, and the last one stays", async () => {
+    const { key, name } = await gateway.json<{ key: string; name: string }>("admin-key", "create", "careless", "--role", "operator");
+    const body = JSON.stringify({ name: "made-by-careless" });
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    expect((await fetch(`${gateway.adminUrl}/api/v1/agents`, { method: "POST", headers, body })).status).toBe(201);
+    const [status, { kind, uses }] = await report(key);
+    expect([status, kind, uses.map((use) => use.kind)]).toEqual([200, "admin_key", ["credential.issued", "agent.created"]]);
+    expect((await fetch(`${gateway.adminUrl}/api/v1/agents`, { headers })).status).toBe(401);
+    expect(name).toBe("careless");
+    expect((await report(readFileSync(join(gateway.folder, "data", "admin.key"), "utf8")))[0]).toBe(409);
+  });
 });

@@ -20,6 +20,8 @@ export type NewAdminKey = {
 export type AdminKeys = {
   /** Null: not one of ours, or ended. */
   identify(presented: string): Promise<Administrator | null>;
+  /** One of ours by its text, ended or not. */
+  byText(presented: string): Promise<AdminKeyRow | undefined>;
   list(): Promise<readonly AdminKeyRow[]>;
   create(key: NewAdminKey, by: string): Promise<{ readonly row: AdminKeyRow; readonly key: string } | RegistryFault>;
   revoke(idOrName: string, by: string): Promise<AdminKeyRow | RegistryFault>;
@@ -46,11 +48,14 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
   const file = join(dataDir, "admin.key");
   await makeFirst(options, file);
   if ((lstatSync(file).mode & 0o077) !== 0) throw new Error(`${file} can be read by others: chmod 600 ${file}`);
+  const byText = (presented: string) =>
+    store.db.selectFrom("admin_key").selectAll().where("hash", "=", hashSecret(presented)).executeTakeFirst();
   return {
+    byText,
     async identify(presented) {
       if (!presented.startsWith(ADMIN_KEY_PREFIX)) return null;
       // Looked up by digest: what a timing could tell is a prefix of a hash, which leads nowhere.
-      const row = await store.db.selectFrom("admin_key").selectAll().where("hash", "=", hashSecret(presented)).executeTakeFirst();
+      const row = await byText(presented);
       if (row === undefined || row.revoked_ms !== null || (row.expires_ms !== null && row.expires_ms <= now())) return null;
       return { name: row.name, role: row.role, customer: row.customer };
     },

@@ -27,6 +27,8 @@ export type Rotation = {
 export type Credentials = {
   /** Of an agent: what counts now, what still counts for an overlap; never a secret. */
   credentialsOf(id: string): readonly CredentialRow[];
+  /** By the SHA-256 of its text, revoked or not. */
+  credentialByDigest(digest: Buffer): Promise<CredentialRow | undefined>;
   /** One more credential; with `rotation` in the place of others. Of several rotations at once exactly one wins. */
   issueCredential(idOrName: string, spec: CredentialSpec, rotation: Rotation | null, by: string): Promise<Issued | RegistryFault>;
   /** Ends it now, and every token that it obtained. */
@@ -46,6 +48,7 @@ export function credentialsOf(parts: Parts): Credentials {
 
   return {
     credentialsOf: current,
+    credentialByDigest: (digest) => store.db.selectFrom("credential").selectAll().where("hash", "=", digest).executeTakeFirst(),
     async issueCredential(idOrName, spec, rotation, by) {
       // What this rotation replaces is what stood when it was asked for: the second of two at once finds it replaced.
       const entry = directory.entry(idOrName);

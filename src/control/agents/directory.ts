@@ -9,8 +9,6 @@ export type Entry = { readonly row: AgentRow; readonly credentials: readonly Cre
 export type Directory = AgentDirectory & {
   entries(): IterableIterator<Entry>;
   entry(idOrName: string): Entry | undefined;
-  /** Whose credential has this digest (SHA-256, base64), whatever its kind. */
-  holderOf(digest: string): { readonly agentId: string; readonly credentialId: string } | undefined;
   customers(): IterableIterator<Customer>;
   customer(key: string): Customer | undefined;
   /** Everything committed before the call is seen after it. */
@@ -140,14 +138,6 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
     isRevoked: (issuer, tokenId) => revoked.size > 0 && revoked.has(pair(issuer, tokenId)),
     entries: () => byId.values(),
     entry: (idOrName) => byId.get(idOrName) ?? byName.get(idOrName),
-    // Asked when something has leaked: a walk over all of them is quick enough.
-    holderOf(digest) {
-      for (const { row, credentials } of byId.values()) {
-        const credential = credentials.find(({ hash }) => hash?.toString("base64") === digest);
-        if (credential !== undefined) return { agentId: row.id, credentialId: credential.id };
-      }
-      return undefined;
-    },
     customers: () => customers.values(),
     customer: (key) => customers.get(key),
     // A read that began before the write may have missed it: the next one has not, and serves all who wait.
