@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
@@ -93,4 +95,15 @@ test("help and version are exit 0", async () => {
 
 test("validate is another name of check", async () => {
   expect(await reaches(["validate"], ["check"])).toBe(true);
+});
+
+test("the commands on the administration page are commands", async () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/administration.md"), "utf8");
+  const lines = [...page.matchAll(/^(?:[A-Z_]+=\S+ )?tollgate ([^#<\n]+)/gm)].map(([, line]) => split(line ?? ""));
+  expect(lines.length).toBeGreaterThan(12);
+  const names = leaves().map(({ words }) => words);
+  for (const line of lines) {
+    const words = names.find((each) => each.every((word, i) => line[i] === word)) ?? [];
+    expect(await reaches(line, words), line.join(" ")).toBe(true);
+  }
 });
