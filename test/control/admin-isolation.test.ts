@@ -70,7 +70,14 @@ describe("a key that is bound to a customer", () => {
   const asked: unknown[][] = [];
   const keys: string[] = [];
   beforeAll(async () => {
-    plane = await startPlane({ reader: { ask: (async (...question: unknown[]) => (asked.push(question), [])) as never } });
+    plane = await startPlane({
+      reader: {
+        ask: (async (...question: unknown[]) => {
+          asked.push(question);
+          return [];
+        }) as never,
+      },
+    });
     for (const customer of ["acme", "globex"]) {
       const made = await plane.admin("POST", "/api/v1/admin-keys", { name: `admin-${customer}`, role: "admin", customer });
       keys.push(((await made.json()) as { key: string }).key);

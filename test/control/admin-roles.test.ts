@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PERMISSIONS, ROLES } from "../../src/control/admin/permissions.ts";
 import type { Role } from "../../src/control/tables.ts";
+import { GatewayProcess } from "../e2e/gateway-process.ts";
 import { createAgent, type Plane, startPlane } from "./plane.ts";
 
 const ALL = ["viewer", "auditor", "operator", "approver", "admin"] as const;
@@ -44,6 +45,18 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   "GET /audit/records/:call": EVIDENCE,
   "GET /audit/root": EVIDENCE,
   "GET /openapi.json": ALL,
+};
+
+/** What a whole gateway mounts beside them. */
+const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
+  "POST /mcp/authorize": RUNS,
+  "POST /reservations": RUNS,
+  "POST /reservations/:id/settle": RUNS,
+  "POST /reservations/:id/void": RUNS,
+  "GET /access-requests": ALL,
+  "GET /access-requests/:id": ALL,
+  "POST /access-requests/:id/approve": ["approver", "admin"],
+  "POST /access-requests/:id/deny": ["approver", "admin"],
 };
 
 let plane: Plane;
@@ -128,4 +141,26 @@ describe("roles", () => {
     expect((await plane.admin("POST", "/api/v1/admin-keys/first/revoke", {})).status).toBe(200);
     expect((await plane.admin("GET", "/api/v1/agents")).status).toBe(401);
   });
+});
+
+test("a whole gateway mounts no route that is not in the tables by hand, and says of each who may take it", async () => {
+  const policies = "apiVersion: tollgate/v1\nentitlements:\n  - { name: all, permit: [up/*] }\n";
+  const gateway = await GatewayProcess.start({ servers: '  up: { url: "http://127.0.0.1:9/mcp" }', policies });
+  try {
+    const key = readFileSync(join(gateway.folder, "data", "admin.key"), "utf8").trim();
+    const answer = await fetch(`${gateway.adminUrl}/api/v1/openapi.json`, { headers: { authorization: `Bearer ${key}` } });
+    const { paths } = (await answer.json()) as { paths: Record<string, Record<string, { description: string }>> };
+    const expected = { ...EXPECTED, ...EMBEDDING };
+    const described = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.entries(operations).map(([method, { description }]) => {
+        const name = `${method.toUpperCase()} ${path.replace("/api/v1", "").replaceAll(/\{([a-z_]+)\}/g, ":$1")}`;
+        const roles = /the roles ([a-z, ]+) \(/.exec(description)?.[1]?.split(", ") ?? ALL;
+        return [name, [...roles].toSorted()] as const;
+      }),
+    );
+    expect(described.length).toBeGreaterThanOrEqual(Object.keys(EXPECTED).length);
+    for (const [name, roles] of described) expect([name, roles]).toEqual([name, expected[name]?.toSorted()]);
+  } finally {
+    await gateway.stop();
+  }
 });
