@@ -275,6 +275,22 @@ describe("A15: what cannot be recorded is not done", () => {
   });
 });
 
+describe("a jwks_uri", () => {
+  test("is https, holds no password, and is no cloud metadata address", async () => {
+    for (const jwks_uri of [
+      "http://a.example/jwks",
+      "https://u:p@a.example/jwks",
+      "https://169.254.169.254/jwks",
+      "file:///etc/passwd",
+      "https://[::ffff:a9fe:a9fe]/",
+    ])
+      expect([jwks_uri, (await plane.admin("POST", "/api/v1/agents", { name: "by-url", credential: { jwks_uri } })).status]).toEqual([
+        jwks_uri,
+        422,
+      ]);
+  });
+});
+
 describe("A18: __proto__", () => {
   test("is refused in a body and in the configuration, and changes no prototype", async () => {
     for (const body of ['{"__proto__":{"polluted":1},"name":"x"}', '{"name":"x","constructor":{"prototype":{"polluted":1}}}'])

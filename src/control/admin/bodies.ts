@@ -1,5 +1,6 @@
 /** Pure. What may be posted to the admin API: closed schemas, checked before anything else is done. */
 import { z } from "zod";
+import { hasUserInfo, isMetadataAddress } from "../../addresses.ts";
 import type { NewAgent } from "../agents/agent-life.ts";
 import type { CredentialSpec, Rotation } from "../agents/credentials.ts";
 
@@ -45,7 +46,11 @@ function spanMs(written: string): number {
 
 const scope = z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/, "is not a scope (RFC 6749 section 3.3)");
 const scopes = z.array(scope).max(100);
-const httpsUrl = z.url({ protocol: /^https$/, error: "must be a URL that begins with https://" }).max(2048);
+const httpsUrl = z
+  .url({ protocol: /^https$/, error: "must be a URL that begins with https://", abort: true })
+  .max(2048)
+  .refine((url) => !hasUserInfo(url), "must not hold a user name or password")
+  .refine((url) => !isMetadataAddress(url), "is a cloud metadata address, which is never called");
 
 const credentialMembers = {
   kind: z.enum(["secret", "jwks", "jwks_uri", "api_key"]).optional(),

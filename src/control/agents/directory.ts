@@ -1,4 +1,5 @@
 /** The registry in memory: what every call looks at, brought up to date with what this gateway or another has written. */
+import { setImmediate } from "node:timers/promises";
 import type { AgentDirectory, AgentProfile, OpaqueKey } from "../../call/authenticate/agent.ts";
 import type { ControlStore } from "../store.ts";
 import type { AgentRow, ChangeKind, CredentialRow } from "../tables.ts";
@@ -20,6 +21,8 @@ export type Directory = AgentDirectory & {
 };
 
 const CHANGES_A_READ = 1_000;
+/** About a millisecond. */
+const READS_A_TURN = 10;
 /** Changes older than this are forgotten; whoever was away for half of it reads everything anew. */
 export const CHANGES_KEPT_MS = 86_400_000;
 
@@ -118,7 +121,13 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
         .limit(CHANGES_A_READ)
         .execute();
       const once = new Map(changes.map((change) => [`${change.kind} ${change.id}`, change]));
-      for (const { kind, id } of once.values()) await reload(kind, id);
+      let read = 0;
+      for (const { kind, id } of once.values()) {
+        await reload(kind, id);
+        read += 1;
+        // SQLite answers without a turn of the event loop: calls must not wait for a thousand agents.
+        if (read % READS_A_TURN === 0) await setImmediate();
+      }
       seen = changes.at(-1)?.seq ?? seen;
       for (const { kind, id } of once.values()) for (const heard of listeners) heard(kind, id);
       more = changes.length === CHANGES_A_READ;

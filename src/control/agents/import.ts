@@ -1,4 +1,5 @@
 /** Many agents at once: every one of them is registered, or none is and each problem is told. */
+import { setImmediate } from "node:timers/promises";
 import type { AgentKind, AgentProfile, RiskClass } from "../../call/authenticate/agent.ts";
 import { mintId } from "../../ids.ts";
 import type { AgentRow } from "../tables.ts";
@@ -30,8 +31,8 @@ export type Imports = {
 export const KINDS: readonly AgentKind[] = ["autonomous", "service", "fleet", "collective", "synthetic", "human-driven"];
 export const RISK_CLASSES: readonly RiskClass[] = ["minimal", "limited", "high", "unclassified"];
 
-/** Records wait for the same commit, so many under way cost little more than one. */
-const AT_ONCE = 200;
+/** Records wait for the same commit, so some under way cost little more than one; more of them would keep calls waiting. */
+const AT_ONCE = 20;
 
 export function importsOf(parts: Parts): Imports {
   const { store, directory } = parts;
@@ -103,6 +104,7 @@ async function insertAll(parts: Parts, writing: Writing, agents: readonly Writte
       }),
     );
     made.push(...issued);
+    await setImmediate();
   }
   return made;
 }
