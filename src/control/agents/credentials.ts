@@ -187,32 +187,42 @@ export async function insertCredential(
   const allowed = directory.customer(row.customer)?.scopes ?? null;
   const beyond = (spec.scopes ?? []).find((scope) => allowed !== null && scope !== "mcp" && !allowed.includes(scope));
   if (beyond !== undefined) return { fault: "invalid", detail: `the customer ${row.customer} may not have the scope ${beyond}` };
-  const nowMs = now();
-  const credentialId = mintId("cred", nowMs);
-  const secret = spec.kind === "secret" ? mintSecret() : spec.kind === "api_key" ? mintSecret(`tg_${spec.environment}_`) : null;
-  const environment = spec.kind === "api_key" ? spec.environment : "live";
-  await audit("credential.issued", by, { ...detailsOf(row), kind: spec.kind, credential_id: credentialId, environment });
-  await writing.db
-    .insertInto("credential")
-    .values({
-      id: credentialId,
-      agent_id: row.id,
-      kind: spec.kind,
-      hash: secret === null ? null : hashSecret(secret),
-      jwks: spec.kind === "jwks" ? JSON.stringify(spec.jwks) : null,
-      jwks_uri: spec.kind === "jwks_uri" ? spec.jwksUri : null,
-      scopes: spec.scopes === undefined ? null : JSON.stringify(spec.scopes),
-      servers: spec.kind === "api_key" && spec.servers !== undefined ? JSON.stringify(spec.servers) : null,
-      environment,
-      expires_ms: spec.expiresInMs === undefined ? null : nowMs + spec.expiresInMs,
-      retired_ms: null,
-      revoked_ms: null,
-      created_at: iso(nowMs),
-      created_by: by,
-    })
-    .execute();
+  const { credential, secret } = mintCredential(row, spec, by, now());
+  await audit("credential.issued", by, issueDetails(row, credential));
+  await writing.db.insertInto("credential").values(credential).execute();
   await writing.changed("agent", row.id);
-  return { credentialId, secret };
+  return { credentialId: credential.id, secret };
+}
+
+export function issueDetails(row: AgentRow, { id, kind, environment }: CredentialRow): Record<string, string | null> {
+  return { ...detailsOf(row), kind, credential_id: id, environment };
+}
+
+/** The secret is nowhere but in the answer. */
+export function mintCredential(
+  row: AgentRow,
+  spec: CredentialSpec,
+  by: string,
+  nowMs: number,
+): { readonly credential: CredentialRow; readonly secret: string | null } {
+  const secret = spec.kind === "secret" ? mintSecret() : spec.kind === "api_key" ? mintSecret(`tg_${spec.environment}_`) : null;
+  const credential: CredentialRow = {
+    id: mintId("cred", nowMs),
+    agent_id: row.id,
+    kind: spec.kind,
+    hash: secret === null ? null : hashSecret(secret),
+    jwks: spec.kind === "jwks" ? JSON.stringify(spec.jwks) : null,
+    jwks_uri: spec.kind === "jwks_uri" ? spec.jwksUri : null,
+    scopes: spec.scopes === undefined ? null : JSON.stringify(spec.scopes),
+    servers: spec.kind === "api_key" && spec.servers !== undefined ? JSON.stringify(spec.servers) : null,
+    environment: spec.kind === "api_key" ? spec.environment : "live",
+    expires_ms: spec.expiresInMs === undefined ? null : nowMs + spec.expiresInMs,
+    retired_ms: null,
+    revoked_ms: null,
+    created_at: iso(nowMs),
+    created_by: by,
+  };
+  return { credential, secret };
 }
 
 /** The scopes that a credential may hold at most; null: no bound of its own. */

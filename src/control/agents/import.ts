@@ -5,7 +5,7 @@ import { mintId } from "../../ids.ts";
 import type { AgentRow } from "../tables.ts";
 import type { Writing } from "../writing.ts";
 import { type AgentAttributes, detailsOf, faultOf, faultOfName, newRow } from "./agent-row.ts";
-import { insertCredential } from "./credentials.ts";
+import { issueDetails, mintCredential } from "./credentials.ts";
 import { ensureCustomer, faultOfCustomer } from "./customers.ts";
 import type { Parts } from "./registry.ts";
 
@@ -93,17 +93,17 @@ async function insertAll(parts: Parts, writing: Writing, agents: readonly Writte
       // Both words are of their lists: the rows have been looked through.
       return newRow(agent as AgentAttributes & { name: string }, mintId("agt", now()), owner, by, now());
     });
+    const minted = secrets ? rows.map((row) => ({ row, ...mintCredential(row, { kind: "secret" }, by, now()) })) : [];
     await Promise.all(rows.map((row) => audit("agent.created", by, detailsOf(row))));
+    await Promise.all(minted.map(({ row, credential }) => audit("credential.issued", by, issueDetails(row, credential))));
     await writing.db.insertInto("agent").values(rows).execute();
-    const issued = await Promise.all(
-      rows.map(async (row) => {
-        await writing.changed("agent", row.id);
-        const credential = secrets ? await insertCredential(parts, writing, row, { kind: "secret" }, by) : null;
-        if (credential !== null && "fault" in credential) throw new Error(credential.detail);
-        return { id: row.id, secret: credential?.secret ?? null };
-      }),
-    );
-    made.push(...issued);
+    if (secrets)
+      await writing.db
+        .insertInto("credential")
+        .values(minted.map(({ credential }) => credential))
+        .execute();
+    for (const { id } of rows) await writing.changed("agent", id);
+    made.push(...rows.map(({ id }, i) => ({ id, secret: minted[i]?.secret ?? null })));
     await setImmediate();
   }
   return made;
