@@ -54,7 +54,8 @@ describe("an agent's life", () => {
     expect((await at("agent", "rotate", "rotating", "--jwks", join(folder, "keys.json"))).code).toBe(0);
     const { code, err } = await at("agent", "rotate", "rotating");
     expect([code, err]).toEqual([2, expect.stringContaining("--jwks")]);
-    expect((await at("agent", "rotate", "keyless", "--overlap", "soon")).code).toBe(1);
+    await createAgent(plane.registry, "bounded");
+    expect((await at("agent", "rotate", "bounded", "--overlap", "soon")).code).toBe(1);
   });
 
   test("may begin with an opaque key, whose bounds a rotation keeps", async () => {
