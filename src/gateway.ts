@@ -123,7 +123,7 @@ async function assemble(
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
-  const authenticate = createAuthenticator({
+  const { authenticate } = createAuthenticator({
     publicUrl,
     issuers: issuersOf(config, signingKey.publicKeys),
     directory: registry,
@@ -148,7 +148,8 @@ async function assemble(
   registry.onChange(() =>
     streams.end(({ profile, issuer, tokenId }) => {
       const gone = registry.byId(profile.id)?.state !== "active";
-      return gone || (tokenId !== null && registry.isRevoked(issuer, tokenId));
+      const ended = tokenId?.startsWith("cred_") && !registry.credentialsOf(profile.id).some(({ id }) => id === tokenId);
+      return gone || ended || (tokenId !== null && registry.isRevoked(issuer, tokenId));
     }),
   );
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });

@@ -185,7 +185,9 @@ describe("a token of an external issuer", () => {
     ["empty", ""],
     ["a text with a newline", "triage-bot\n"],
   ])("is refused where the claim that names the agent is %s", async (_name, azp) => {
-    expect(noteOf(await setUp().ask(external({ azp })))).toBe("credential_invalid: the claim that names the agent is not a clean string");
+    expect(noteOf(await setUp().ask(external({ azp })))).toMatch(
+      /^credential_invalid: the claim that names the agent is (missing|not a clean string)$/,
+    );
   });
 
   test("of an agent that nobody registered is refused", async () => {

@@ -119,7 +119,7 @@ export const externalIssuer = (members: Partial<TrustedIssuer> & Pick<TrustedIss
 });
 
 export function authenticator(options: Partial<AuthenticatorOptions> & Pick<AuthenticatorOptions, "issuers">) {
-  return createAuthenticator({ publicUrl: PUBLIC_URL, directory: directoryOf(profile()), fetch, ...options });
+  return createAuthenticator({ publicUrl: PUBLIC_URL, directory: directoryOf(profile()), fetch, ...options }).authenticate;
 }
 
 export function expectAgent(answer: Agent | Refusal): Agent {

@@ -136,7 +136,7 @@ const headers: Row[] = [
   ["J18 typ oauth-id-jag+jwt", withHeader({ typ: "oauth-id-jag+jwt" }), "typ is not at+jwt"],
   ["J18 typ of another case", withHeader({ typ: "AT+JWT" }), "typ is not at+jwt"],
   ["J18 typ missing", withHeader({ typ: undefined }), "typ is not at+jwt"],
-  ["J18 typ a list", withHeader({ typ: ["at+jwt"] }), "typ is not at+jwt"],
+  ["J18 typ a list", withHeader({ typ: ["at+jwt"] }), "typ is not a string"],
   ["J19 crit unknown", withHeader({ crit: ["x"], x: 1 }), "the header has the member crit"],
   ["J19 crit empty", withHeader({ crit: [] }), "the header has the member crit"],
   ["J19 b64 false", withHeader({ b64: false, crit: ["b64"] }), "the header has the member crit"],

@@ -59,6 +59,7 @@ export function agentOf({ scopes = [], roles = [], subject, instance, ...profile
     issuer: "http://127.0.0.1:8420",
     clientId: null,
     tokenId: null,
+    environment: "live",
     expiresAtMs: 0,
     principal: "p",
     accessToken: new AccessToken("secret"),

@@ -92,6 +92,7 @@ export function agentOf(principal: string): Agent {
     issuer: "http://127.0.0.1:8420",
     clientId: null,
     tokenId: null,
+    environment: "live",
     expiresAtMs: 0,
     principal,
     accessToken: new AccessToken("secret"),

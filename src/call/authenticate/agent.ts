@@ -50,9 +50,11 @@ export type Agent = {
   readonly scopes: ReadonlySet<string>;
   readonly issuer: string;
   readonly clientId: string | null;
-  /** `jti`, or null where the issuer gives none. Never the token's text: one ES256 token has 16 verifying spellings. */
+  /** `jti`, or null where the issuer gives none; of an opaque key its credential's id. Never the token's text: one ES256 token has 16 verifying spellings. */
   readonly tokenId: string | null;
   readonly expiresAtMs: number;
+  /** `test` where an opaque key for tests was shown: recorded as such. */
+  readonly environment: "live" | "test";
   /** Stable key of (issuer, subject, client, name of the agent, instance): sessions, cursors and per-principal caches are bound to it. */
   readonly principal: string;
   /** The presented token, kept only for an RFC 8693 exchange with its own issuer; redacts itself when printed. */

@@ -1,38 +1,30 @@
-/** Access token to agent: verified once, known at once until it ends; the directory is asked at every call. */
+/** Credential to agent: a token is verified once and known at once until it ends, a key is looked up; the directory is asked at every call. */
 import { hash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
-import { AccessToken, type Agent, type AgentDirectory, type AgentProfile, type AgentState } from "./agent.ts";
+import { AccessToken, type Agent, type AgentDirectory, type AgentProfile } from "./agent.ts";
 import { accessTokenOf } from "./bearer.ts";
 import { type Grounds, readGrounds } from "./claims.ts";
-import { readCompact } from "./compact.ts";
+import { type JsonObject, readCompact } from "./compact.ts";
 import { type Identity, readIdentity } from "./identity.ts";
-import { type KeySet, type KeySource, verifySignature } from "./key-set.ts";
-import { localKeySource } from "./local-keys.ts";
-import { remoteKeySource } from "./remote-keys.ts";
-import {
-  ALGORITHMS_DEFAULT,
-  type Algorithm,
-  type AuthenticateLimits,
-  type Fetch,
-  invalid,
-  LIMITS,
-  type TrustedIssuer,
-} from "./trusted-issuer.ts";
+import { type KeySet, verifySignature } from "./key-set.ts";
+import { isOpaqueKey, opaqueKeys } from "./opaque-key.ts";
+import { scopesWithin } from "./scopes-within.ts";
+import { type Issuer, type TrustOptions, trust } from "./trust.ts";
+import { invalid, LIMITS } from "./trusted-issuer.ts";
+import type { VerifyToken } from "./verified-token.ts";
 
-export type AuthenticatorOptions = {
-  readonly publicUrl: string;
-  readonly issuers: readonly TrustedIssuer[];
-  readonly directory: AgentDirectory;
-  readonly fetch: Fetch;
-  readonly limits?: Partial<AuthenticateLimits>;
-  readonly keysRefused?: (issuer: string, fault: string) => void;
-};
+export type AuthenticatorOptions = TrustOptions & { readonly publicUrl: string; readonly directory: AgentDirectory };
 
-export type Authenticate = (authorization: string | null, server: ServerName, nowMs: number) => Agent | Refusal | Promise<Agent | Refusal>;
+/** `server` null: of this gateway as a whole, whatever route of it the credential is for. */
+export type Authenticate = (
+  authorization: string | null,
+  server: ServerName | null,
+  nowMs: number,
+) => Agent | Refusal | Promise<Agent | Refusal>;
 
-type Issuer = { readonly trusted: TrustedIssuer; readonly algorithms: readonly Algorithm[]; readonly keys: KeySource };
+export type Authenticator = { readonly authenticate: Authenticate; readonly verify: VerifyToken };
 
 /** A token whose signature and claims hold. What can change without a new token (time, keys, directory) is judged at every call. */
 type Verified = {
@@ -48,19 +40,26 @@ type Verified = {
 
 const WRONG_AUDIENCE = invalid("aud is not this resource");
 const UNKNOWN_ISSUER = invalid("iss is not a trusted issuer");
+const REVOKED = invalid("the token was revoked");
+const NAMES_NOBODY = invalid("the claim that names the agent is missing");
 const UNKNOWN_AGENT = refuse("agent_unknown");
-const STOPPED: Readonly<Record<AgentState, Refusal | null>> = {
-  active: null,
-  suspended: refuse("agent_suspended"),
-  revoked: refuse("agent_revoked"),
-};
+const STOPPED = { suspended: "agent_suspended", revoked: "agent_revoked" } as const;
 
-export function createAuthenticator(options: AuthenticatorOptions): Authenticate {
+/** Null: it may call. The note is for our own record, which has no agent where none was let in. */
+function stopped({ id, name, state }: AgentProfile): Refusal | null {
+  return state === "active" ? null : refuse(STOPPED[state], {}, `${name} (${id}) is ${state}`);
+}
+
+export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
+  const { directory } = options;
   const limits = { ...LIMITS, ...options.limits };
   const issuers = trust(options, limits);
-  const root = `${options.publicUrl.replace(/\/$/, "")}/mcp`;
+  const publicUrl = options.publicUrl.replace(/\/$/, "");
+  const root = `${publicUrl}/mcp`;
   // A view's name is as good as a server's; `/mcp` itself has none.
   const resourceOf = (name: ServerName) => (name === "" ? root : `${root}/${name}`);
+  const isOurs = (audience: string) =>
+    audience === publicUrl || audience === root || audience.startsWith(`${root}/`) || audience === `${publicUrl}/v1/me`;
   // The digest of a text only finds what was verified under exactly this text; identity, revocation and principals
   // come from the claims, since one token can have several texts (an ECDSA signature has a twin).
   const known = new LRUCache<string, Verified>({
@@ -68,17 +67,26 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     maxSize: limits.verifiedBytesMax,
     sizeCalculation: (verified) => verified.accessToken.reveal().length,
   });
+  const byKey = opaqueKeys(directory, publicUrl);
 
-  function authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal> {
+  function authenticate(
+    authorization: string | null,
+    server: ServerName | null,
+    nowMs: number,
+  ): Agent | Refusal | Promise<Agent | Refusal> {
     const accessToken = accessTokenOf(authorization, limits.accessTokenBytesMax);
     if (typeof accessToken !== "string") return accessToken;
+    if (isOpaqueKey(accessToken)) {
+      const agent = byKey(accessToken, server, nowMs);
+      return isRefusal(agent) ? agent : (stopped(agent.profile) ?? agent);
+    }
     const digest = hash("sha256", accessToken, "base64");
     const verified = known.get(digest);
     if (verified !== undefined) {
       if (isCurrent(verified, nowMs)) return admit(verified, server);
       known.delete(digest);
     }
-    return verify(accessToken, nowMs).then((fresh) => {
+    return verify(accessToken, "access", nowMs).then((fresh) => {
       if (isRefusal(fresh)) return fresh;
       known.set(digest, fresh);
       return admit(fresh, server);
@@ -89,12 +97,17 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     nowMs < grounds.expiresAtMs + limits.skewMs && issuer.keys.holds(keySet, nowMs);
 
   /** Cheap before dear: nothing is fetched and no signature verified for a token that could not be accepted anyway. */
-  async function verify(accessToken: string, nowMs: number): Promise<Verified | Refusal> {
+  async function verify(
+    accessToken: string,
+    use: "access" | "assertion",
+    nowMs: number,
+  ): Promise<(Verified & { readonly claims: JsonObject }) | Refusal> {
     const compact = readCompact(accessToken);
     if (isRefusal(compact)) return compact;
     const { header, claims } = compact;
     const issuer = typeof claims.iss === "string" ? issuers.get(claims.iss) : undefined;
     if (issuer === undefined) return UNKNOWN_ISSUER;
+    if (!isOfUse(header.type, use)) return invalid(use === "access" ? "typ is not at+jwt" : "typ is not JWT");
     if (!issuer.algorithms.some((algorithm) => algorithm === header.algorithm)) return invalid("alg is not allowed for this issuer");
     const grounds = readGrounds(claims, issuer.trusted, limits, nowMs);
     if (isRefusal(grounds)) return grounds;
@@ -102,40 +115,63 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     if (isRefusal(identity)) return identity;
     const keySet = await verifySignature(accessToken, header, issuer.keys, nowMs);
     if (isRefusal(keySet)) return keySet;
-    return { issuer, keySet, grounds, identity, accessToken: new AccessToken(accessToken), agent: null, profile: null };
+    return { issuer, keySet, grounds, identity, accessToken: new AccessToken(accessToken), agent: null, profile: null, claims };
   }
 
-  function admit(verified: Verified, server: ServerName): Agent | Refusal {
+  function admit(verified: Verified, server: ServerName | null): Agent | Refusal {
     const { trusted } = verified.issuer;
-    if (verified.grounds.audience !== (trusted.audience ?? resourceOf(server))) return WRONG_AUDIENCE;
-    const name = verified.identity.agent;
-    const profile = options.directory.byId(name) ?? (trusted.kind === "own" ? undefined : options.directory.byName(name));
+    const { audience } = verified.grounds;
+    const expected = trusted.audience ?? (server === null ? null : resourceOf(server));
+    if (expected === null ? !isOurs(audience) : audience !== expected) return WRONG_AUDIENCE;
+    if (isRevoked(verified)) return REVOKED;
+    if (verified.identity.agent === null) return NAMES_NOBODY;
+    const profile = profileOf(verified);
     if (profile === undefined) return UNKNOWN_AGENT;
-    const stopped = STOPPED[profile.state];
-    if (stopped !== null) return stopped;
+    const refusal = stopped(profile);
+    if (refusal !== null) return refusal;
     if (verified.agent !== null && verified.profile === profile) return verified.agent;
     verified.profile = profile;
     verified.agent = agentOf(verified, profile);
     return verified.agent;
   }
 
-  return authenticate;
+  const isRevoked = ({ issuer, grounds }: Verified): boolean =>
+    grounds.tokenId !== null && directory.isRevoked(issuer.trusted.issuer, grounds.tokenId);
+
+  /** Who was registered at the first sight of an issuer's token is that issuer's to name, by exactly what was seen; nobody else's. */
+  function profileOf({ issuer, identity }: Verified): AgentProfile | undefined {
+    const { kind, issuer: iss } = issuer.trusted;
+    if (identity.agent === null) return undefined;
+    if (kind === "own") return directory.byId(identity.agent);
+    const seen = directory.byIdentity(iss, identity.agent);
+    if (seen !== undefined) return seen;
+    const named = directory.byId(identity.agent) ?? directory.byName(identity.agent);
+    return named?.issuer === null ? named : undefined;
+  }
+
+  const verifyToken: VerifyToken = async (text, { audiences, use }, nowMs) => {
+    if (text.length > limits.accessTokenBytesMax) return invalid("the token is too long");
+    const verified = await verify(text, use, nowMs);
+    if (isRefusal(verified)) return verified;
+    const { issuer, grounds, identity, claims } = verified;
+    const { audience, clientId, tokenId, expiresAtMs } = grounds;
+    const expected = issuer.trusted.audience;
+    if (!(expected === null ? audiences.includes(audience) : audience === expected || audiences.includes(audience))) return WRONG_AUDIENCE;
+    if (isRevoked(verified)) return REVOKED;
+    const { agent: agentName, ...rest } = identity;
+    const own = issuer.trusted.kind === "own";
+    return {
+      ...{ issuer: issuer.trusted.issuer, own, agentName, ...rest, profile: profileOf(verified) ?? null },
+      ...{ clientId, tokenId, audience, expiresAtMs, claims },
+    };
+  };
+
+  return { authenticate, verify: verifyToken };
 }
 
-function trust(options: AuthenticatorOptions, limits: AuthenticateLimits): ReadonlyMap<string, Issuer> {
-  const issuers = new Map<string, Issuer>();
-  for (const trusted of options.issuers) {
-    if (issuers.has(trusted.issuer)) throw new Error(`the issuer ${trusted.issuer} is named twice`);
-    const algorithms = trusted.algorithms ?? ALGORITHMS_DEFAULT;
-    const { issuer, jwks } = trusted;
-    const keysRefused = options.keysRefused ?? (() => {});
-    const keys =
-      jwks.kind === "local"
-        ? localKeySource(jwks, algorithms, limits.keysMax)
-        : remoteKeySource({ issuer, remote: jwks, algorithms, fetch: options.fetch, limits, keysRefused });
-    issuers.set(issuer, { trusted, algorithms, keys });
-  }
-  return issuers;
+/** RFC 9068 section 2.1: nothing else is an access token, least of all an ID token or a DPoP proof. */
+function isOfUse(type: string | null, use: "access" | "assertion"): boolean {
+  return use === "access" ? type === "at+jwt" : type === null || type === "JWT" || type === "at+jwt";
 }
 
 function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {
@@ -148,11 +184,12 @@ function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: 
     subject,
     actors: identity.actors,
     roles: identity.roles,
-    scopes: identity.scopes,
+    scopes: scopesWithin(identity.scopes, profile.account.scopes),
     issuer: iss,
     clientId: grounds.clientId,
     tokenId: grounds.tokenId,
     expiresAtMs: grounds.expiresAtMs,
+    environment: "live",
     // By name, which no other agent ever has: another gateway knows the agent of an external issuer under an id of its own.
     principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.name, instance]), "base64url"),
     accessToken,

@@ -6,7 +6,8 @@ import { invalid } from "./trusted-issuer.ts";
 export type JsonObject = { readonly [member: string]: unknown };
 
 export type Compact = { readonly header: JoseHeader; readonly claims: JsonObject };
-export type JoseHeader = { readonly algorithm: string; readonly keyId: string | null };
+/** `type` is `typ` as it stands, without the `application/` that RFC 7515 section 4.1.9 lets it have; null: absent. */
+export type JoseHeader = { readonly algorithm: string; readonly keyId: string | null; readonly type: string | null };
 
 export function readCompact(accessToken: string): Compact | Refusal {
   const parts = accessToken.split(".", 6);
@@ -43,11 +44,11 @@ function readHeader(members: JsonObject): JoseHeader | Refusal {
   for (const member of REFUSED_MEMBERS) {
     if (Object.hasOwn(members, member)) return invalid(`the header has the member ${member}`);
   }
-  // RFC 9068 section 2.1: nothing else is an access token, least of all an ID token or a DPoP proof.
-  if (members.typ !== "at+jwt" && members.typ !== "application/at+jwt") return invalid("typ is not at+jwt");
+  if (members.typ !== undefined && typeof members.typ !== "string") return invalid("typ is not a string");
+  const type = members.typ?.replace(/^application\//, "") ?? null;
   if (typeof members.alg !== "string") return invalid("alg is not a string");
   const keyId = members.kid;
-  if (keyId === undefined) return { algorithm: members.alg, keyId: null };
+  if (keyId === undefined) return { algorithm: members.alg, keyId: null, type };
   if (typeof keyId !== "string" || keyId === "" || keyId.length > KEY_ID_CHARS_MAX) return invalid("kid is not a short string");
-  return { algorithm: members.alg, keyId };
+  return { algorithm: members.alg, keyId, type };
 }

@@ -5,8 +5,9 @@ import { isObject, type JsonObject } from "./compact.ts";
 import { invalid, type TrustedIssuer } from "./trusted-issuer.ts";
 
 export type Identity = {
-  /** Id or name of the agent in the directory; of our own tokens always the id. */
-  readonly agent: string;
+  /** Id or name of the agent in the directory; of our own tokens always the id; null where the issuer's claim is absent. */
+  readonly agent: string | null;
+  readonly sub: string;
   readonly subject: string | null;
   readonly actors: readonly string[];
   readonly instance: string | null;
@@ -33,10 +34,10 @@ export function readIdentity(claims: JsonObject, issuer: TrustedIssuer): Identit
   if (roles === null) return invalid("roles is not a list of clean strings");
   const scopes = readScopes(claims);
   if (isRefusal(scopes)) return scopes;
-  return { agent: named.agent, subject: named.subject, actors, instance, workflow, roles, scopes };
+  return { agent: named.agent, sub: claims.sub, subject: named.subject, actors, instance, workflow, roles, scopes };
 }
 
-type Named = { readonly agent: string; readonly subject: string | null };
+type Named = { readonly agent: string | null; readonly subject: string | null };
 
 /** Our own tokens: the client is the agent. With `act` (RFC 8693 section 4.1) `sub` is whom it acts for, and the outermost actor is the agent. */
 function nameOwn(claims: JsonObject, sub: string, actors: readonly string[]): Named | Refusal {
@@ -48,8 +49,8 @@ function nameOwn(claims: JsonObject, sub: string, actors: readonly string[]): Na
 function nameExternal(claims: JsonObject, sub: string, path: readonly string[]): Named | Refusal {
   let value: unknown = claims;
   for (const member of path) value = isObject(value) && Object.hasOwn(value, member) ? value[member] : undefined;
-  if (!isCleanText(value)) return invalid("the claim that names the agent is not a clean string");
-  return { agent: value, subject: value === sub ? null : sub };
+  if (value !== undefined && !isCleanText(value)) return invalid("the claim that names the agent is not a clean string");
+  return { agent: value ?? null, subject: value === sub ? null : sub };
 }
 
 /** Outermost first. In a token of ours an actor of another issuer would be a stranger who happens to share an id. */

@@ -7,13 +7,13 @@ export type VerifiedToken = {
   readonly issuer: string;
   readonly own: boolean;
   readonly sub: string;
-  /** What the issuer's claim says of the agent: its id or its name. */
-  readonly agentName: string;
+  /** What the issuer's claim says of the agent: its id or its name; null: a token of a user, say. */
+  readonly agentName: string | null;
   /** The agent itself, registered at this sight where a rule says so; null where there is none. */
   readonly profile: AgentProfile | null;
   /** Whom the agent acts for, where the token says so. */
   readonly subject: string | null;
-  /** RFC 8693 `act`, outermost first, each with its issuer. */
+  /** RFC 8693 `act`, outermost first. */
   readonly actors: readonly string[];
   readonly scopes: ReadonlySet<string>;
   readonly roles: readonly string[];

@@ -71,6 +71,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
             bytes_in: outcome.bytesIn,
             bytes_out: outcome.sent ? (request?.body.length ?? 0) : 0,
           },
+    environment: agent?.environment ?? "live",
   };
 }
 
