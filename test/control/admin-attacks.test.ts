@@ -409,6 +409,24 @@ describe("a leak, at a whole gateway", () => {
     expect(await gateway.accessToken(other, "up")).toMatch(/^ey/);
   });
 
+  test("of an opaque key lists its own calls, each certain, and those of another key of the agent not", async () => {
+    const first = await gateway.json<{ id: string; api_key: string }>("agent", "create", "keyed", "--api-key", "live");
+    const key = readFileSync(join(gateway.folder, "data", "admin.key"), "utf8").trim();
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    const made = await fetch(`${gateway.adminUrl}/api/v1/agents/keyed/credentials`, {
+      method: "POST",
+      headers,
+      body: '{"kind":"api_key"}',
+    });
+    const { api_key: second } = (await made.json()) as { api_key: string };
+    for (const each of [first.api_key, second, first.api_key])
+      await (await modernRequest(`${gateway.publicUrl}/mcp/up`, each, "tools/list")).text();
+    const [status, { kind, agent, uses }] = await report(first.api_key);
+    expect([status, kind, agent, uses.map(({ certain }) => certain)]).toEqual([200, "credential", "keyed", [true, true]]);
+    expect((await modernRequest(`${gateway.publicUrl}/mcp/up`, first.api_key, "tools/list")).status).toBe(401);
+    expect((await modernRequest(`${gateway.publicUrl}/mcp/up`, second, "tools/list")).status).not.toBe(401);
+  });
+
   test("of an admin key lists what was done with it, and the last one stays", async () => {
     const { key, name } = await gateway.json<{ key: string; name: string }>("admin-key", "create", "careless", "--role", "operator");
     const body = JSON.stringify({ name: "made-by-careless" });
