@@ -39,6 +39,8 @@ const DURATION_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  // The probes ask for no credential: which faults this runtime has is not theirs to tell.
+  registry.removeSingleMetric("nodejs_version_info");
   const registers = [registry];
   const duration = new Histogram({
     name: "mcp_server_operation_duration_seconds",

@@ -2,12 +2,21 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config.ts";
-import { EXIT, Exit } from "./io.ts";
+import { EXIT, Exit, type Io } from "./io.ts";
 
 export type AdminClient = {
   get<T>(path: string): Promise<T>;
-  post<T>(path: string, body: unknown): Promise<T>;
+  post<T>(path: string, body: unknown, timeoutMs?: number): Promise<T>;
 };
+
+/** A no, with what is wrong with which of many where the gateway told. */
+export class Refused extends Exit {
+  readonly problems: readonly { readonly index: number; readonly detail: string }[] | null;
+  constructor(code: number, message: string, problems: Refused["problems"]) {
+    super(code, message);
+    this.problems = problems;
+  }
+}
 
 /** No gateway listens: commands that can read the data folder do so instead. */
 export class NoGateway extends Exit {}
@@ -15,10 +24,11 @@ export class NoGateway extends Exit {}
 // An administrative answer is small and quick; a hung gateway must not hang the terminal.
 const ANSWER_TIMEOUT_MS = 30_000;
 
-export function adminClient(config: Config): AdminClient {
+/** With the key of the environment (`TOLLGATE_ADMIN_KEY`), or else with the first one from the data folder. */
+export function adminClient(config: Config, { env }: Pick<Io, "env">): AdminClient {
   return adminAt(
     `http://${urlHost(config.admin.host)}:${config.admin.port}`,
-    () => adminKey(config),
+    () => env.TOLLGATE_ADMIN_KEY?.trim() || adminKey(config),
     `Start it: tollgate serve -c ${config.file}`,
   );
 }
@@ -26,12 +36,12 @@ export function adminClient(config: Config): AdminClient {
 /** `key` is read at each request, so that it is never held longer than it is used. */
 export function adminAt(origin: string, key: () => string, remedy = "Start it: tollgate serve"): AdminClient {
   const base = `${origin}/api/v1`;
-  const send = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+  const send = async <T>(method: string, path: string, body?: unknown, timeoutMs = ANSWER_TIMEOUT_MS): Promise<T> => {
     const answer = await fetch(`${base}${path}`, {
       method,
       headers: { authorization: `Bearer ${key()}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
       body: body === undefined ? null : JSON.stringify(body),
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
       redirect: "error",
     }).catch((fault: Error) => {
       const cause = fault.cause instanceof Error ? fault.cause.message : fault.message;
@@ -43,7 +53,21 @@ export function adminAt(origin: string, key: () => string, remedy = "Start it: t
     if (!answer.ok) throw refused(answer.status, json);
     return json as T;
   };
-  return { get: (path) => send("GET", path), post: (path, body) => send("POST", path, body) };
+  return { get: (path) => send("GET", path), post: (path, body, timeoutMs) => send("POST", path, body, timeoutMs) };
+}
+
+/** Every page of a list. */
+export async function allPages<T>(admin: AdminClient, path: string, filters: readonly [string, string][]): Promise<T[]> {
+  const found: T[] = [];
+  for (let after: string | null = ""; after !== null; ) {
+    const query = new URLSearchParams(Object.fromEntries(filters));
+    query.set("limit", "1000");
+    if (after !== "") query.set("after", after);
+    const page: { items: T[]; next_cursor: string | null } = await admin.get(`${path}?${query}`);
+    found.push(...page.items);
+    after = page.next_cursor;
+  }
+  return found;
 }
 
 function adminKey(config: Config): string {
@@ -59,9 +83,9 @@ function adminKey(config: Config): string {
 }
 
 /** RFC 9457: 4xx is the answer "no", anything else a gateway in trouble. */
-function refused(status: number, problem: { title?: string; detail?: string }): Exit {
+function refused(status: number, problem: { title?: string; detail?: string; problems?: Refused["problems"] }): Exit {
   const message = [problem.title, problem.detail].filter(Boolean).join(": ") || `the gateway answered ${status}`;
-  return new Exit(status >= 500 ? EXIT.away : EXIT.no, message);
+  return new Refused(status >= 500 ? EXIT.away : EXIT.no, message, problem.problems ?? null);
 }
 
 function jsonOf(text: string): unknown {

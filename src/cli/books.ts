@@ -8,7 +8,7 @@ import type { Proof } from "../call/record/tree.ts";
 import type { Config } from "../config.ts";
 import { type BudgetRow, budgetFacts, budgetRows } from "../control/admin/budget-rows.ts";
 import { loadPolicies } from "../policy-load.ts";
-import { adminClient, NoGateway } from "./admin-client.ts";
+import { type AdminClient, adminClient, NoGateway } from "./admin-client.ts";
 import { problemLines } from "./command.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 
@@ -23,7 +23,7 @@ export type Books = {
 };
 
 export function openBooks(config: Config, io: Io): Books {
-  const admin = adminClient(config);
+  const admin = adminClient(config, io);
   const either = async <T>(ask: () => Promise<T>, read: () => T): Promise<T> => {
     try {
       return await ask();
@@ -46,7 +46,7 @@ export function openBooks(config: Config, io: Io): Books {
       ),
     tail: (limit) =>
       either(
-        () => newest(config, limit),
+        () => newest(admin, limit),
         () => inFolder(config, (books) => books.tail(limit, null)),
       ),
     record: (callId) =>
@@ -57,8 +57,8 @@ export function openBooks(config: Config, io: Io): Books {
   };
 }
 
-async function newest(config: Config, limit: number): Promise<StoredRecord[]> {
-  return (await adminClient(config).get<{ items: StoredRecord[] }>(`/audit/records?limit=${limit}`)).items;
+async function newest(admin: AdminClient, limit: number): Promise<StoredRecord[]> {
+  return (await admin.get<{ items: StoredRecord[] }>(`/audit/records?limit=${limit}`)).items;
 }
 
 function inFolder<T>(config: Config, read: (books: ReturnType<typeof openFolderBooks>) => T): T {

@@ -3,6 +3,8 @@
 export type Io = {
   out(text: string): void;
   err(text: string): void;
+  /** All of standard input; absent where there is none. */
+  readonly input?: () => Promise<string>;
   readonly color: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
 };
@@ -10,9 +12,24 @@ export type Io = {
 export const processIo: Io = {
   out: (text) => void process.stdout.write(`${text}\n`),
   err: (text) => void process.stderr.write(`${text}\n`),
+  input: readInput,
   color: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
   env: process.env,
 };
+
+/** A token of any kind is far smaller. */
+const INPUT_BYTES_MAX = 65_536;
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > INPUT_BYTES_MAX) throw new Exit(EXIT.usage, `standard input has more than ${INPUT_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
 
 /** 0 done, 1 the answer is "no", 2 wrong usage, 69 a needed service is away or data or port is in use, 78 bad config. */
 export const EXIT = { done: 0, no: 1, usage: 2, away: 69, config: 78 } as const;

@@ -1,12 +1,15 @@
 /** The command line: assembles the commands and turns every ending into an exit code. */
 import { Command, CommanderError } from "commander";
+import { registerAdminKey } from "./admin-key.ts";
 import { registerAgent } from "./agent.ts";
 import { registerAudit } from "./audit.ts";
 import { registerBudget } from "./budget.ts";
 import { registerCheck } from "./check.ts";
+import { registerCustomer } from "./customer.ts";
 import { registerDemo } from "./demo.ts";
 import { registerInit } from "./init.ts";
 import { EXIT, Exit, type Io, processIo } from "./io.ts";
+import { registerLeak } from "./leak.ts";
 import { registerServe } from "./serve.ts";
 import { registerToken } from "./token.ts";
 import { registerUsage } from "./usage.ts";
@@ -24,6 +27,9 @@ export function createProgram(io: Io = processIo): Command {
   registerCheck(program, io);
   registerDemo(program, io);
   registerAgent(program, io);
+  registerCustomer(program, io);
+  registerAdminKey(program, io);
+  registerLeak(program, io);
   registerToken(program, io);
   registerUsage(program, io);
   registerBudget(program, io);

@@ -16,6 +16,8 @@ const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"];
 async function serve(options: ServeOptions, io: Io): Promise<void> {
   if (!LOG_LEVELS.includes(options.logLevel))
     throw new Exit(EXIT.usage, `--log-level ${options.logLevel}: there is ${LOG_LEVELS.join(", ")}`);
+  // Node.js would open its inspector, which reads all memory, for whoever may send this process a signal.
+  process.on("SIGUSR1", () => {});
   // The whole gateway: loaded here, so that the small commands start without it.
   const [{ startGateway }, { StartRefused }, { createLog }] = await Promise.all([
     import("../gateway.ts"),

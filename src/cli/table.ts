@@ -14,6 +14,17 @@ export function table(columns: readonly string[], rows: readonly (readonly Cell[
   return [line(columns), ...texts.map(line)].join("\n");
 }
 
+/** One thing, a member a line; what is nested as JSON. */
+export function memberTable(thing: object): string {
+  const rows = Object.entries(thing).map(([key, value]): Cell[] => [key, textOf(value)]);
+  return table(["", ""], rows).trim();
+}
+
+function textOf(value: unknown): Cell {
+  if (value === null || value === undefined) return null;
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
 function cellText(cell: Cell): string {
   if (cell === null || cell === undefined) return "-";
   return typeof cell === "number" ? grouped(cell) : plain(cell);

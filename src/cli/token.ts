@@ -20,7 +20,7 @@ export function registerToken(program: Command, io: Io): void {
       const config = configOf(options, io);
       const servers = [...config.servers.keys()];
       const server = options.server ?? (servers.length === 1 ? servers[0] : undefined);
-      const answer = await adminClient(config).post<{ access_token: string }>(`/agents/${encodeURIComponent(options.agent)}/tokens`, {
+      const answer = await adminClient(config, io).post<{ access_token: string }>(`/agents/${encodeURIComponent(options.agent)}/tokens`, {
         server,
         scope: options.scope?.join(" "),
       });

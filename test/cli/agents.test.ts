@@ -72,7 +72,7 @@ describe("agent create --jwks", () => {
 
 test("audit tail asks for as many records as it was told, or refuses the number", async () => {
   await tollgate(["audit", "tail", "--limit", String(RECORDS_MAX), "-c", file]);
-  expect(asked.at(-1)).toEqual(["tail", RECORDS_MAX, null]);
+  expect(asked.at(-1)).toEqual(["tail", RECORDS_MAX, null, null]);
   expect((await tollgate(["audit", "tail", "--limit", String(RECORDS_MAX + 1), "-c", file])).code).toBe(2);
 });
 

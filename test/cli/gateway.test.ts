@@ -71,6 +71,7 @@ describe("with a gateway", () => {
       id: expect.stringMatching(/^agt_/),
       name: "bot",
       client_id: made.id,
+      credential_id: expect.stringMatching(/^cred_/),
       client_secret: expect.stringMatching(/^tgs_/),
     });
     expect((await at("agent", "create", "declared-bot")).out).toMatch(/client_secret +tgs_/);

@@ -6,9 +6,19 @@ import { run } from "../../src/cli/program.ts";
 
 export type Ending = { readonly code: number; readonly out: string; readonly err: string };
 
-export async function tollgate(args: readonly string[], env: Readonly<Record<string, string | undefined>> = {}): Promise<Ending> {
+export async function tollgate(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = {},
+  input = "",
+): Promise<Ending> {
   const written = { out: [] as string[], err: [] as string[] };
-  const io = { out: (text: string) => written.out.push(text), err: (text: string) => written.err.push(text), color: false, env };
+  const io = {
+    out: (text: string) => written.out.push(text),
+    err: (text: string) => written.err.push(text),
+    input: async () => input,
+    color: false,
+    env,
+  };
   const code = await run(["node", "tollgate", ...args], io);
   return { code, out: written.out.join("\n"), err: written.err.join("\n") };
 }

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
+import type { AgentProfile } from "../../src/call/authenticate/agent.ts";
+import type { Budget } from "../../src/call/authorize/policy-set.ts";
+import type { Who } from "../../src/call/authorize/who.ts";
 import type { Balance } from "../../src/call/budget/reservation.ts";
-import { type BudgetFacts, budgetRows } from "../../src/control/admin/budget-rows.ts";
+import { type BudgetFacts, budgetRows, budgetRowsOf } from "../../src/control/admin/budget-rows.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 15, 12);
 const month: BudgetFacts = { name: "month", meter: "tool_tokens", limit: 1_000, each: ["team"] };
@@ -62,5 +65,35 @@ describe("a budget's row", () => {
     const rows = budgetRows([{ ...month, limit: 10 }], [balance({ budget: "gone" }), balance({ committed: 4 })], NOW_MS);
     expect(rows).toMatchObject([{ name: "month", limit: 10, remaining: 6 }]);
     expect(rows).toHaveLength(1);
+  });
+});
+
+describe("the budgets of one agent", () => {
+  const profile = { id: "agt_1", name: "bot", team: "a=b", workflow: null, customer: "acme", kind: "service" } as AgentProfile;
+  const budget = (each: string[], who: Who = () => true) =>
+    ({ who, targets: null, each, draw: { budget: "month", meter: "calls", limit: 10 } }) as unknown as Budget;
+  const scopes = (each: string[], counters: string[]) =>
+    budgetRowsOf(
+      { budgets: [budget(each)] },
+      profile,
+      counters.map((scope) => balance({ scope, committed: 1 })),
+      NOW_MS,
+    ).map(({ scope }) => scope);
+
+  test.each<[string[], string[], string[]]>([
+    [["agent"], ["agent=agt_1", "agent=agt_2"], ["agent=agt_1"]],
+    [["team"], ["team=a%3Db", "team=a"], ["team=a%3Db"]],
+    [["workflow"], ["workflow=", "workflow=x"], ["workflow="]],
+    [["customer", "tool"], ["customer=acme&tool=x/y", "customer=globex&tool=x/y"], ["customer=acme&tool=x/y"]],
+    [["agent", "subject"], ["agent=agt_1&subject=s", "agent=agt_2&subject=s"], ["agent=agt_1&subject=s"]],
+    // Persons and instances that may be another customer's are nobody's business here.
+    [["subject"], ["subject=s"], ["each subject"]],
+    [["team", "instance"], ["team=a%3Db&instance=i"], ["each team, instance"]],
+    [[], [""], [""]],
+  ])("each %j: of the counters %j it sees %j", (each, counters, seen) => expect(scopes(each, counters)).toEqual(seen));
+
+  test("are those whose `who` it matches", () => {
+    const rows = budgetRowsOf({ budgets: [budget([], ({ team }) => team === "other")] }, profile, [], NOW_MS);
+    expect(rows).toEqual([]);
   });
 });

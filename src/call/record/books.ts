@@ -16,8 +16,8 @@ export type Books = {
   usage(question: UsageQuestion): UsageAnswer;
   /** The newest `limit` records, oldest first; with `after`, the first `limit` beyond that sequence. At most RECORDS_MAX. */
   tail(limit: number, after: number | null, only?: OnlyOf | null): StoredRecord[];
-  /** The newest calls that a token or key made, by its id, newest first: what a leaked one was used for. */
-  usesOf(tokenIds: readonly string[], since: string, limit: number): StoredRecord[];
+  /** What a leaked credential, token or admin key was used for, newest first. */
+  usesOf(leaked: Leaked, since: string, limit: number): StoredRecord[];
   /** The record of a call, by its id, or any record by its sequence number; null where there is none. */
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** `root` in hex. */
@@ -26,6 +26,15 @@ export type Books = {
   eventsAfter(after: number, limit: number): StoredEvent[];
   sinkState(sink: string): SinkState;
   balances(): Balance[];
+};
+
+/** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
+export type Leaked = {
+  readonly tokens: readonly string[];
+  readonly agent: string | null;
+  readonly issuer: string;
+  /** The name of an admin key. */
+  readonly administrator: string | null;
 };
 
 /** One customer's records: of calls of its agents, and of what was done to them. */
@@ -48,11 +57,15 @@ export function openBooks(store: Store): Books {
   const every = list("1");
   const theirs = list(
     `(body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
-      (body ->> '$.details.customer' = @customer OR body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))`,
+      (body ->> '$.details.customer' = @customer OR
+       (body ->> '$.details.customer') IS NULL AND body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))
+     AND coalesce(body ->> '$.details.was' ->> '$.customer', @customer) = @customer`,
   );
   const uses = store
     .prepare(
-      `SELECT body FROM audit_record WHERE body ->> '$.token.id' IN (SELECT value FROM json_each(@tokens)) AND body ->> '$.time_start' >= @since
+      `SELECT body FROM audit_record WHERE body ->> '$.time_start' >= @since AND (
+         body ->> '$.token.id' IN (SELECT value FROM json_each(@tokens)) OR body ->> '$.administrator' = @administrator OR
+         body ->> '$.agent.id' = @agent AND body ->> '$.token.issuer' = @issuer AND body ->> '$.token.id' NOT LIKE 'cred\\_%' ESCAPE '\\')
        ORDER BY sequence DESC LIMIT @limit`,
     )
     .pluck();
@@ -69,7 +82,10 @@ export function openBooks(store: Store): Books {
       const { newest, beyond } = only === null ? every : theirs;
       return parsed((after === null ? newest : beyond).all({ ...bounds, ...of }));
     },
-    usesOf: (tokenIds, since, limit) => parsed(uses.all({ tokens: JSON.stringify(tokenIds), since, limit: Math.min(limit, RECORDS_MAX) })),
+    usesOf({ tokens, agent, issuer, administrator }, since, limit) {
+      const of = { tokens: JSON.stringify(tokens), agent, issuer, administrator };
+      return parsed(uses.all({ ...of, since, limit: Math.min(limit, RECORDS_MAX) }));
+    },
     record(wanted) {
       const body = (/^\d{1,15}$/.test(wanted) ? bySequence.get(Number(wanted)) : byCall.get(wanted)) as string | undefined;
       if (body === undefined) return null;

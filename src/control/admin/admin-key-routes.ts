@@ -3,9 +3,11 @@ import { iso } from "../agents/profiles.ts";
 import type { AdminKeyRow } from "../tables.ts";
 import type { AdminKeys } from "./admin-keys.ts";
 import { act, newAdminKey } from "./bodies.ts";
-import { isTheirs } from "./permissions.ts";
+import { isTheirs, may, PERMISSIONS } from "./permissions.ts";
 import { elsewhere, faultAnswer } from "./registry-answers.ts";
-import { notThere, type Route, route } from "./route.ts";
+import { notThere, pageOf, type Route, route } from "./route.ts";
+
+const KEYS_SHOWN = 1_000;
 
 export function adminKeyRoutes(keys: AdminKeys): readonly Route[] {
   return [
@@ -15,9 +17,13 @@ export function adminKeyRoutes(keys: AdminKeys): readonly Route[] {
       permission: "admin_keys:read",
       summary: "The keys of those who administer, without their texts.",
       body: null,
-      async answer({ caller }) {
-        const rows = (await keys.list()).filter(({ customer }) => caller.customer === null || customer === caller.customer);
-        return { status: 200, json: { items: rows.map(keyJson) } };
+      async answer({ caller, query }) {
+        const { limit, after } = pageOf(query, KEYS_SHOWN);
+        const rows = (await keys.list())
+          .filter(({ customer }) => caller.customer === null || customer === caller.customer)
+          .filter(({ id }) => after === null || id > after);
+        const items = rows.slice(0, limit);
+        return { status: 200, json: { items: items.map(keyJson), next_cursor: rows.length > limit ? (items.at(-1)?.id ?? null) : null } };
       },
     }),
     route({
@@ -29,6 +35,8 @@ export function adminKeyRoutes(keys: AdminKeys): readonly Route[] {
       async answer({ caller, body }) {
         const customer = body.customer ?? caller.customer ?? undefined;
         if (customer !== undefined && !isTheirs(caller, customer)) return elsewhere(caller);
+        const beyond = PERMISSIONS[body.role].find((permission) => !may(caller, permission));
+        if (beyond !== undefined) return { status: 403, detail: `${body.role} has ${beyond}, which this key has not` };
         const answer = await keys.create({ ...body, customer }, caller.name);
         if ("fault" in answer) return faultAnswer(answer);
         return { status: 201, json: { ...keyJson(answer.row), key: answer.key }, made: answer.row.id };

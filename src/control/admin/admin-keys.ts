@@ -20,6 +20,8 @@ export type NewAdminKey = {
 export type AdminKeys = {
   /** Null: not one of ours, or ended. */
   identify(presented: string): Promise<Administrator | null>;
+  /** One of ours by its text, ended or not. */
+  byText(presented: string): Promise<AdminKeyRow | undefined>;
   list(): Promise<readonly AdminKeyRow[]>;
   create(key: NewAdminKey, by: string): Promise<{ readonly row: AdminKeyRow; readonly key: string } | RegistryFault>;
   revoke(idOrName: string, by: string): Promise<AdminKeyRow | RegistryFault>;
@@ -46,11 +48,14 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
   const file = join(dataDir, "admin.key");
   await makeFirst(options, file);
   if ((lstatSync(file).mode & 0o077) !== 0) throw new Error(`${file} can be read by others: chmod 600 ${file}`);
+  const byText = (presented: string) =>
+    store.db.selectFrom("admin_key").selectAll().where("hash", "=", hashSecret(presented)).executeTakeFirst();
   return {
+    byText,
     async identify(presented) {
       if (!presented.startsWith(ADMIN_KEY_PREFIX)) return null;
       // Looked up by digest: what a timing could tell is a prefix of a hash, which leads nowhere.
-      const row = await store.db.selectFrom("admin_key").selectAll().where("hash", "=", hashSecret(presented)).executeTakeFirst();
+      const row = await byText(presented);
       if (row === undefined || row.revoked_ms !== null || (row.expires_ms !== null && row.expires_ms <= now())) return null;
       return { name: row.name, role: row.role, customer: row.customer };
     },
@@ -87,9 +92,8 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
           .executeTakeFirst();
         if (row === undefined) return { fault: "absent", detail: `there is no admin key ${idOrName}` } as const;
         if (row.revoked_ms !== null) return row;
-        if (await isLast(db, row, now()))
-          return { fault: "conflict", detail: "this is the last key that may administer everything" } as const;
-        await audit("admin_key.revoked", by, { admin_key_id: row.id, name: row.name });
+        if (await isLast(db, row)) return { fault: "conflict", detail: "this is the last key that may administer everything" } as const;
+        await audit("admin_key.revoked", by, { admin_key_id: row.id, name: row.name, customer: row.customer });
         await db.updateTable("admin_key").set({ revoked_ms: now() }).where("id", "=", row.id).execute();
         return { ...row, revoked_ms: now() };
       });
@@ -97,18 +101,19 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
   };
 }
 
-/** Without one, nobody could make another. */
-async function isLast(db: ControlStore["db"], row: AdminKeyRow, nowMs: number): Promise<boolean> {
+/** Without one, nobody could make another; one that ends by itself is no remedy. */
+async function isLast(db: ControlStore["db"], row: AdminKeyRow): Promise<boolean> {
   if (row.role !== "admin" || row.customer !== null) return false;
   const others = await db
     .selectFrom("admin_key")
-    .select(["id", "expires_ms"])
+    .select("id")
     .where("role", "=", "admin")
     .where("customer", "is", null)
     .where("revoked_ms", "is", null)
+    .where("expires_ms", "is", null)
     .where("id", "<>", row.id)
     .execute();
-  return others.every(({ expires_ms }) => expires_ms !== null && expires_ms <= nowMs);
+  return others.length === 0;
 }
 
 type Bounds = { readonly role: Role; readonly customer: string | null; readonly expiresMs: number | null };
@@ -129,7 +134,13 @@ async function makeFirst({ store, gatewayId, now }: AdminKeysOptions, file: stri
       .where("name", "=", name)
       .where("revoked_ms", "is", null)
       .executeTakeFirst();
-    const others = await db.selectFrom("admin_key").select("id").where("role", "=", "admin").where("revoked_ms", "is", null).execute();
+    const others = await db
+      .selectFrom("admin_key")
+      .select("id")
+      .where("role", "=", "admin")
+      .where("customer", "is", null)
+      .where("revoked_ms", "is", null)
+      .execute();
     if (existsSync(file) && (known !== undefined || others.length > 0)) return;
     const key = mintSecret(ADMIN_KEY_PREFIX);
     await db.deleteFrom("admin_key").where("name", "=", name).execute();

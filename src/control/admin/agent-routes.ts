@@ -8,7 +8,7 @@ import type { AuthorizationServer } from "../oauth/authorization-server.ts";
 import { act, agentChanges, newAgent, newToken, offboarding } from "./bodies.ts";
 import type { BudgetRow } from "./budget-rows.ts";
 import { isTheirs } from "./permissions.ts";
-import { agentJson, agentOf, credentialJson, elsewhere, faultAnswer, issuedAnswer } from "./registry-answers.ts";
+import { agentJson, agentOf, credentialJson, elsewhere, faultAnswer, issuedAnswer, unnamed } from "./registry-answers.ts";
 import { type Answer, type Caller, notThere, pageOf, type Route, route } from "./route.ts";
 
 export type AgentParts = {
@@ -54,7 +54,7 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
       async answer({ caller, body }) {
         const customer = body.customer ?? caller.customer ?? undefined;
         if (customer !== undefined && !isTheirs(caller, customer)) return elsewhere(caller);
-        return issuedAnswer(await registry.create({ ...body, customer }, caller.name));
+        return unnamed(caller, issuedAnswer(await registry.create({ ...body, customer }, caller.name)));
       },
     }),
     route({
@@ -99,7 +99,7 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
         withAgent(caller, params.id, async ({ id }) => {
           if (body.customer !== undefined && !isTheirs(caller, body.customer)) return elsewhere(caller);
           const answer = await registry.update(id, body, caller.name);
-          return "fault" in answer ? faultAnswer(answer) : { status: 200, json: agentJson(answer, registry) };
+          return "fault" in answer ? unnamed(caller, faultAnswer(answer)) : { status: 200, json: agentJson(answer, registry) };
         }),
     }),
     change("suspend", "Refuses the agent's calls from now on, until it is reinstated."),
@@ -123,7 +123,7 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
       summary: "The budgets that the agent's calls count against, with what remains.",
       body: null,
       answer: ({ caller, params }) =>
-        withAgent(caller, params.id, (profile) => ({ status: 200, json: { items: parts.budgetsOf(profile) } })),
+        withAgent(caller, params.id, (profile) => ({ status: 200, json: { items: parts.budgetsOf(profile), next_cursor: null } })),
     }),
     route({
       method: "POST",

@@ -31,7 +31,7 @@ const BASE = "/api/v1";
 export function createAdminApi(options: AdminOptions): Hono<Env> {
   const api = new Hono<Env>();
   const posts = openIdempotentPosts(options.store, options.now);
-  const bounded = bodyLimit({ maxSize: BODY_BYTES_MAX, onError: () => fail(413, `at most ${BODY_BYTES_MAX} bytes`) });
+  const bounded = (maxSize = BODY_BYTES_MAX) => bodyLimit({ maxSize, onError: () => fail(413, `at most ${maxSize} bytes`) });
 
   api.use("*", async (c, next): Promise<Response | undefined> => {
     const host = (c.req.header("host") ?? "").toLowerCase();
@@ -65,7 +65,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     answer: async () => ({ status: 200, json: openApi([...options.routes, describing]) }),
   });
   for (const each of [...options.routes, describing]) {
-    api.on(each.method, `${BASE}${each.path}`, bounded, (c) => answerWith(each, c));
+    api.on(each.method, `${BASE}${each.path}`, bounded(each.bodyBytesMax), (c) => answerWith(each, c));
   }
 
   async function answerWith(taken: Route, c: Context<Env>): Promise<Response> {
@@ -79,15 +79,17 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body });
     const request = () => c.req.path + JSON.stringify(body);
     const answer = taken.method === "POST" ? await posts.once(caller.name, c.req.header("idempotency-key"), request(), make) : await make();
-    return "json" in answer ? c.json(answer.json, answer.status) : fail(answer.status, answer.detail);
+    if ("json" in answer) return c.json(answer.json, answer.status);
+    const { status, detail, problems } = answer;
+    return fail(status, detail, {}, problems === undefined ? {} : { problems });
   }
   return api;
 }
 
 const PROBLEM_HEADERS = { "content-type": "application/problem+json", "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
-function fail(status: ProblemStatus, detail: string, headers: Record<string, string> = {}): Response {
-  return new Response(JSON.stringify(problem(status, detail)), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
+function fail(status: ProblemStatus, detail: string, headers: Record<string, string> = {}, more: object = {}): Response {
+  return new Response(JSON.stringify({ ...problem(status, detail), ...more }), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
 }
 
 async function readBody<T>(request: Request, schema: NonNullable<Route<T>["body"]>): Promise<T | Response> {

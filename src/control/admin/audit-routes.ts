@@ -1,8 +1,8 @@
 /** The evidence over the admin API; a key that is bound to a customer reads that customer's alone. */
 import { RECORDS_MAX, type StoredRecord } from "../../call/record/books.ts";
 import type { Reader } from "../../call/record/reader.ts";
+import { isRecordOf } from "../../call/record/record-owner.ts";
 import type { Registry } from "../agents/registry.ts";
-import { isTheirs } from "./permissions.ts";
 import { type Caller, notThere, pageOf, type Route, route } from "./route.ts";
 
 export type AuditParts = { readonly reader: Reader; readonly registry: Registry };
@@ -50,11 +50,6 @@ function onlyOf(registry: Registry, { customer }: Caller) {
   return { customer, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
 }
 
-/** Of a call: whose agent it was then. Of an act: the customer that it names, or whose agent it names is now. */
-function mayRead(registry: Registry, caller: Caller, { agent, details }: StoredRecord): boolean {
-  if (caller.customer === null) return true;
-  if (agent !== null) return isTheirs(caller, agent.customer);
-  const { customer, agent_id } = details ?? {};
-  const of = typeof agent_id === "string" ? registry.byId(agent_id)?.customer : undefined;
-  return customer === caller.customer || of === caller.customer;
+function mayRead(registry: Registry, { customer }: Caller, record: StoredRecord): boolean {
+  return customer === null || isRecordOf(record, customer, (agentId) => registry.byId(agentId)?.customer);
 }

@@ -1,5 +1,6 @@
 /** Pure. What may be posted to the admin API: closed schemas, checked before anything else is done. */
 import { z } from "zod";
+import { hasUserInfo, isMetadataAddress } from "../../addresses.ts";
 import type { NewAgent } from "../agents/agent-life.ts";
 import type { CredentialSpec, Rotation } from "../agents/credentials.ts";
 
@@ -45,7 +46,11 @@ function spanMs(written: string): number {
 
 const scope = z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/, "is not a scope (RFC 6749 section 3.3)");
 const scopes = z.array(scope).max(100);
-const httpsUrl = z.url({ protocol: /^https$/, error: "must be a URL that begins with https://" }).max(2048);
+const httpsUrl = z
+  .url({ protocol: /^https$/, error: "must be a URL that begins with https://", abort: true })
+  .max(2048)
+  .refine((url) => !hasUserInfo(url), "must not hold a user name or password")
+  .refine((url) => !isMetadataAddress(url), "is a cloud metadata address, which is never called");
 
 const credentialMembers = {
   kind: z.enum(["secret", "jwks", "jwks_uri", "api_key"]).optional(),
@@ -113,9 +118,40 @@ export const newAgent = z
     return orFault(fault, context, () => ({ ...rest, owner, riskClass: risk_class, credential: specOf(members) }));
   });
 
+/** Of a row only that it is text: what is wrong in any of them is told at once. */
+const cell = z.string().max(4096).optional();
+export const manyAgents = z.strictObject({
+  agents: z
+    .array(
+      z
+        .strictObject({
+          name: z.string().max(4096),
+          owner: cell,
+          purpose: cell,
+          customer: cell,
+          team: cell,
+          workflow: cell,
+          kind: cell,
+          risk_class: cell,
+        })
+        .transform(({ risk_class, ...rest }) => ({ ...rest, riskClass: risk_class })),
+    )
+    .min(1)
+    .max(10_000),
+  secrets: z.boolean().optional(),
+  dry_run: z.boolean().optional(),
+});
+
 export const agentChanges = z
   .strictObject({ name: z.string().min(1).max(128).optional(), ...attributes })
   .transform(({ risk_class, ...rest }) => ({ ...rest, riskClass: risk_class }));
+
+/** What was not said stays as it was on the credential that is replaced. */
+export type SpecOver = (before: Pick<CredentialMembers, "environment" | "scopes" | "servers">) => CredentialSpec;
+
+function definedOf(members: CredentialMembers): CredentialMembers {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+}
 
 /** `replaces` or `overlap` make it a rotation: of one credential, or of all of the same use. */
 export const newCredential = z
@@ -124,9 +160,9 @@ export const newCredential = z
     replaces: z.string().max(64).optional(),
     overlap: span(30 * DAY_MS).optional(),
   })
-  .transform(({ replaces, overlap, ...members }, context): { spec: CredentialSpec; rotation: Rotation | null } =>
+  .transform(({ replaces, overlap, ...members }, context): { specOver: SpecOver; rotation: Rotation | null } =>
     orFault(faultOfKind(members), context, () => ({
-      spec: specOf(members),
+      specOver: (before) => specOf({ ...before, ...definedOf(members) }),
       rotation: replaces === undefined && overlap === undefined ? null : { overlapMs: overlap ?? 0, replaces },
     })),
   );

@@ -48,12 +48,14 @@ export function budgetRowsOf(
     workflow: profile.workflow,
     customer: profile.customer,
   };
-  const isOwn = ({ scope }: Balance) =>
-    scope === "" ||
-    scope.split("&").every((part) => {
-      const [key = "", value] = part.split("=");
-      return !(key in own) || value === encodedScope(own[key] ?? "");
-    });
+  const isOwn = ({ scope }: Balance) => {
+    const parts = scope === "" ? [] : scope.split("&").map((part) => part.split("="));
+    const keys = parts.map(([key = ""]) => key);
+    // A person or an instance may be another customer's, unless the counter is this agent's or its customer's.
+    if (keys.some((key) => key === "subject" || key === "instance") && !keys.some((key) => key === "agent" || key === "customer"))
+      return false;
+    return parts.every(([key = "", value]) => !(key in own) || value === encodedScope(own[key] ?? ""));
+  };
   return budgetRows(budgetFacts({ budgets }), balances.filter(isOwn), nowMs);
 }
 

@@ -1,6 +1,10 @@
 /** Credentials over the admin API: issued, rotated with an overlap, revoked, and found when one has leaked. */
+
+import { type Rotation, replacedBy } from "../agents/credentials.ts";
+import { listOf } from "../agents/profiles.ts";
 import type { Registry } from "../agents/registry.ts";
-import { act, newCredential } from "./bodies.ts";
+import type { CredentialRow } from "../tables.ts";
+import { act, newCredential, type SpecOver } from "./bodies.ts";
 import { agentOf, credentialJson, faultAnswer, issuedAnswer } from "./registry-answers.ts";
 import { notThere, type Route, route } from "./route.ts";
 
@@ -15,7 +19,7 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
       async answer({ caller, params }) {
         const profile = agentOf(registry, caller, params.id);
         if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
-        return { status: 200, json: { items: registry.credentialsOf(profile.id).map(credentialJson) } };
+        return { status: 200, json: { items: registry.credentialsOf(profile.id).map(credentialJson), next_cursor: null } };
       },
     }),
     route({
@@ -27,7 +31,9 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
       async answer({ caller, params, body }) {
         const profile = agentOf(registry, caller, params.id);
         if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
-        return issuedAnswer(await registry.issueCredential(profile.id, body.spec, body.rotation, caller.name));
+        const { specOver, rotation } = body;
+        const spec = specOver(rotation === null ? {} : boundsOf(registry.credentialsOf(profile.id), specOver({}).kind, rotation));
+        return issuedAnswer(await registry.issueCredential(profile.id, spec, rotation, caller.name));
       },
     }),
     route({
@@ -44,4 +50,13 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
       },
     }),
   ];
+}
+
+/** A rotation never widens by silence: bounds that are not said anew are those of the newest credential that it replaces. */
+function boundsOf(rows: readonly CredentialRow[], kind: CredentialRow["kind"], rotation: Rotation): Parameters<SpecOver>[0] {
+  const newest = replacedBy(rows, { kind }, rotation).toSorted((a, b) => (a.id < b.id ? 1 : -1))[0];
+  if (newest === undefined) return {};
+  const scopes = listOf(newest.scopes)?.slice();
+  if (kind !== "api_key") return { scopes };
+  return { scopes, servers: listOf(newest.servers)?.slice(), environment: newest.environment };
 }

@@ -1,21 +1,40 @@
 /** A leaked credential or token: found by its text, ended at once, and what it was used for is told. */
 import { createHash } from "node:crypto";
 import { decodeJwt } from "jose";
+import type { Leaked, StoredRecord } from "../../call/record/books.ts";
 import type { Reader } from "../../call/record/reader.ts";
-import type { Registry } from "../agents/registry.ts";
+import { iso } from "../agents/profiles.ts";
+import type { Registry, RegistryFault } from "../agents/registry.ts";
+import type { AdminKeys } from "./admin-keys.ts";
 import { leak } from "./bodies.ts";
 import { instantOf } from "./instant.ts";
-import { isTheirs } from "./permissions.ts";
+import { faultAnswer } from "./registry-answers.ts";
 import { type Answer, type Caller, NOT_THERE, type Route, route } from "./route.ts";
 
-export type LeakParts = { readonly registry: Registry; readonly reader: Reader; readonly publicUrl: string; readonly now: () => number };
+export type LeakParts = {
+  readonly registry: Registry;
+  readonly keys: AdminKeys;
+  readonly reader: Reader;
+  readonly publicUrl: string;
+  readonly now: () => number;
+};
 
 const USES_MAX = 1_000;
 const THE_BEGINNING = "1970-01-01T00:00:00.000Z";
 /** A token that is ended is remembered as such for at least as long as any token of ours lives. */
 const TOKEN_LIFE_MAX_MS = 86_400_000;
 
-type Found = { readonly agentId: string; readonly kind: "credential" | "token"; readonly id: string; end(): Promise<unknown> };
+type Found = {
+  readonly kind: "credential" | "token" | "admin_key";
+  readonly id: string;
+  /** Null: an admin key that is bound to nobody. */
+  readonly customer: string | null;
+  readonly agentId: string | null;
+  /** RFC 3339: before, there was nothing to use. */
+  readonly bornAt: string;
+  readonly leaked: Omit<Leaked, "issuer">;
+  end(): Promise<unknown | RegistryFault>;
+};
 
 export function leakRoutes(parts: LeakParts): readonly Route[] {
   return [
@@ -23,54 +42,90 @@ export function leakRoutes(parts: LeakParts): readonly Route[] {
       method: "POST",
       path: "/leaks",
       permission: "agents:stop",
-      summary: "Ends the credential or token that has leaked, and lists the calls that it made since.",
+      summary: "Ends the credential, token or admin key that has leaked, and lists what it was used for.",
       body: leak,
       async answer({ caller, body }): Promise<Answer> {
         const since = body.since === undefined ? THE_BEGINNING : instantOf(body.since);
         if (since === null) return { status: 400, detail: "since is an RFC 3339 time or date" };
         const found = await find(parts, caller, body.text.trim(), body.reason ?? "leaked");
-        const profile = found === null ? undefined : parts.registry.byId(found.agentId);
-        if (found === null || profile === undefined || !isTheirs(caller, profile.customer)) return NOT_THERE;
-        const tokens = found.kind === "token" ? [] : await parts.registry.tokensOfCredential(found.id);
-        await found.end();
-        const uses = await parts.reader.ask("usesOf", [found.id, ...tokens], since, USES_MAX);
-        const used = uses.map(({ call_id, time_start, server, target, decision, reason }) => ({
-          call_id,
-          time: time_start,
-          server,
-          target,
-          decision,
-          reason,
-        }));
+        if (found === null || !(caller.customer === null || found.customer === caller.customer)) return NOT_THERE;
+        const ended = await found.end();
+        if (isFault(ended)) return faultAnswer(ended);
+        const { kind, id, agentId, bornAt, leaked } = found;
+        const from = since > bornAt ? since : bornAt;
+        const uses = await parts.reader.ask("usesOf", { ...leaked, issuer: parts.publicUrl }, from, USES_MAX);
+        const agent = agentId === null ? null : (parts.registry.byId(agentId)?.name ?? null);
         return {
           status: 200,
-          json: { kind: found.kind, id: found.id, agent_id: profile.id, agent: profile.name, revoked: true, uses: used },
+          json: { kind, id, agent_id: agentId, agent, revoked: true, uses: uses.map((use) => useJson(use, leaked.tokens)) },
         };
       },
     }),
   ];
 }
 
+/** `certain`: by the very credential. Otherwise the agent made the call with a token that may have been obtained by it. */
+function useJson(record: StoredRecord, tokens: readonly string[]): object {
+  const { kind, call_id, time_start, server, target, decision, reason, token } = record;
+  const certain = token === null || (token.id !== null && tokens.includes(token.id));
+  return { kind, call_id, time: time_start, server, target, decision, reason, certain };
+}
+
+function isFault(answer: unknown): answer is RegistryFault {
+  return typeof answer === "object" && answer !== null && "fault" in answer;
+}
+
 /** The text itself goes no further than here: neither an answer nor a record repeats it. */
-async function find({ registry, publicUrl, now }: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
-  const entry = registry.holderOf(createHash("sha256").update(text).digest("base64"));
-  if (entry !== undefined) {
-    const { agentId, credentialId } = entry;
-    return {
-      agentId,
-      kind: "credential",
-      id: credentialId,
-      end: () => registry.revokeCredential(agentId, credentialId, cause, caller.name),
-    };
-  }
+async function find(parts: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
+  return (
+    (await findCredential(parts, caller, text, cause)) ?? (await findKey(parts, caller, text)) ?? (await findToken(parts, caller, text))
+  );
+}
+
+/** Also one that was revoked before: what it was used for until then is asked all the same. */
+async function findCredential({ registry }: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
+  const row = await registry.credentialByDigest(createHash("sha256").update(text).digest());
+  const profile = row === undefined ? undefined : registry.byId(row.agent_id);
+  if (row === undefined || profile === undefined) return null;
+  const tokens = [row.id, ...(await registry.tokensOfCredential(row.id))];
+  return {
+    kind: "credential",
+    id: row.id,
+    customer: profile.customer,
+    agentId: profile.id,
+    bornAt: row.created_at,
+    leaked: { tokens, agent: row.kind === "secret" ? profile.id : null, administrator: null },
+    end: () => registry.revokeCredential(profile.id, row.id, cause, caller.name),
+  };
+}
+
+async function findKey({ keys }: LeakParts, caller: Caller, text: string): Promise<Found | null> {
+  const key = await keys.byText(text);
+  if (key === undefined) return null;
+  return {
+    kind: "admin_key",
+    id: key.id,
+    customer: key.customer,
+    agentId: null,
+    bornAt: key.created_at,
+    leaked: { tokens: [], agent: null, administrator: key.name },
+    end: () => keys.revoke(key.id, caller.name),
+  };
+}
+
+async function findToken({ registry, publicUrl, now }: LeakParts, caller: Caller, text: string): Promise<Found | null> {
   const jti = tokenIdOf(text);
   const token = jti === null ? undefined : await registry.findToken(jti);
-  if (token === undefined) return null;
+  const profile = token === undefined ? undefined : registry.byId(token.agent_id);
+  if (token === undefined || profile === undefined) return null;
   const until = Math.max(token.expires_ms, now() + TOKEN_LIFE_MAX_MS);
   return {
-    agentId: token.agent_id,
     kind: "token",
     id: token.jti,
+    customer: profile.customer,
+    agentId: profile.id,
+    bornAt: iso(token.issued_ms),
+    leaked: { tokens: [token.jti], agent: null, administrator: null },
     end: () => registry.revokeToken(publicUrl, token.jti, until, caller.name),
   };
 }

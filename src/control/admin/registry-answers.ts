@@ -17,6 +17,12 @@ export function elsewhere(caller: Caller): Answer {
   return { status: 403, detail: `this key is bound to the customer ${caller.customer}` };
 }
 
+/** Names are one space for all customers: that one cannot be had is said, but not who has it. */
+export function unnamed(caller: Caller, answer: Answer): Answer {
+  const tells = answer.status === 409 && caller.customer !== null;
+  return tells ? { status: 409, detail: "the name is taken, or a policy file declares it" } : answer;
+}
+
 const REGISTRY_STATUS = { conflict: 409, invalid: 422, absent: 404 } as const;
 
 export function faultAnswer({ fault, detail }: RegistryFault): Answer {

@@ -1,5 +1,6 @@
 /** Pure. A route of the admin API: who may take it, what it is given, what it answers. */
 import type { z } from "zod";
+import type { RowProblem } from "../agents/import.ts";
 import type { Role } from "../tables.ts";
 import type { ProblemStatus } from "./problem.ts";
 
@@ -34,7 +35,8 @@ export type Asked<B> = {
 export type Answer =
   /** `made` names what an answer with a secret has made: a repeated Idempotency-Key is told the name, since the secret is not kept. */
   | { readonly status: 200 | 201; readonly json: object; readonly made?: string }
-  | { readonly status: ProblemStatus; readonly detail: string };
+  /** `problems`: what is wrong with which of many, counted from 0. */
+  | { readonly status: ProblemStatus; readonly detail: string; readonly problems?: readonly RowProblem[] };
 
 /** `path` as Hono writes it, below `/api/v1`. Every POST takes an Idempotency-Key. */
 export type Route<B = unknown> = {
@@ -45,6 +47,8 @@ export type Route<B = unknown> = {
   /** One sentence, for the OpenAPI document. */
   readonly summary: string;
   readonly body: z.ZodType<B> | null;
+  /** Where a body may be larger than usual. */
+  readonly bodyBytesMax?: number;
   answer(asked: Asked<B>): Promise<Answer>;
 };
 

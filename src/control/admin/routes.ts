@@ -6,6 +6,7 @@ import { type AgentParts, agentRoutes } from "./agent-routes.ts";
 import { type AuditParts, auditRoutes } from "./audit-routes.ts";
 import { credentialRoutes } from "./credential-routes.ts";
 import { customerRoutes } from "./customer-routes.ts";
+import { importRoutes } from "./import-routes.ts";
 import { type LeakParts, leakRoutes } from "./leak-routes.ts";
 import type { Route } from "./route.ts";
 import { type UsageParts, usageRoutes } from "./usage-routes.ts";
@@ -15,6 +16,7 @@ export type AdminParts = AgentParts & AuditParts & LeakParts & UsageParts & { re
 export function adminRoutes(parts: AdminParts): readonly Route[] {
   return [
     ...agentRoutes(parts),
+    ...importRoutes(parts.registry),
     ...credentialRoutes(parts.registry),
     ...customerRoutes(parts.registry),
     ...adminKeyRoutes(parts.keys),

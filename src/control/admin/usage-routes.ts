@@ -18,10 +18,11 @@ export function usageRoutes({ reader, registry, budgets }: UsageParts): readonly
       body: null,
       async answer({ caller }) {
         const rows = budgets();
-        if (caller.customer === null) return { status: 200, json: { items: rows } };
+        if (caller.customer === null) return { status: 200, json: { items: rows, next_cursor: null } };
         const theirs = new Set([`customer=${encodedScope(caller.customer)}`]);
         for (const { id, customer } of registry.all()) if (customer === caller.customer) theirs.add(`agent=${encodedScope(id)}`);
-        return { status: 200, json: { items: rows.filter(({ scope }) => scope.split("&").some((part) => theirs.has(part))) } };
+        const items = rows.filter(({ scope }) => scope.split("&").some((part) => theirs.has(part)));
+        return { status: 200, json: { items, next_cursor: null } };
       },
     }),
     route({

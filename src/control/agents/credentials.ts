@@ -27,6 +27,8 @@ export type Rotation = {
 export type Credentials = {
   /** Of an agent: what counts now, what still counts for an overlap; never a secret. */
   credentialsOf(id: string): readonly CredentialRow[];
+  /** By the SHA-256 of its text, revoked or not. */
+  credentialByDigest(digest: Buffer): Promise<CredentialRow | undefined>;
   /** One more credential; with `rotation` in the place of others. Of several rotations at once exactly one wins. */
   issueCredential(idOrName: string, spec: CredentialSpec, rotation: Rotation | null, by: string): Promise<Issued | RegistryFault>;
   /** Ends it now, and every token that it obtained. */
@@ -46,6 +48,7 @@ export function credentialsOf(parts: Parts): Credentials {
 
   return {
     credentialsOf: current,
+    credentialByDigest: (digest) => store.db.selectFrom("credential").selectAll().where("hash", "=", digest).executeTakeFirst(),
     async issueCredential(idOrName, spec, rotation, by) {
       // What this rotation replaces is what stood when it was asked for: the second of two at once finds it replaced.
       const entry = directory.entry(idOrName);
@@ -89,6 +92,7 @@ export function credentialsOf(parts: Parts): Credentials {
         await audit("credential.revoked", by, {
           agent_id: row.id,
           agent: row.name,
+          customer: row.customer,
           credential_id: credentialId,
           kind: credential.kind,
           cause,
@@ -105,15 +109,20 @@ export function credentialsOf(parts: Parts): Credentials {
       told.set(credentialId, nowMs);
       const entry = [...directory.entries()].find(({ credentials }) => credentials.some(({ id }) => id === credentialId));
       if (entry === undefined) return;
-      const { id, name } = entry.row;
-      void audit("credential.overlap_used", "agent", { agent_id: id, agent: name, credential_id: credentialId }).catch(() => {});
+      const { id, name, customer } = entry.row;
+      void audit("credential.overlap_used", "agent", { agent_id: id, agent: name, customer, credential_id: credentialId }).catch(() => {});
     },
   };
 }
 
 const isKey = (kind: CredentialRow["kind"]) => kind === "api_key";
 
-function replacedBy(rows: readonly CredentialRow[], spec: CredentialSpec, { replaces }: Rotation): readonly CredentialRow[] {
+/** Which of them a rotation takes out of use: those of the same use, or the one that it names. */
+export function replacedBy(
+  rows: readonly CredentialRow[],
+  spec: Pick<CredentialSpec, "kind">,
+  { replaces }: Rotation,
+): readonly CredentialRow[] {
   const standing = rows.filter((row) => row.retired_ms === null && isKey(row.kind) === (spec.kind === "api_key"));
   return replaces === undefined ? standing : standing.filter(({ id }) => id === replaces);
 }
@@ -152,7 +161,7 @@ async function retire(
 ): Promise<void> {
   const nowMs = parts.now();
   const until = { overlap_ms: overlapMs, replaced_by: by };
-  await parts.audit("credential.retired", who, { agent_id: row.id, agent: row.name, credential_id: id, ...until });
+  await parts.audit("credential.retired", who, { agent_id: row.id, agent: row.name, customer: row.customer, credential_id: id, ...until });
   if (overlapMs === 0) return await end(parts, writing, row, id);
   const { expires_ms } = await writing.db.selectFrom("credential").select("expires_ms").where("id", "=", id).executeTakeFirstOrThrow();
   const ends = Math.min(expires_ms ?? Number.MAX_SAFE_INTEGER, nowMs + overlapMs);
@@ -178,32 +187,42 @@ export async function insertCredential(
   const allowed = directory.customer(row.customer)?.scopes ?? null;
   const beyond = (spec.scopes ?? []).find((scope) => allowed !== null && scope !== "mcp" && !allowed.includes(scope));
   if (beyond !== undefined) return { fault: "invalid", detail: `the customer ${row.customer} may not have the scope ${beyond}` };
-  const nowMs = now();
-  const credentialId = mintId("cred", nowMs);
-  const secret = spec.kind === "secret" ? mintSecret() : spec.kind === "api_key" ? mintSecret(`tg_${spec.environment}_`) : null;
-  const environment = spec.kind === "api_key" ? spec.environment : "live";
-  await audit("credential.issued", by, { ...detailsOf(row), kind: spec.kind, credential_id: credentialId, environment });
-  await writing.db
-    .insertInto("credential")
-    .values({
-      id: credentialId,
-      agent_id: row.id,
-      kind: spec.kind,
-      hash: secret === null ? null : hashSecret(secret),
-      jwks: spec.kind === "jwks" ? JSON.stringify(spec.jwks) : null,
-      jwks_uri: spec.kind === "jwks_uri" ? spec.jwksUri : null,
-      scopes: spec.scopes === undefined ? null : JSON.stringify(spec.scopes),
-      servers: spec.kind === "api_key" && spec.servers !== undefined ? JSON.stringify(spec.servers) : null,
-      environment,
-      expires_ms: spec.expiresInMs === undefined ? null : nowMs + spec.expiresInMs,
-      retired_ms: null,
-      revoked_ms: null,
-      created_at: iso(nowMs),
-      created_by: by,
-    })
-    .execute();
+  const { credential, secret } = mintCredential(row, spec, by, now());
+  await audit("credential.issued", by, issueDetails(row, credential));
+  await writing.db.insertInto("credential").values(credential).execute();
   await writing.changed("agent", row.id);
-  return { credentialId, secret };
+  return { credentialId: credential.id, secret };
+}
+
+export function issueDetails(row: AgentRow, { id, kind, environment }: CredentialRow): Record<string, string | null> {
+  return { ...detailsOf(row), kind, credential_id: id, environment };
+}
+
+/** The secret is nowhere but in the answer. */
+export function mintCredential(
+  row: AgentRow,
+  spec: CredentialSpec,
+  by: string,
+  nowMs: number,
+): { readonly credential: CredentialRow; readonly secret: string | null } {
+  const secret = spec.kind === "secret" ? mintSecret() : spec.kind === "api_key" ? mintSecret(`tg_${spec.environment}_`) : null;
+  const credential: CredentialRow = {
+    id: mintId("cred", nowMs),
+    agent_id: row.id,
+    kind: spec.kind,
+    hash: secret === null ? null : hashSecret(secret),
+    jwks: spec.kind === "jwks" ? JSON.stringify(spec.jwks) : null,
+    jwks_uri: spec.kind === "jwks_uri" ? spec.jwksUri : null,
+    scopes: spec.scopes === undefined ? null : JSON.stringify(spec.scopes),
+    servers: spec.kind === "api_key" && spec.servers !== undefined ? JSON.stringify(spec.servers) : null,
+    environment: spec.kind === "api_key" ? spec.environment : "live",
+    expires_ms: spec.expiresInMs === undefined ? null : nowMs + spec.expiresInMs,
+    retired_ms: null,
+    revoked_ms: null,
+    created_at: iso(nowMs),
+    created_by: by,
+  };
+  return { credential, secret };
 }
 
 /** The scopes that a credential may hold at most; null: no bound of its own. */

@@ -87,9 +87,15 @@ export function customersOf(parts: Parts): Customers {
 
 /** A policy or an administrator may name a customer that nobody has described yet: it is made, without bounds. Null: there is room for one more agent. */
 export async function ensureCustomer(parts: Parts, writing: Writing, key: string, by: string): Promise<RegistryFault | null> {
+  const fault = await faultOfCustomer(writing, key, 1);
+  if (fault === null && (await rowOf(writing, key)) === undefined) await insert(parts, writing, key, {}, by);
+  return fault;
+}
+
+/** Null: the account is open, or may be opened, and has room for `more` agents. */
+export async function faultOfCustomer(writing: Writing, key: string, more: number): Promise<RegistryFault | null> {
   const row = await rowOf(writing, key);
   if (row === undefined && !KEY.test(key)) return { fault: "invalid", detail: "customer: 1 to 128 of letters, digits, . _ @ : -" };
-  if (row === undefined) await insert(parts, writing, key, {}, by);
   if (row?.state === "ended") return { fault: "conflict", detail: `the contract of ${key} has ended` };
   if (row?.agents_max == null) return null;
   const { count } = await writing.db
@@ -98,9 +104,10 @@ export async function ensureCustomer(parts: Parts, writing: Writing, key: string
     .where("customer", "=", key)
     .where("state", "<>", "revoked")
     .executeTakeFirstOrThrow();
-  return Number(count) < row.agents_max
-    ? null
-    : { fault: "conflict", detail: `the customer ${key} has all of its ${row.agents_max} agents` };
+  const free = row.agents_max - Number(count);
+  if (free >= more) return null;
+  const left = more === 1 ? "" : `: ${Math.max(0, free)} more, not ${more}`;
+  return { fault: "conflict", detail: `the customer ${key} has all of its ${row.agents_max} agents${left}` };
 }
 
 async function insert({ audit, now }: Parts, writing: Writing, key: string, bounds: CustomerBounds, by: string): Promise<void> {

@@ -1,4 +1,5 @@
 /** The registry in memory: what every call looks at, brought up to date with what this gateway or another has written. */
+import { setImmediate } from "node:timers/promises";
 import type { AgentDirectory, AgentProfile, OpaqueKey } from "../../call/authenticate/agent.ts";
 import type { ControlStore } from "../store.ts";
 import type { AgentRow, ChangeKind, CredentialRow } from "../tables.ts";
@@ -9,8 +10,6 @@ export type Entry = { readonly row: AgentRow; readonly credentials: readonly Cre
 export type Directory = AgentDirectory & {
   entries(): IterableIterator<Entry>;
   entry(idOrName: string): Entry | undefined;
-  /** Whose credential has this digest (SHA-256, base64), whatever its kind. */
-  holderOf(digest: string): { readonly agentId: string; readonly credentialId: string } | undefined;
   customers(): IterableIterator<Customer>;
   customer(key: string): Customer | undefined;
   /** Everything committed before the call is seen after it. */
@@ -22,6 +21,8 @@ export type Directory = AgentDirectory & {
 };
 
 const CHANGES_A_READ = 1_000;
+/** About a millisecond. */
+const READS_A_TURN = 10;
 /** Changes older than this are forgotten; whoever was away for half of it reads everything anew. */
 export const CHANGES_KEPT_MS = 86_400_000;
 
@@ -120,7 +121,13 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
         .limit(CHANGES_A_READ)
         .execute();
       const once = new Map(changes.map((change) => [`${change.kind} ${change.id}`, change]));
-      for (const { kind, id } of once.values()) await reload(kind, id);
+      let read = 0;
+      for (const { kind, id } of once.values()) {
+        await reload(kind, id);
+        read += 1;
+        // SQLite answers without a turn of the event loop: calls must not wait for a thousand agents.
+        if (read % READS_A_TURN === 0) await setImmediate();
+      }
       seen = changes.at(-1)?.seq ?? seen;
       for (const { kind, id } of once.values()) for (const heard of listeners) heard(kind, id);
       more = changes.length === CHANGES_A_READ;
@@ -140,14 +147,6 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
     isRevoked: (issuer, tokenId) => revoked.size > 0 && revoked.has(pair(issuer, tokenId)),
     entries: () => byId.values(),
     entry: (idOrName) => byId.get(idOrName) ?? byName.get(idOrName),
-    // Asked when something has leaked: a walk over all of them is quick enough.
-    holderOf(digest) {
-      for (const { row, credentials } of byId.values()) {
-        const credential = credentials.find(({ hash }) => hash?.toString("base64") === digest);
-        if (credential !== undefined) return { agentId: row.id, credentialId: credential.id };
-      }
-      return undefined;
-    },
     customers: () => customers.values(),
     customer: (key) => customers.get(key),
     // A read that began before the write may have missed it: the next one has not, and serves all who wait.

@@ -6,6 +6,7 @@ import { type Credentials, credentialsOf } from "./credentials.ts";
 import { type Customers, customersOf } from "./customers.ts";
 import { type Declare, declareAgents } from "./declare.ts";
 import { CHANGES_KEPT_MS, type Directory, openDirectory } from "./directory.ts";
+import { type Imports, importsOf } from "./import.ts";
 import { type Tokens, tokensOf } from "./tokens.ts";
 
 /** `conflict`: it is so already, or another was first. `invalid`: something is wrong with what was asked. `absent`: there is no such thing. */
@@ -47,6 +48,7 @@ export type Registry = Directory &
   AgentLife &
   Credentials &
   Customers &
+  Imports &
   Tokens & {
     all(): readonly AgentProfile[];
     find(idOrName: string): AgentProfile | undefined;
@@ -78,6 +80,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     ...agentLife(parts),
     ...credentialsOf(parts),
     ...customersOf(parts),
+    ...importsOf(parts),
     ...tokensOf(parts),
     all: () => [...directory.entries()].map(({ profile }) => profile),
     find: (idOrName) => directory.entry(idOrName)?.profile,
