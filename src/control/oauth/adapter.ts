@@ -1,8 +1,7 @@
-/** What the authorization server stores, over our own tables: agents are its clients, the rest expires. */
-import type { Registry } from "../agents/registry.ts";
+/** What the provider stores, over our own tables: agents are its clients, ids of assertions are used once, the rest expires. */
 import type { ControlStore } from "../store.ts";
 
-type Payload = Record<string, unknown>;
+export type Payload = Record<string, unknown>;
 
 export type Adapter = {
   upsert(id: string, payload: Payload, expiresIn?: number): Promise<void>;
@@ -14,19 +13,30 @@ export type Adapter = {
   revokeByGrantId(grantId: string): Promise<void>;
 };
 
-export function createAdapter(model: string, store: ControlStore, registry: Registry, now: () => number): Adapter {
+export type AdapterOptions = {
+  readonly store: ControlStore;
+  readonly now: () => number;
+  readonly client: (id: string) => Promise<Payload | undefined>;
+  /** Thrown for the second of two uses of what may be used once. */
+  readonly usedBefore: () => Error;
+};
+
+export function createAdapter(model: string, { store, now, client, usedBefore }: AdapterOptions): Adapter {
   const { db } = store;
   return {
     async upsert(id, payload, expiresIn) {
       const row = { payload: JSON.stringify(payload), expires_ms: expiresIn === undefined ? null : now() + expiresIn * 1000 };
-      await db
-        .insertInto("oauth_item")
-        .values({ model, id, ...row })
-        .onConflict((conflict) => conflict.columns(["model", "id"]).doUpdateSet(row))
-        .execute();
+      const insert = db.insertInto("oauth_item").values({ model, id, ...row });
+      if (model !== "ReplayDetection") {
+        await insert.onConflict((conflict) => conflict.columns(["model", "id"]).doUpdateSet(row)).execute();
+        return;
+      }
+      // The provider looks first and writes then: of two at once, on one gateway or on two, only the row decides.
+      const added = await insert.onConflict((conflict) => conflict.columns(["model", "id"]).doNothing()).executeTakeFirst();
+      if (Number(added.numInsertedOrUpdatedRows ?? 0) === 0) throw usedBefore();
     },
     async find(id) {
-      if (model === "Client") return clientOf(id, registry);
+      if (model === "Client") return await client(id);
       const row = await db.selectFrom("oauth_item").selectAll().where("model", "=", model).where("id", "=", id).executeTakeFirst();
       if (row === undefined || (row.expires_ms !== null && row.expires_ms < now())) return undefined;
       return JSON.parse(row.payload) as Payload;
@@ -46,22 +56,4 @@ export function createAdapter(model: string, store: ControlStore, registry: Regi
     },
     async revokeByGrantId() {},
   };
-}
-
-/** An agent as an OAuth client. One that is suspended, revoked or without a credential is none. */
-function clientOf(id: string, registry: Registry): Payload | undefined {
-  const profile = registry.byId(id);
-  const credential = registry.credentialsOf(id).findLast(({ kind }) => kind !== "api_key");
-  if (profile === undefined || profile.state !== "active" || credential === undefined) return undefined;
-  const common = {
-    client_id: id,
-    client_name: profile.name,
-    grant_types: ["client_credentials"],
-    response_types: [],
-    redirect_uris: [],
-    id_token_signed_response_alg: "ES256",
-  };
-  if (credential.jwks !== null) return { ...common, token_endpoint_auth_method: "private_key_jwt", jwks: JSON.parse(credential.jwks) };
-  // The provider wants a secret to exist; ours is only a hash, and compareClientSecret looks at that.
-  return { ...common, token_endpoint_auth_method: "client_secret_basic", client_secret: "only-a-hash-is-kept" };
 }

@@ -15,9 +15,17 @@ declare module "oidc-provider" {
 
   export class Provider {
     constructor(issuer: string, configuration: Record<string, unknown>);
+    /** The request under way in this asynchronous context. */
+    static readonly ctx: Context | undefined;
     proxy: boolean;
     readonly Client: { prototype: { clientId: string; compareClientSecret(presented: string): boolean | Promise<boolean> } };
     use(middleware: (context: Context, next: () => Promise<void>) => Promise<void>): void;
+    registerGrantType(
+      name: string,
+      handler: (context: Context) => Promise<void>,
+      params: readonly string[],
+      dupes: readonly string[],
+    ): void;
     on(event: string, listener: (...args: unknown[]) => void): void;
     callback(): (request: IncomingMessage, response: ServerResponse) => Promise<void>;
   }
@@ -25,8 +33,6 @@ declare module "oidc-provider" {
   export default Provider;
 
   export const errors: {
-    readonly InvalidTarget: new (description?: string) => Error;
-    readonly InvalidScope: new (description: string, scope: string) => Error;
     readonly InvalidClientAuth: new (description: string) => Error;
   };
 }

@@ -1,15 +1,24 @@
-/** The oidc-provider package, set up for one grant: client_credentials with resource indicators and JWT access tokens. */
+/** The oidc-provider package: it reads requests and authenticates clients; the grants and the tokens are ours. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { decodeJwt } from "jose";
 import type { Context } from "oidc-provider";
-import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import type { Fetch } from "../../call/authenticate/trusted-issuer.ts";
+import { StoreUnavailable } from "../../call/record/journal.ts";
+import { RegistryAway } from "../postgres.ts";
+import type { ControlStore } from "../store.ts";
 import { createAdapter } from "./adapter.ts";
-import type { AuthorizationServerOptions } from "./authorization-server.ts";
+import { createClientKeys } from "./client-keys.ts";
+import { createClients } from "./clients.ts";
+import { GrantRefused } from "./grant-refused.ts";
+import { GRANTS, type GrantClient, PARAMETERS, type Parameters, parametersOf } from "./grant-request.ts";
+import { clientCredentials, type GrantParts, jwtBearer, tokenExchange } from "./grants.ts";
+import type { TokenResponse } from "./issue.ts";
 import { CLIENT_AUTH_ALGORITHMS, CLIENT_AUTH_METHODS } from "./metadata.ts";
+import { introspect, revoke } from "./own-tokens.ts";
 
-export type ProviderOptions = AuthorizationServerOptions & {
-  readonly scopeOf: (profile: AgentProfile, asked: string | null) => string | { fault: string };
-  readonly compareSecret: (clientId: string, presented: string) => boolean;
+export type ProviderOptions = GrantParts & {
+  readonly store: ControlStore;
+  readonly fetchFromOutside: Fetch;
+  readonly fault: (fault: unknown) => void;
 };
 
 type Payload = { readonly aud?: unknown; readonly exp?: unknown; readonly iat?: unknown };
@@ -17,86 +26,121 @@ type Payload = { readonly aud?: unknown; readonly exp?: unknown; readonly iat?: 
 /** RFC 7523bis: an assertion is for this issuer alone, and short. */
 const ASSERTION_SECONDS_MAX = 300;
 
+/** Grants that need no client of their own: what they present says who asks. */
+const WITHOUT_CLIENT: Readonly<Record<string, typeof jwtBearer>> = {
+  [GRANTS.jwtBearer]: jwtBearer,
+  [GRANTS.tokenExchange]: tokenExchange,
+};
+
 export async function createProvider(
   options: ProviderOptions,
 ): Promise<(request: IncomingMessage, response: ServerResponse) => Promise<void>> {
   // Loading takes a third of a second: later than listening, before the first token.
   const { default: Provider, errors } = await import("oidc-provider");
   const { publicUrl, store, registry, signingKey, now } = options;
-  const resourcePattern = new RegExp(`^${publicUrl.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}/mcp(/[a-z0-9-]{1,32})?$`);
+  const clients = createClients({ registry, keys: createClientKeys(options), context: () => Provider.ctx });
+  const usedBefore = () => new errors.InvalidClientAuth("client assertion tokens must only be used once");
+  const adapterOptions = { store, now, client: clients.find, usedBefore };
   const provider = new Provider(publicUrl, {
-    adapter: (model: string) => createAdapter(model, store, registry, now),
+    adapter: (model: string) => createAdapter(model, adapterOptions),
     jwks: { keys: [signingKey.privateKey] },
     cookies: { keys: [signingKey.kid] },
     scopes: ["mcp"],
     clientAuthMethods: CLIENT_AUTH_METHODS,
     enabledJWA: { clientAuthSigningAlgValues: CLIENT_AUTH_ALGORITHMS },
-    routes: { token: "/oauth/token", jwks: "/oauth/jwks", authorization: "/oauth/authorize" },
-    ttl: { ClientCredentials: Math.floor(options.accessTokenTtlMs / 1000) },
+    routes: {
+      ...{ token: "/oauth/token", jwks: "/oauth/jwks", authorization: "/oauth/authorize" },
+      ...{ introspection: "/oauth/introspect", revocation: "/oauth/revoke" },
+    },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
       userinfo: { enabled: false },
       rpInitiatedLogout: { enabled: false },
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
-      resourceIndicators: {
-        enabled: true,
-        defaultResource: () => `${publicUrl}/mcp`,
-        getResourceServerInfo: (context: Context, resource: string) => {
-          if (!resourcePattern.test(resource)) throw new errors.InvalidTarget("resource must be the URL of a route of this gateway");
-          const scope = grantScope(context, options, errors.InvalidScope);
-          return { scope, audience: resource, accessTokenFormat: "jwt", jwt: { sign: { alg: "ES256" } } };
-        },
-      },
+      resourceIndicators: { enabled: false },
     },
-    assertJwtClientAuthClaimsAndHeader: (_: unknown, { aud, exp, iat }: Payload) => {
+    assertJwtClientAuthClaimsAndHeader: async (context: Context, { aud, exp, iat }: Payload) => {
       if (aud !== publicUrl) throw new errors.InvalidClientAuth("aud must be this issuer alone");
       const left = Number(exp) - Math.floor(now() / 1000);
       const lifetime = iat === undefined ? left : Number(exp) - Number(iat);
       if (!(left <= ASSERTION_SECONDS_MAX && lifetime <= ASSERTION_SECONDS_MAX)) throw new errors.InvalidClientAuth("exp is too far away");
       if (iat !== undefined && !(lifetime > 0)) throw new errors.InvalidClientAuth("exp is not after iat");
+      await clients.verified(context, context.oidc?.client?.clientId ?? "");
     },
   });
   // The issuer is the configured URL, whatever a Host or X-Forwarded header says.
   provider.proxy = false;
   provider.Client.prototype.compareClientSecret = function compare(this: { clientId: string }, presented: string): boolean {
-    return options.compareSecret(this.clientId, presented);
+    return clients.matches(this.clientId, presented);
   };
-  provider.on("server_error", (_, fault) => options.fault(fault));
-  provider.use((context, next) => recordIssue(context, next, options));
+  provider.on("server_error", (_, fault) => (isAway(fault) ? undefined : options.fault(fault)));
+
+  const clientOf = (context: Context): GrantClient => {
+    const profile = registry.byId(context.oidc?.client?.clientId ?? "");
+    if (profile === undefined) throw new GrantRefused("invalid_client", "the client is not registered any more");
+    return { profile, credential: clients.credentialOf(context) };
+  };
+  const answer = async (context: Context, grant: string, work: (asked: Parameters) => Promise<TokenResponse>) => {
+    try {
+      context.body = await work(parametersOf(context.oidc?.params ?? {}, grant));
+      context.status = 200;
+    } catch (fault) {
+      refuse(context, fault);
+    }
+  };
+  provider.registerGrantType(
+    GRANTS.clientCredentials,
+    (context) => answer(context, GRANTS.clientCredentials, (asked) => clientCredentials(options, clientOf(context), asked)),
+    PARAMETERS[GRANTS.clientCredentials] ?? [],
+    REPEATABLE,
+  );
+  for (const [grant, issue] of Object.entries(WITHOUT_CLIENT)) {
+    const handler = (context: Context) => answer(context, grant, (asked) => issue(options, clientOf(context), asked));
+    provider.registerGrantType(grant, handler, PARAMETERS[grant] ?? [], REPEATABLE);
+  }
+  provider.use(async (context, next) => {
+    await next();
+    const { error, error_description } = (context.body ?? {}) as { error?: unknown; error_description?: unknown };
+    const params = context.oidc?.params ?? {};
+    // The provider has authenticated the client by then, and leaves tokens that are JWTs to others.
+    if (error === "unsupported_token_type") return await ownTokens(context, params.token);
+    const issue = WITHOUT_CLIENT[String(params.grant_type)];
+    if (issue === undefined || error_description !== NO_CLIENT || typeof params.grant_type !== "string") return;
+    await answer(context, params.grant_type, (asked) => issue(options, null, asked));
+  });
+
+  async function ownTokens(context: Context, token: unknown): Promise<void> {
+    const clientId = context.oidc?.client?.clientId;
+    if (clientId === undefined || typeof token !== "string") return;
+    try {
+      const isRevocation = context.oidc?.route === "revocation";
+      context.body = isRevocation ? await revoke(options, clientId, token).then(() => "") : await introspect(options, clientId, token);
+      context.status = 200;
+    } catch (fault) {
+      refuse(context, fault);
+    }
+  }
+
+  function refuse(context: Context, fault: unknown): void {
+    if (!(fault instanceof GrantRefused) && !isAway(fault)) throw fault;
+    const error = fault instanceof GrantRefused ? fault.error : "temporarily_unavailable";
+    const description = fault instanceof GrantRefused ? fault.message : "the gateway cannot record now";
+    context.status = error === "temporarily_unavailable" ? 503 : error === "invalid_client" ? 401 : 400;
+    if (context.status === 503) context.set("retry-after", "1");
+    context.body = { error, error_description: description };
+  }
   return provider.callback();
 }
 
-/** `mcp` belongs to every token; what else is asked for must be required by some permit of the agent. */
-function grantScope(context: Context, options: ProviderOptions, InvalidScope: new (description: string, scope: string) => Error): string {
-  const params = context.oidc?.params;
-  const profile = options.registry.byId(context.oidc?.client?.clientId ?? "");
-  if (params === undefined || profile === undefined) return "";
-  const scope = options.scopeOf(profile, typeof params.scope === "string" ? params.scope : null);
-  if (typeof scope !== "string") throw new InvalidScope("this scope may not be issued to this agent", scope.fault);
-  params.scope = scope;
-  return scope;
-}
+/** The provider's own words where nothing of a client is presented at all. */
+const NO_CLIENT = "no client authentication mechanism provided";
+/** Ours to refuse, with the error of RFC 8707. */
+const REPEATABLE = ["resource", "audience"];
 
-/** The record comes first: a token that could not be recorded is not handed out. */
-async function recordIssue(context: Context, next: () => Promise<void>, options: ProviderOptions): Promise<void> {
-  await next();
-  const body = context.body as { access_token?: string } | undefined;
-  if (context.status !== 200 || typeof body?.access_token !== "string") return;
-  const claims = decodeJwt(body.access_token);
-  try {
-    await options.issued({
-      agentId: String(claims.client_id),
-      tokenId: String(claims.jti),
-      grant: "client_credentials",
-      audience: String(claims.aud),
-      scope: String(claims.scope ?? ""),
-      by: "agent",
-    });
-  } catch {
-    context.status = 503;
-    context.set("retry-after", "1");
-    context.body = { error: "temporarily_unavailable", error_description: "the gateway cannot record now" };
-  }
+function isAway(fault: unknown): boolean {
+  return fault instanceof StoreUnavailable || fault instanceof RegistryAway;
 }

@@ -1,0 +1,89 @@
+/** A token of ours: recorded in the books and in the registry before it leaves, so that it can be found and ended. */
+import { randomUUID } from "node:crypto";
+import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { scopesWithin } from "../../call/authenticate/scopes-within.ts";
+import { listOf } from "../agents/profiles.ts";
+import type { Registry } from "../agents/registry.ts";
+import type { SigningKey } from "../signing-key.ts";
+import type { CredentialRow } from "../tables.ts";
+import { actClaim } from "./delegation.ts";
+
+export type IssuedFacts = {
+  readonly agentId: string;
+  readonly customer: string;
+  readonly tokenId: string;
+  readonly grant: string;
+  readonly audience: string;
+  readonly scope: string;
+  readonly by: string;
+  /** Of a delegated token: how many act, and from which token it was made. */
+  readonly actors: number;
+  readonly parent: string | null;
+};
+
+/** RFC 6749 section 5.1, with the member that RFC 8693 section 2.2.1 adds for an exchange. */
+export type TokenResponse = {
+  readonly access_token: string;
+  readonly issued_token_type?: string;
+  readonly token_type: "Bearer";
+  readonly expires_in: number;
+  readonly scope: string;
+};
+
+export type Parent = { readonly issuer: string; readonly jti: string };
+
+export type Draft = {
+  readonly profile: AgentProfile;
+  readonly grant: string;
+  readonly by: string;
+  readonly audience: string;
+  readonly scopes: ReadonlySet<string>;
+  readonly credentialId: string | null;
+  readonly expiresAtMs: number;
+  readonly instance: string | null;
+  readonly workflow: string | null;
+  /** Null: the agent acts for itself. */
+  readonly subject: { readonly sub: string; readonly issuer: string | null; readonly actors: readonly string[] } | null;
+  readonly parent: Parent | null;
+  readonly actorTokenId: string | null;
+};
+
+export type IssueParts = {
+  readonly publicUrl: string;
+  readonly registry: Registry;
+  readonly signingKey: SigningKey;
+  /** Scopes that some permit for the agent requires. */
+  readonly scopesFor: (profile: AgentProfile) => readonly string[];
+  readonly issued: (facts: IssuedFacts) => Promise<void>;
+  readonly now: () => number;
+};
+
+/** Never more than policies demand, the account allows and the credential is good for. */
+export function entitledScopes({ scopesFor }: IssueParts, profile: AgentProfile, credential: CredentialRow | null): ReadonlySet<string> {
+  const required = scopesWithin(new Set(["mcp", ...scopesFor(profile)]), profile.account.scopes);
+  return scopesWithin(required, credential === null ? null : listOf(credential.scopes));
+}
+
+export async function issueToken(parts: IssueParts, draft: Draft): Promise<TokenResponse> {
+  const { publicUrl, registry, signingKey, issued, now } = parts;
+  const { profile, audience, subject, parent, instance, workflow } = draft;
+  const nowMs = now();
+  const jti = randomUUID();
+  const scope = [...draft.scopes].join(" ");
+  const [iat, exp] = [Math.floor(nowMs / 1000), Math.floor(draft.expiresAtMs / 1000)];
+  await issued({
+    ...{ agentId: profile.id, customer: profile.customer, tokenId: jti, grant: draft.grant, audience, scope, by: draft.by },
+    ...{ actors: subject?.actors.length ?? 0, parent: parent?.jti ?? null },
+  });
+  await registry.issuedToken({
+    ...{ jti, agent_id: profile.id, credential_id: draft.credentialId, audience, scope, instance },
+    ...{ parent_issuer: parent?.issuer ?? null, parent_jti: parent?.jti ?? null, actor_jti: draft.actorTokenId },
+    ...{ issued_ms: nowMs, expires_ms: exp * 1000 },
+  });
+  const claims = {
+    ...{ iss: publicUrl, sub: subject?.sub ?? profile.id, client_id: profile.id, aud: audience, iat, exp, jti, scope },
+    ...(subject === null ? {} : { act: actClaim(subject.actors), subject_issuer: subject.issuer ?? undefined }),
+    ...{ instance: instance ?? undefined, workflow: workflow ?? undefined },
+  };
+  return { access_token: await signingKey.sign(claims, "at+jwt"), token_type: "Bearer", expires_in: exp - iat, scope };
+}
