@@ -42,7 +42,7 @@ import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
-import { backendsOf, createUpstreams } from "./upstreams.ts";
+import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
@@ -114,7 +114,7 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
-  const outbound = createOutbound();
+  const outbound = createOutbound({ trustedOrigins: trustedOrigins(config) });
   closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
@@ -136,13 +136,13 @@ async function assemble(
     publicUrl,
     servers: upstreams.credentials,
     fetch: outbound.fetch,
+    fetchFromOutside: outbound.fetchFromOutside,
     now,
     signAssertion: (claims) => signingKey.sign(claims, "JWT"),
     uniqueId: randomUUID,
   });
-  function reissue(...[agent, server, failed]: Parameters<typeof exchange.invalidate>) {
-    exchange.invalidate(agent, server, failed);
-    return exchange.exchange(agent, server);
+  function reissue(...refused: Parameters<typeof exchange.reissue>) {
+    return exchange.reissue(...refused);
   }
 
   registry.onChange(() =>
