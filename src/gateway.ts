@@ -34,7 +34,7 @@ import { openRegistry } from "./control/agents/registry.ts";
 import { openKeys } from "./control/keys.ts";
 import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
 import { openControlStore } from "./control/store.ts";
-import { mintId, type ServerName } from "./ids.ts";
+import { type AgentId, mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
@@ -145,12 +145,13 @@ async function assemble(
     return exchange.reissue(...refused);
   }
 
-  registry.onChange(() =>
+  registry.onChange((kind, id) => {
+    if (kind === "agent" && registry.byId(id)?.state !== "active") exchange.forget(id as AgentId);
     streams.end(({ profile, issuer, tokenId }) => {
       const gone = registry.byId(profile.id)?.state !== "active";
       return gone || (tokenId !== null && registry.isRevoked(issuer, tokenId));
-    }),
-  );
+    });
+  });
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
@@ -167,7 +168,11 @@ async function assemble(
     openSession: sessions.open,
     visible: (agent, { course, server }) =>
       course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
-    define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
+    async define(agent, server, toolName) {
+      // A list is read with the general token: that of one tool may not open it.
+      const issued = await exchange.exchange(agent, server);
+      return isRefusal(issued) ? issued : upstreams.get(server).definition(toolName, agent, issued);
+    },
     round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
     expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
