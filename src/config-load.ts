@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import type { Config, Credential, Server, UpstreamClient } from "./config.ts";
+import type { Config, IssuerClient, Server } from "./config.ts";
+import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
 import { amountOf, durationMs } from "./config-parts.ts";
 import { rulesOf } from "./config-rules.ts";
 import { type ConfigFile, configSchema } from "./config-schema.ts";
@@ -11,7 +12,7 @@ import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
 import { keysFolder, keysFolderProblem } from "./keys-folder.ts";
 import { Secret } from "./secret.ts";
-import { isReference, resolveReference } from "./secret-reference.ts";
+import { isReference, type ReferenceForm, resolveReference } from "./secret-reference.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -70,10 +71,14 @@ function without(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   return copy;
 }
 
-const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres"]);
+const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres", "password"]);
 
-function holdsSecret(path: Path): boolean {
-  return SECRET_KEYS.has(path.at(-1)) || path.at(-2) === "env";
+/** Null: no secret stands there. */
+function formOf(path: Path): ReferenceForm | null {
+  const key = path.at(-1);
+  if (key === "clientKey" || (key === "key" && path.at(-2) === "mtls")) return "key";
+  if ((key === "cert" || key === "ca") && path.at(-2) === "mtls") return "public";
+  return SECRET_KEYS.has(key) || path.at(-2) === "env" ? "line" : null;
 }
 
 /** Secrets are read once, at load: a file that changes later counts from the next load. */
@@ -89,15 +94,19 @@ class References {
   }
 
   checkAll(value: unknown, path: Path): void {
-    if (typeof value === "string" && isReference(value) && holdsSecret(path)) this.#check(value, path);
+    const form = formOf(path);
+    if (typeof value === "string" && isReference(value) && form !== null) this.#check(value, path, form);
     if (typeof value !== "object" || value === null) return;
     for (const [key, item] of Array.isArray(value) ? value.entries() : Object.entries(value)) this.checkAll(item, [...path, key]);
+    const misfit = path.at(-1) === "mtls" ? certificateProblem(value, (written) => this.#known.get(written)) : null;
+    if (misfit !== null) this.problems.push(problemAtValue(this.#document, path, misfit));
   }
 
-  #check(written: string, path: Path): void {
-    const resolved = resolveReference(written, dirname(this.#document.file), this.#env);
-    if ("problem" in resolved) this.problems.push(problemAtValue(this.#document, path, resolved.problem));
-    else this.#known.set(written, resolved.secret);
+  #check(written: string, path: Path, form: ReferenceForm): void {
+    const resolved = resolveReference(written, dirname(this.#document.file), this.#env, form);
+    const problem = "problem" in resolved ? resolved.problem : path.at(-1) === "clientKey" ? keyProblem(resolved.secret) : null;
+    if (problem !== null) this.problems.push(problemAtValue(this.#document, path, problem));
+    if ("secret" in resolved) this.#known.set(written, resolved.secret);
   }
 
   get(written: string): Secret {
@@ -110,6 +119,8 @@ class References {
 function configOf(document: Document, file: ConfigFile, references: References): Config {
   const folder = dirname(document.file);
   const { listen } = file;
+  const reveal = (written: string) => references.get(written);
+  const clients = new Map(Object.entries(file.clients).map(([issuer, client]) => [issuer, clientOf(client, reveal)]));
   const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
   return {
     file: document.file,
@@ -141,7 +152,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       maxLifetimeMs: durationMs(issuer.maxLifetime),
     })),
     servers: new Map(
-      Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references)]),
+      Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references, clients)]),
     ),
     views: new Map(
       Object.entries(file.views).map(([name, { tools, max, rename }]) => [
@@ -157,14 +168,24 @@ function configOf(document: Document, file: ConfigFile, references: References):
   };
 }
 
-function serverOf(name: string, server: ConfigFile["servers"][string], folder: string, references: References): Server {
+function serverOf(
+  name: string,
+  server: ConfigFile["servers"][string],
+  folder: string,
+  references: References,
+  clients: ReadonlyMap<string, IssuerClient>,
+): Server {
   const common = {
     name: name as ServerName,
     timeoutMs: durationMs(server.timeout),
     maxResultBytes: amountOf(server.maxResultBytes),
     reserve: { tool_tokens: amountOf(server.reserve.tool_tokens) },
   };
-  if ("url" in server) return { kind: "http", ...common, url: server.url, credential: credentialOf(server.credential, references) };
+  if ("url" in server) {
+    const reveal = (written: string) => references.get(written);
+    const credential = credentialOf(server.credential, clients, reveal);
+    return { kind: "http", ...common, url: server.url, credential, clientCertificate: certificateOf(server.credential, reveal) };
+  }
   const [program = "", ...args] = server.command;
   const env = Object.entries(server.env).map(([key, value]) => [key, secretIn(value, references)] as const);
   return {
@@ -182,22 +203,4 @@ function serverOf(name: string, server: ConfigFile["servers"][string], folder: s
 /** A value that may be a reference: redacted all the same where it stands in clear. */
 function secretIn(written: string, references: References): Secret {
   return isReference(written) ? references.get(written) : new Secret(written);
-}
-
-type CredentialFile = Extract<ConfigFile["servers"][string], { url: string }>["credential"];
-
-function credentialOf(written: CredentialFile, references: References): Credential {
-  if (written === "none") return { kind: "none" };
-  if ("bearer" in written) return { kind: "bearer", bearer: references.get(written.bearer) };
-  if ("header" in written) return { kind: "header", name: written.header.name, value: references.get(written.header.value) };
-  if ("clientCredentials" in written) return { kind: "clientCredentials", ...clientOf(written.clientCredentials, references) };
-  const { profile, audience, ...client } = written.tokenExchange;
-  return { kind: "tokenExchange", profile, audience: audience ?? null, ...clientOf(client, references) };
-}
-
-type ClientFile = { issuer: string; clientId: string; clientSecret: string; resource?: string | undefined; scopes: string[] };
-
-function clientOf(written: ClientFile, references: References): UpstreamClient {
-  const { issuer, clientId, clientSecret, resource, scopes } = written;
-  return { issuer, clientId, clientSecret: references.get(clientSecret), resource: resource ?? null, scopes };
 }

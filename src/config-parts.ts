@@ -10,6 +10,12 @@ export const secretRef = z
   .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "a secret never stands here in clear text: write env:NAME or file:PATH")
   .describe("A secret by reference: env:NAME or file:PATH (relative to this file, mode 0600).");
 
+/** What is too long to stand here but no secret. */
+export const fileRef = z
+  .string()
+  .regex(/^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$/, "write env:NAME or file:PATH")
+  .describe("By reference: env:NAME or file:PATH (relative to this file).");
+
 /** The user name may stand there, the password may not. */
 export const postgresUrl = z
   .string()

@@ -2,6 +2,7 @@
 import { isHttpsOrLoopback, isLoopbackHost, isOrigin } from "./addresses.ts";
 import { globOf, isPattern } from "./call/authorize/glob.ts";
 import { parsePattern, writtenAs } from "./call/authorize/pattern.ts";
+import { judgeCredentials } from "./config-credential-rules.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import type { Document, Path, Problem } from "./document.ts";
 import { problemAtValue } from "./issues.ts";
@@ -19,6 +20,7 @@ export function rulesOf(document: Document, file: Partial<ConfigFile>): Problem[
   judgePorts(file, say);
   judgeIssuers(file, say);
   judgeServers(file.servers ?? {}, say);
+  judgeCredentials(file.servers ?? {}, file.clients ?? {}, say);
   judgeViews(file.views ?? {}, Object.keys(file.servers ?? {}), say);
   return found;
 }

@@ -1,7 +1,7 @@
 /** The configuration file: one closed schema, from which its types, its checks and the JSON Schema come. */
 import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
-import { credential } from "./config-credential.ts";
+import { clients, credential } from "./config-credential.ts";
 import { issuers } from "./config-issuers.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
 
@@ -106,6 +106,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe("The embedded authorization server."),
   issuers,
+  clients,
   views: z
     .record(z.string().regex(name32, "a view's name is 1 to 32 of a-z, 0-9 and -"), view)
     .default({})

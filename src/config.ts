@@ -59,7 +59,12 @@ type ServerCommon = {
   readonly reserve: { readonly tool_tokens: number };
 };
 
-export type HttpServer = ServerCommon & { readonly kind: "http"; readonly url: string; readonly credential: Credential };
+export type HttpServer = ServerCommon & {
+  readonly kind: "http";
+  readonly url: string;
+  readonly credential: Credential;
+  readonly clientCertificate: ClientCertificate | null;
+};
 
 export type StdioServer = ServerCommon & {
   readonly kind: "stdio";
@@ -73,19 +78,39 @@ export type StdioServer = ServerCommon & {
 export type Server = HttpServer | StdioServer;
 
 export type Credential =
-  | { readonly kind: "none" }
+  | { readonly kind: "none" | "mtls" }
   | { readonly kind: "bearer"; readonly bearer: Secret }
   | { readonly kind: "header"; readonly name: string; readonly value: Secret }
-  | ({ readonly kind: "clientCredentials" } & UpstreamClient)
-  | ({ readonly kind: "tokenExchange"; readonly profile: "rfc8693"; readonly audience: string | null } & UpstreamClient);
+  | { readonly kind: "basic"; readonly username: string; readonly password: Secret }
+  | ({ readonly kind: "clientCredentials" | "privateKeyJwt" } & UpstreamClient)
+  | ({
+      readonly kind: "tokenExchange";
+      readonly profile: "rfc8693" | "entra-obo";
+      readonly audience: string | null;
+      /** Null: as the case is. */
+      readonly actorToken: boolean | null;
+    } & UpstreamClient);
 
 export type UpstreamClient = {
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly clientSecret: Secret;
+  /** Null: as the server's own metadata name it, among `clients`. */
+  readonly issuer: string | null;
+  /** By issuer. */
+  readonly clients: ReadonlyMap<string, IssuerClient>;
   readonly resource: string | null;
   readonly scopes: readonly string[];
+  /** By pattern of tool names. */
+  readonly toolScopes: ReadonlyMap<string, readonly string[]>;
 };
+
+export type IssuerClient = {
+  readonly clientId: string;
+  readonly authentication:
+    | { readonly kind: "secret"; readonly secret: Secret; readonly method: "basic" | "post" | null }
+    | { readonly kind: "key"; readonly key: Secret };
+};
+
+/** PEM texts. */
+export type ClientCertificate = { readonly cert: Secret; readonly key: Secret; readonly ca: Secret | null };
 
 export type Sink = {
   readonly type: "cloudevents";

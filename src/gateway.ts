@@ -3,10 +3,8 @@ import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
-import { createAuthenticator } from "./call/authenticate/authenticate.ts";
 import { visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
-import { scopesFor } from "./call/authorize/visible.ts";
 import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
@@ -30,20 +28,19 @@ import { budgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-ro
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { adminRoutes } from "./control/admin/routes.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
-import { openRegistry } from "./control/agents/registry.ts";
 import { openKeys } from "./control/keys.ts";
-import { createAuthorizationServer, type IssuedFacts } from "./control/oauth/authorization-server.ts";
-import { openControlStore } from "./control/store.ts";
 import { createEmbedding } from "./embedding.ts";
+import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
-import { isRefusal, refuse } from "./refusal.ts";
+import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
-import { backendsOf, createUpstreams } from "./upstreams.ts";
+import { followStops } from "./stopped-agents.ts";
+import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createViews } from "./views.ts";
 
 export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
@@ -85,7 +82,6 @@ async function assemble(
 
   const lock = lockFolder(config.data);
   closing.push(() => lock.release());
-  const store = await openControlStore(config.data, config.shared.postgres?.reveal() ?? null);
   const configVersion = () => config.configVersion;
   const { signingKey, seal } = await openKeys(config.keys);
   const journal = await openJournal({
@@ -99,9 +95,12 @@ async function assemble(
   refuseOtherId(config, journal.source);
   const act = (kind: Parameters<typeof auditOfAct>[0], by: string, details: Parameters<typeof auditOfAct>[2]) =>
     journal.append(auditOfAct(kind, by, details, { now, configVersion }));
-  const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl, staleAfterMs: config.shared.staleAfterMs });
+  const outbound = createOutbound({ trustedOrigins: trustedOrigins(config) });
+  closing.push(() => outbound.close());
+  const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
+  const identity = await openIdentity({ config, policySet, declared: policies.agents, signingKey, outbound, act, now, log, fault });
+  const { store, registry, authenticate, authorizationServer } = identity;
   closing.push(() => registry.close());
-  await registry.declare(policies.agents);
   await act("gateway.started", "gateway", {
     recovered_calls: journal.recovered,
     repaired_balances: journal.repaired,
@@ -115,8 +114,6 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
-  const outbound = createOutbound();
-  closing.push(() => outbound.close());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
   const epoch = policySet.budgets.some(({ draw }) => mayWithhold(draw)) ? randomUUID() : "";
@@ -124,52 +121,43 @@ async function assemble(
   const rounds = createRounds();
   const tasks = createTasks();
   const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
-  const { authenticate } = createAuthenticator({
-    publicUrl,
-    issuers: issuersOf(config, signingKey.publicKeys),
-    directory: registry,
-    fetch: outbound.fetch,
-    keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
-  });
   const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
     servers: upstreams.credentials,
     fetch: outbound.fetch,
+    fetchFromOutside: outbound.fetchFromOutside,
     now,
     signAssertion: (claims) => signingKey.sign(claims, "JWT"),
     uniqueId: randomUUID,
   });
-  function reissue(...[agent, server, failed]: Parameters<typeof exchange.invalidate>) {
-    exchange.invalidate(agent, server, failed);
-    return exchange.exchange(agent, server);
+  function reissue(...refused: Parameters<typeof exchange.reissue>) {
+    return exchange.reissue(...refused);
   }
 
-  registry.onChange(() =>
-    streams.end(({ profile, issuer, tokenId }) => {
-      const gone = registry.byId(profile.id)?.state !== "active";
-      const ended = tokenId?.startsWith("cred_") && !registry.credentialsOf(profile.id).some(({ id }) => id === tokenId);
-      return gone || ended || (tokenId !== null && registry.isRevoked(issuer, tokenId));
-    }),
-  );
+  followStops(registry, streams, exchange);
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
     now,
     mono,
     configVersion,
-    digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.subject)),
+    digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
   const tell = createTeller({ metrics, log, mono, sessions });
   const steps: Steps = {
-    authenticate: (...asked) => (registry.isStale() ? refuse("store_unavailable") : authenticate(...asked)),
+    authenticate,
     address: views.address,
     authorize: views.authorize,
     openSession: sessions.open,
     visible: (agent, { course, server }) =>
       course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
-    define: (agent, server, toolName, issued) => upstreams.get(server).definition(toolName, agent, issued),
+    async define(agent, server, toolName) {
+      // A list is read with the general token: that of one tool may not open it.
+      const issued = await exchange.exchange(agent, server);
+      return isRefusal(issued) ? issued : upstreams.get(server).definition(toolName, agent, issued);
+    },
     round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
     expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
@@ -194,22 +182,6 @@ async function assemble(
     },
   };
 
-  const issued = ({ agentId, tokenId, grant, audience, scope, by }: IssuedFacts) =>
-    act("token.issued", by, { agent_id: agentId, token_id: tokenId, grant, audience, scope });
-  const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
-  const authorizationServer = config.authorizationServer.enabled
-    ? createAuthorizationServer({
-        publicUrl,
-        accessTokenTtlMs: config.authorizationServer.accessTokenTtlMs,
-        store,
-        registry,
-        signingKey,
-        scopesFor: (profile) => scopesFor(policySet, profile),
-        issued,
-        now,
-        fault,
-      })
-    : null;
   const counted = <T>(work: Promise<T>) => {
     inFlight += 1;
     void work.catch(fault).finally(() => {
@@ -220,7 +192,7 @@ async function assemble(
     ...{ config, policySet, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
     exchange: exchange.exchange,
     audit: act,
-    authenticate: (authorization, nowMs) => (registry.isStale() ? refuse("store_unavailable") : authenticate(authorization, null, nowMs)),
+    authenticate: (authorization, nowMs) => authenticate(authorization, null, nowMs),
   });
   closing.push(() => embedding.close());
   const listener = createPublicListener({

@@ -1,4 +1,5 @@
 /** The servers of the configuration as upstreams, whatever their transport. */
+import { globOf } from "./call/authorize/glob.ts";
 import type { ServerCredential } from "./call/exchange/server-credential.ts";
 import { createHttpUpstream, type HttpUpstreamOptions } from "./call/forward/http-upstream.ts";
 import { createStdioUpstream } from "./call/forward/stdio/stdio-upstream.ts";
@@ -38,7 +39,9 @@ export function createUpstreams(config: Config, surroundings: Surroundings): Ups
 }
 
 function upstreamOf(server: Server, { now, mono, reissue, sessions, log }: Surroundings): Upstream {
-  if (server.kind === "http") return createHttpUpstream({ ...server, now, mono, reissue, sessions });
+  if (server.kind === "http") {
+    return createHttpUpstream({ ...server, tls: server.clientCertificate, now, mono, reissue, sessions });
+  }
   const env = Object.fromEntries(Object.entries(server.env).map(([name, secret]) => [name, secret.reveal()]));
   return createStdioUpstream({ ...server, env, mono, warn: (facts, message) => log.warn(facts, message) });
 }
@@ -52,10 +55,27 @@ function backendOf(server: Server): readonly string[] {
   return server.kind === "http" ? [server.url, server.credential.kind] : server.command;
 }
 
-/** RFC 8707: the token is for the server that it is shown to, unless the configuration names another resource. */
+/** RFC 8707: the token is for the server that it is shown to, unless the configuration or the server's own metadata name another resource. */
 function credentialOf(server: Server): ServerCredential {
   if (server.kind === "stdio") return { kind: "none" };
   const { credential, url } = server;
-  if (credential.kind !== "clientCredentials" && credential.kind !== "tokenExchange") return credential;
-  return { ...credential, resource: credential.resource ?? url };
+  if (!("clients" in credential)) return credential;
+  const toolScopes = [...credential.toolScopes].map(([pattern, scopes]) => ({ matches: globOf(pattern), scopes }));
+  const place =
+    credential.issuer === null
+      ? { issuer: { discoveredFrom: url }, resource: credential.resource }
+      : { issuer: credential.issuer, resource: credential.resource ?? url };
+  return { ...credential, ...place, toolScopes };
+}
+
+/** Origins that the operator names, of whatever network: servers, issuers and what is configured of them. */
+export function trustedOrigins({ publicUrl, issuers, servers }: Config): ReadonlySet<string> {
+  const urls: unknown[] = [publicUrl, ...issuers.flatMap((issuer) => Object.values(issuer))];
+  for (const server of servers.values()) {
+    if (server.kind === "stdio") continue;
+    urls.push(server.url);
+    if ("clients" in server.credential) urls.push(server.credential.issuer, ...server.credential.clients.keys());
+  }
+  const origins = urls.map((url) => (typeof url === "string" && /^https?:/.test(url) ? URL.parse(url)?.origin : undefined));
+  return new Set(origins.filter((origin) => origin !== undefined));
 }

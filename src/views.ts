@@ -112,7 +112,7 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
       const judged = reached(view, agent).map((server) => judge(agent, { ...request, server }));
       return judged.find((each) => !isRefusal(each)) ?? judged[0] ?? refuse("server_unknown");
     },
-    exchange: (agent, server) => (views.has(server) ? NO_TOKEN : exchange(agent, server)),
+    exchange: (agent, server, toolName) => (views.has(server) ? NO_TOKEN : exchange(agent, server, toolName)),
     get: (name) => merged.get(name) ?? upstreams.get(name),
   };
 }

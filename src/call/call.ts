@@ -63,7 +63,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
-  const issued = await steps.exchange(agent, request.server);
+  const issued = await steps.exchange(agent, request.server, request.target?.kind === "tool" ? request.target.name : null);
   if (isRefusal(issued)) return issued;
   const unknown = await recognise(story, request, agent, issued, steps);
   if (unknown !== null) return unknown;

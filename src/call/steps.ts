@@ -30,7 +30,8 @@ export type Steps = {
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
   hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;
-  exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
+  /** `toolName`: of a call of one tool, whose token may be narrower. */
+  exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;
   countTokens: CountTokens;
   journal: Journal;

@@ -53,6 +53,7 @@ export function agentOf({ scopes = [], roles = [], subject, instance, ...profile
     },
     instance: instance ?? null,
     subject: subject ?? null,
+    person: subject ?? null,
     actors: [],
     roles,
     scopes: new Set(["mcp", ...scopes]),

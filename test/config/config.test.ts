@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, refusals, authorizationServer, issuers, views, servers, sync";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, refusals, authorizationServer, issuers, clients, views, servers, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -84,8 +84,7 @@ sync:
     "15:43: servers.a.timeot: unknown key; did you mean timeout?",
     "16:58: servers.b.credential.bearer: a secret never stands here in clear text: write env:NAME or file:PATH",
     "17:58: servers.c.credential.bearer: the environment variable NOPE is not set",
-    "18:48: servers.d.credential: must be none, or one of bearer, header, clientCredentials, tokenExchange",
-    '19:65: servers.e.credential.tokenExchange: the key "clientSecret" is missing',
+    "18:48: servers.d.credential: must be none, or one of bearer, header, basic, clientCredentials, privateKeyJwt, tokenExchange, mtls",
     "19:104: servers.e.credential.tokenExchange.clientId: is written out here; env: and file: are for secrets",
     "20:32: servers.f.env.B: nope cannot be read: ENOENT",
     "20:54: servers.f.timeout: is longer than 3600 s",

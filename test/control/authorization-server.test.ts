@@ -23,7 +23,13 @@ describe("discovery", () => {
         issuer: plane.publicUrl,
         token_endpoint: `${plane.publicUrl}/oauth/token`,
         jwks_uri: `${plane.publicUrl}/oauth/jwks`,
-        grant_types_supported: ["client_credentials"],
+        grant_types_supported: [
+          "client_credentials",
+          "urn:ietf:params:oauth:grant-type:jwt-bearer",
+          "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
+        introspection_endpoint: `${plane.publicUrl}/oauth/introspect`,
+        revocation_endpoint: `${plane.publicUrl}/oauth/revoke`,
         response_types_supported: [],
         token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         token_endpoint_auth_signing_alg_values_supported: ["RS256", "PS256", "ES256", "Ed25519"],
@@ -155,8 +161,6 @@ describe("the token endpoint", () => {
 test.each([
   "/oauth/authorize",
   "/oauth/register",
-  "/oauth/introspect",
-  "/oauth/revoke",
   "/oauth/device",
   "/oauth/session/end",
   "/oauth/me",

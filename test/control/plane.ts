@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPublicListener } from "../../src/call/accept/listener.ts";
 import { createPages } from "../../src/call/accept/pages.ts";
+import { createAuthenticator } from "../../src/call/authenticate/authenticate.ts";
+import type { Fetch, TrustedIssuer } from "../../src/call/authenticate/trusted-issuer.ts";
 import type { Reader } from "../../src/call/record/reader.ts";
 import { openAdminKeys } from "../../src/control/admin/admin-keys.ts";
 import { createAdminApi } from "../../src/control/admin/api.ts";
@@ -25,6 +27,8 @@ export type PlaneOptions = {
   readonly accessTokenTtlMs?: number;
   readonly reader?: Partial<Reader>;
   readonly authorizationServer?: boolean;
+  readonly issuers?: readonly TrustedIssuer[];
+  readonly fetchFromOutside?: Fetch;
 };
 
 export type Plane = Awaited<ReturnType<typeof startPlane>>;
@@ -51,6 +55,11 @@ export async function startPlane(options: PlaneOptions = {}) {
   const store = await openControlStore(dataDir);
   const { signingKey } = await openKeys(dataDir);
   const registry = await openRegistry({ store, audit: act, now, issuer: publicUrl });
+  const own: TrustedIssuer = {
+    ...{ issuer: publicUrl, kind: "own", audience: null, agentClaim: ["sub"] },
+    jwks: { kind: "local", keys: () => signingKey.publicKeys },
+  };
+  const authenticator = createAuthenticator({ publicUrl, issuers: [own, ...(options.issuers ?? [])], directory: registry, fetch });
   const authorizationServer = createAuthorizationServer({
     publicUrl,
     accessTokenTtlMs: options.accessTokenTtlMs ?? 600_000,
@@ -59,6 +68,9 @@ export async function startPlane(options: PlaneOptions = {}) {
     signingKey,
     scopesFor: () => options.scopes ?? [],
     issued: ({ by, ...facts }) => act("token.issued", by, facts),
+    verify: authenticator.verify,
+    audiences: () => ["", "/tickets", "/crm"].map((name) => `${publicUrl}/mcp${name}`),
+    fetchFromOutside: options.fetchFromOutside ?? (() => Promise.reject(new Error("nothing outside"))),
     now,
     fault,
   });
@@ -113,6 +125,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     store,
     registry,
     signingKey,
+    authenticator,
     api,
     /** Asks the admin API as an administrator; a null header is left out. */
     admin(method: string, path: string, body?: unknown, headers: Record<string, string | null> = {}): Promise<Response> {

@@ -4,7 +4,13 @@ import { type JWK, SignJWT } from "jose";
 import { AccessToken, type Agent } from "../../src/call/authenticate/agent.ts";
 import { createExchange, type ExchangeOptions } from "../../src/call/exchange/exchange.ts";
 import type { IssuedToken } from "../../src/call/exchange/issued-token.ts";
-import type { AssertionClaims, ServerCredential } from "../../src/call/exchange/server-credential.ts";
+import type {
+  AssertionClaims,
+  ClientCredentials,
+  IssuerClient,
+  ServerCredential,
+  TokenExchange,
+} from "../../src/call/exchange/server-credential.ts";
 import type { AgentId, ServerName } from "../../src/ids.ts";
 import { isRefusal, type Refusal } from "../../src/refusal.ts";
 import { CLIENT_SECRET, RESOURCE } from "./authorization-server.ts";
@@ -41,6 +47,7 @@ export function agent(members: Partial<Agent> = {}): Agent {
     },
     instance: null,
     subject,
+    person: null,
     actors: [],
     roles: [],
     scopes: new Set(["mcp"]),
@@ -58,25 +65,37 @@ export function agent(members: Partial<Agent> = {}): Agent {
 export const named = (id: string, members: Partial<Agent> = {}) =>
   agent({ profile: { ...agent().profile, id: id as AgentId }, ...members });
 
-const oauthClient = (issuer: string) => ({
-  issuer,
+export const secretClient = (text: string): IssuerClient => ({
   clientId: "tollgate",
-  clientSecret: secret(CLIENT_SECRET),
-  resource: RESOURCE,
-  scopes: ["tickets"],
+  authentication: { kind: "secret", secret: secret(text), method: null },
 });
 
-export const clientCredentials = (issuer: string): ServerCredential => ({ kind: "clientCredentials", ...oauthClient(issuer) });
-export const tokenExchange = (issuer: string): ServerCredential => ({ kind: "tokenExchange", audience: null, ...oauthClient(issuer) });
+const oauthClient = (issuer: string) => ({
+  issuer,
+  clients: new Map([[issuer, secretClient(CLIENT_SECRET)]]),
+  resource: RESOURCE,
+  scopes: ["tickets"],
+  toolScopes: [],
+});
+
+export const clientCredentials = (issuer: string): ClientCredentials => ({ kind: "clientCredentials", ...oauthClient(issuer) });
+export const tokenExchange = (issuer: string): TokenExchange => ({
+  kind: "tokenExchange",
+  profile: "rfc8693",
+  audience: null,
+  actorToken: null,
+  ...oauthClient(issuer),
+});
 
 /** An exchange for one server under a clock that the test moves. */
 export function exchanging(credential: ServerCredential, options: Partial<ExchangeOptions> = {}) {
   const clock = { nowMs: START_MS };
   const assertions: AssertionClaims[] = [];
-  const { exchange, invalidate } = createExchange({
+  const { exchange, invalidate, reissue, forget } = createExchange({
     publicUrl: PUBLIC_URL,
     servers: new Map([[SERVER, credential]]),
     fetch,
+    fetchFromOutside: fetch,
     now: () => clock.nowMs,
     signAssertion: (claims) => {
       assertions.push(claims);
@@ -88,7 +107,9 @@ export function exchanging(credential: ServerCredential, options: Partial<Exchan
   return {
     clock,
     assertions,
-    exchange: async (caller: Agent = agent()) => exchange(caller, SERVER),
+    forget,
+    exchange: async (caller: Agent = agent(), toolName: string | null = null) => exchange(caller, SERVER, toolName),
+    reissue: async (caller: Agent, failed: IssuedToken) => reissue(caller, SERVER, failed),
     exchangeAtOnce: (caller: Agent = agent()) => exchange(caller, SERVER),
     invalidate: (caller: Agent, failed: IssuedToken) => invalidate(caller, SERVER, failed),
   };

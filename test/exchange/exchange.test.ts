@@ -15,6 +15,7 @@ import {
   PUBLIC_URL,
   START_MS,
   secret,
+  secretClient,
   sign,
   tokenExchange,
 } from "./caller.ts";
@@ -110,8 +111,8 @@ describe("client credentials", () => {
   });
 
   test("a wrong secret is a refusal in fixed words", async () => {
-    const wrong = { ...clientCredentials(server.issuer), clientSecret: secret("canary-wrong") };
-    expect(noteOf(await exchanging(wrong as typeof wrong & { kind: "clientCredentials" }).exchange())).toBe(
+    const wrong = { ...clientCredentials(server.issuer), clients: new Map([[server.issuer, secretClient("canary-wrong")]]) };
+    expect(noteOf(await exchanging(wrong).exchange())).toBe(
       "exchange_failed: the authorization server refused the gateway's own credential",
     );
   });

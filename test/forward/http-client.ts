@@ -38,6 +38,7 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
     url,
     timeoutMs: 20_000,
     maxResultBytes: 4_194_304,
+    tls: null,
     now: Date.now,
     mono: () => performance.now(),
     reissue: () => refuse("exchange_failed"),

@@ -86,6 +86,7 @@ export function agentOf(principal: string): Agent {
     },
     instance: null,
     subject: null,
+    person: null,
     actors: [],
     roles: [],
     scopes: new Set(["mcp"]),

@@ -44,6 +44,8 @@ export type Agent = {
   readonly instance: string | null;
   /** The end user on whose behalf it acts, when the token names one beside the agent. */
   readonly subject: string | null;
+  /** One name for one person: the subject, with its issuer where that is not our own, since two issuers may know two people by one name. */
+  readonly person: string | null;
   /** RFC 8693 `act` chain, outermost first; only the outermost counts for decisions. */
   readonly actors: readonly string[];
   readonly roles: readonly string[];

@@ -177,12 +177,13 @@ function isOfUse(type: string | null, use: "access" | "assertion"): boolean {
 
 function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {
   const iss = issuer.trusted.issuer;
-  const { subject, instance, workflow } = identity;
+  const { subject, person, instance, workflow } = identity;
   return {
     // What the registry says of a workflow stands; a token only fills the gap.
     profile: profile.workflow === null && workflow !== null ? { ...profile, workflow } : profile,
     instance,
     subject,
+    person,
     actors: identity.actors,
     roles: identity.roles,
     scopes: scopesWithin(identity.scopes, profile.account.scopes),
@@ -192,7 +193,7 @@ function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: 
     expiresAtMs: grounds.expiresAtMs,
     environment: "live",
     // By name, which no other agent ever has: another gateway knows the agent of an external issuer under an id of its own.
-    principal: hash("sha256", JSON.stringify([iss, subject, grounds.clientId, profile.name, instance]), "base64url"),
+    principal: hash("sha256", JSON.stringify([iss, person, grounds.clientId, profile.name, instance]), "base64url"),
     accessToken,
   };
 }

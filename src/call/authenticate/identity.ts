@@ -9,6 +9,8 @@ export type Identity = {
   readonly agent: string | null;
   readonly sub: string;
   readonly subject: string | null;
+  /** The subject with its issuer, where that is not our own. */
+  readonly person: string | null;
   readonly actors: readonly string[];
   readonly instance: string | null;
   readonly workflow: string | null;
@@ -30,11 +32,14 @@ export function readIdentity(claims: JsonObject, issuer: TrustedIssuer): Identit
   const instance = optionalText(claims.instance);
   const workflow = optionalText(claims.workflow);
   if (instance === undefined || workflow === undefined) return invalid("instance or workflow is not a clean string");
+  const subjectIssuer = named.subject === null ? null : issuer.kind === "own" ? optionalText(claims.subject_issuer) : issuer.issuer;
+  if (subjectIssuer === undefined) return invalid("subject_issuer is not a clean string");
+  const person = subjectIssuer === null ? named.subject : JSON.stringify([subjectIssuer, named.subject]);
   const roles = readRoles(claims.roles);
   if (roles === null) return invalid("roles is not a list of clean strings");
   const scopes = readScopes(claims);
   if (isRefusal(scopes)) return scopes;
-  return { agent: named.agent, sub: claims.sub, subject: named.subject, actors, instance, workflow, roles, scopes };
+  return { agent: named.agent, sub: claims.sub, subject: named.subject, person, actors, instance, workflow, roles, scopes };
 }
 
 type Named = { readonly agent: string | null; readonly subject: string | null };

@@ -41,6 +41,7 @@ function agentOf({ id, profile, scopes, expiresAtMs, environment }: OpaqueKey, t
     profile,
     instance: null,
     subject: null,
+    person: null,
     actors: [],
     roles: [],
     scopes: scopesWithin(new Set(["mcp", ...scopes]), profile.account.scopes),

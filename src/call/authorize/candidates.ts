@@ -75,6 +75,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
     account.tools,
     agent.instance,
     agent.subject,
+    agent.person,
     agent.roles,
   ]);
   const known = policySet.views.get(key);
@@ -159,7 +160,7 @@ export function scopeOf(budget: Budget, facets: Facets, server: string, target: 
     team: () => facets.team,
     workflow: () => facets.workflow,
     customer: () => facets.customer,
-    subject: () => (typeof facets.subject === "string" ? pseudonym(facets.subject) : null),
+    subject: () => (typeof facets.person === "string" ? pseudonym(facets.person) : null),
     server: () => server,
     tool: () => writtenAs(server, target),
   };

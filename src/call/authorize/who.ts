@@ -13,16 +13,24 @@ export type Facets = {
   readonly instance: string | null | undefined;
   readonly subject: string | null | undefined;
   readonly role: readonly string[] | undefined;
+  /** The subject with its issuer: a counter of each subject is of one person. */
+  readonly person: string | null | undefined;
 };
 
 export function facetsOf(agent: Agent): Facets {
-  return { ...facetsOfProfile(agent.profile), instance: agent.instance, subject: agent.subject, role: agent.roles };
+  return {
+    ...facetsOfProfile(agent.profile),
+    instance: agent.instance,
+    subject: agent.subject,
+    role: agent.roles,
+    person: agent.person,
+  };
 }
 
 /** What is known before there is a token: the rest may turn out either way. */
 export function facetsOfProfile(profile: AgentProfile): Facets {
   const { id, name, team, workflow, customer, kind } = profile;
-  return { agent: [id, name], team, workflow, customer, kind, instance: undefined, subject: undefined, role: undefined };
+  return { agent: [id, name], team, workflow, customer, kind, instance: undefined, subject: undefined, role: undefined, person: undefined };
 }
 
 export type Who = (facets: Facets) => boolean;

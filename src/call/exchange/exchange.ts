@@ -1,160 +1,179 @@
 /** Agent to issued token: what an upstream is shown instead of the agent's own token, kept until shortly before it ends. */
 import { hash } from "node:crypto";
-import { LRUCache } from "lru-cache";
-import type { ServerName } from "../../ids.ts";
-import { type Refusal, refuse } from "../../refusal.ts";
+import type { AgentId, ServerName } from "../../ids.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { serverFinder } from "./authorization-server.ts";
-import { boundedFetch } from "./bounded-fetch.ts";
-import { explain, type Granted, requestClientCredentials, requestTokenExchange, type SubjectToken, spokeOAuth } from "./grant.ts";
+import { boundedFetch, ExchangeFailure } from "./bounded-fetch.ts";
+import { type Assert, type Delegation, delegate, isShown } from "./delegation.ts";
+import { type Protection, protectionFinder } from "./discovery.ts";
+import { fixedTokens } from "./fixed-token.ts";
+import { explain, type Granted, requestClientCredentials, requestOnBehalfOf, requestTokenExchange, spokeOAuth } from "./grant.ts";
 import type { IssuedToken } from "./issued-token.ts";
-import { isFieldValue, redacted } from "./redact.ts";
-import type { AssertionClaims, ClientCredentials, Fetch, ServerCredential, TokenExchange } from "./server-credential.ts";
+import { createKeptTokens, type Obtained } from "./kept-tokens.ts";
+import { redacted } from "./redact.ts";
+import type { ClientCredentials, Fetch, IssuerClient, ServerCredential, TokenExchange } from "./server-credential.ts";
 
-export type ExchangeOptions = {
-  readonly publicUrl: string;
+export type ExchangeOptions = Assert & {
   readonly servers: ReadonlyMap<string, ServerCredential>;
+  /** To authorization servers that the operator names. */
   readonly fetch: Fetch;
-  /** Wall clock, milliseconds since the epoch. */
-  readonly now: () => number;
-  readonly signAssertion: (claims: AssertionClaims) => Promise<string>;
-  /** For `jti`; never the same twice. */
-  readonly uniqueId: () => string;
+  /** To URLs that an upstream or its authorization server names. */
+  readonly fetchFromOutside: Fetch;
   readonly timeoutMs?: number;
 };
 
+type Answer = IssuedToken | Refusal;
+
 export type Exchange = {
-  exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
+  /** `toolName`: of a call of one tool, whose token may be narrower; null for anything else. */
+  exchange(agent: Agent, server: ServerName, toolName?: string | null): Answer | Promise<Answer>;
   /** After the upstream refused `failed`: the next exchange asks anew, unless another call has done so already. */
   invalidate(agent: Agent, server: ServerName, failed: IssuedToken): void;
+  /** Both at once: a new token for the same scopes. */
+  reissue(agent: Agent, server: ServerName, failed: IssuedToken): Answer | Promise<Answer>;
+  /** The agent is stopped: nothing that was obtained for it is shown any more. */
+  forget(agentId: AgentId): void;
 };
 
-type Obtained = ClientCredentials | TokenExchange;
-type Kept = { readonly issued: IssuedToken; readonly obtainedAtMs: number; readonly untilMs: number };
+type Asked = ClientCredentials | TokenExchange;
+type Place = { readonly issuer: string; readonly client: IssuerClient; readonly resource: string | null };
+/** Where a token comes from, what for, and with which scopes. */
+type Wanted = Place & { readonly scopes: readonly string[] };
 
-/** Tokens and failures in memory; the least recently used goes first. */
-const KEPT_MAX = 10_000;
 /** A token is renewed this long before it ends, so that none expires on its way. */
 const MARGIN_MS = 30_000;
 /** No token counts longer than this, whatever its server says: a client that is revoked there ends here too. */
 const LIFETIME_MAX_MS = 3_600_000;
 const LIFETIME_UNSAID_MS = 600_000;
-/** Between a failure, here or at the upstream, and the next attempt: calls that fail must not become a storm at the authorization server. */
-const BACK_OFF_MS = 1_000;
-/** RFC 7523 section 3: used at once, once. */
-const ASSERTION_SECONDS = 60;
 
 export function createExchange(options: ExchangeOptions): Exchange {
-  const fetch = boundedFetch(options.fetch, options.timeoutMs);
-  const findServer = serverFinder(fetch, options.now);
+  const near = boundedFetch(options.fetch, options.timeoutMs);
+  const far = boundedFetch(options.fetchFromOutside, options.timeoutMs);
+  const named = { fetch: near, findServer: serverFinder(near, options.now) };
+  const discovered = { fetch: far, findServer: serverFinder(far, options.now) };
+  const findProtection = protectionFinder(far, options.now);
   const fixed = fixedTokens(options.servers);
-  const kept = new LRUCache<string, Kept>({ max: KEPT_MAX });
-  const failed = new LRUCache<string, { readonly refusal: Refusal; readonly untilMs: number }>({ max: KEPT_MAX });
-  const inFlight = new Map<string, Promise<IssuedToken | Refusal>>();
+  const kept = createKeptTokens(options.now);
+  const origins = new WeakMap<IssuedToken, { readonly key: string; readonly scopes: readonly string[] }>();
 
-  function exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal> {
+  function exchange(agent: Agent, server: ServerName, toolName: string | null = null): Answer | Promise<Answer> {
     const constant = fixed.get(server);
     if (constant !== undefined) return constant;
-    const credential = obtainedBy(server);
-    const key = keyOf(credential, agent, server);
-    const nowMs = options.now();
-    const known = kept.get(key);
-    if (known !== undefined && nowMs < known.untilMs) return known.issued;
-    const failure = failed.get(key);
-    if (failure !== undefined && nowMs < failure.untilMs) return failure.refusal;
-    const running = inFlight.get(key);
-    if (running !== undefined) return running;
-    const started = obtain(credential, agent, key).finally(() => inFlight.delete(key));
-    inFlight.set(key, started);
-    return started;
+    const credential = askedBy(server);
+    return exchangeFor(agent, server, credential, scopesFor(credential, toolName));
   }
 
-  function invalidate(agent: Agent, server: ServerName, refused: IssuedToken): void {
-    if (fixed.has(server)) return;
-    const key = keyOf(obtainedBy(server), agent, server);
-    const known = kept.get(key);
-    // An upstream that refuses even a token of this second refuses them all; a new one for each call would be a storm.
-    if (known?.issued === refused && options.now() - known.obtainedAtMs >= BACK_OFF_MS) kept.delete(key);
+  function exchangeFor(agent: Agent, server: ServerName, credential: Asked, scopes: readonly string[]): Answer | Promise<Answer> {
+    const issueAt = (place: Place): Answer | Promise<Answer> => {
+      const wanted = { ...place, scopes };
+      const key = keyOf(credential, agent, server, wanted);
+      const owner = credential.kind === "tokenExchange" ? agent.profile.id : null;
+      return kept.get(key, owner, () => obtain(credential, agent, wanted, key));
+    };
+    const place = placeOf(credential);
+    return place instanceof Promise ? place.then(issueAt, refusalOf) : issueAt(place);
   }
 
-  function obtainedBy(server: ServerName): Obtained {
+  function invalidate(_agent: Agent, server: ServerName, refused: IssuedToken): void {
+    const origin = origins.get(refused);
+    if (origin === undefined || !kept.drop(origin.key, refused)) return;
+    const { issuer } = askedBy(server);
+    if (typeof issuer !== "string") findProtection.forget(issuer.discoveredFrom);
+  }
+
+  function reissue(agent: Agent, server: ServerName, refused: IssuedToken): Answer | Promise<Answer> {
+    invalidate(agent, server, refused);
+    const origin = origins.get(refused);
+    return origin === undefined ? exchange(agent, server) : exchangeFor(agent, server, askedBy(server), origin.scopes);
+  }
+
+  function askedBy(server: ServerName): Asked {
     const credential = options.servers.get(server);
-    if (credential?.kind === "clientCredentials" || credential?.kind === "tokenExchange") return credential;
+    if (credential?.kind === "clientCredentials" || credential?.kind === "privateKeyJwt" || credential?.kind === "tokenExchange") {
+      return credential;
+    }
     throw new Error("the server has no configured credential");
   }
 
-  async function obtain(credential: Obtained, agent: Agent, key: string): Promise<IssuedToken | Refusal> {
-    const subjectToken = credential.kind === "tokenExchange" ? await subjectTokenFor(credential, agent) : null;
-    const granted = await request(credential, subjectToken);
+  /** A client is looked up by the issuer that will see it, and by nothing else. */
+  function placeOf({ issuer, clients, resource }: Asked): Place | Promise<Place> {
+    const at = (found: Protection): Place => {
+      const client = clients.get(found.issuer);
+      if (client === undefined) throw new Error("the issuer has no client");
+      return { issuer: found.issuer, client, resource: resource ?? found.resource };
+    };
+    if (typeof issuer === "string") return at({ issuer, resource });
+    const found = findProtection(issuer.discoveredFrom, (each) => clients.has(each));
+    return found instanceof Promise ? found.then(at) : at(found);
+  }
+
+  async function obtain(credential: Asked, agent: Agent, wanted: Wanted, key: string): Promise<Obtained | Refusal> {
+    const granted = await request(credential, agent, wanted);
+    if (isRefusal(granted)) return granted;
     const nowMs = options.now();
-    if (typeof granted === "string") {
-      const refusal = refuse("exchange_failed", {}, granted);
-      failed.set(key, { refusal, untilMs: nowMs + BACK_OFF_MS });
-      return refusal;
-    }
     const endsMs = nowMs + Math.min(granted.lifetimeMs ?? LIFETIME_UNSAID_MS, LIFETIME_MAX_MS);
     // What was obtained for a subject ends with the token that named it.
-    const subjectEndsMs = subjectToken === null ? Number.POSITIVE_INFINITY : agent.expiresAtMs;
+    const subjectEndsMs = credential.kind === "tokenExchange" ? agent.expiresAtMs : Number.POSITIVE_INFINITY;
     const issued: IssuedToken = {
       kind: credential.kind,
       headers: redacted({ authorization: `Bearer ${granted.accessToken}` }),
       expiresAtMs: Math.min(endsMs, subjectEndsMs),
-      shareKey: subjectToken === null ? credential.kind : `${credential.kind}:${personOf(agent)}`,
+      shareKey: credential.kind === "tokenExchange" ? `${credential.kind}:${personOf(agent)}` : credential.kind,
     };
-    const untilMs = Math.min(granted.lifetimeMs === null ? endsMs : endsMs - MARGIN_MS, subjectEndsMs);
-    if (nowMs < untilMs) kept.set(key, { issued, obtainedAtMs: nowMs, untilMs });
-    return issued;
+    origins.set(issued, { key, scopes: wanted.scopes });
+    return { issued, untilMs: Math.min(granted.lifetimeMs === null ? endsMs : endsMs - MARGIN_MS, subjectEndsMs) };
   }
 
-  /** A string says, in fixed words, why there is none. One attempt: another grant type is never tried instead. */
-  async function request(credential: Obtained, subjectToken: SubjectToken | null): Promise<Granted | string> {
+  /** One attempt: another grant type is never tried instead. */
+  async function request(credential: Asked, agent: Agent, wanted: Wanted): Promise<Granted | Refusal> {
+    const way = typeof credential.issuer === "string" ? named : discovered;
+    const delegation = credential.kind === "tokenExchange" ? await delegated(credential, agent, wanted.issuer) : null;
+    if (delegation !== null && isRefusal(delegation)) return delegation;
     try {
-      const server = await findServer(credential.issuer);
-      if (credential.kind === "clientCredentials") return await requestClientCredentials(server, credential, fetch);
-      if (subjectToken === null) throw new Error("a token exchange needs a subject");
-      return await requestTokenExchange(server, credential, subjectToken, fetch);
+      const server = await way.findServer(wanted.issuer);
+      const asking = { ...wanted, server, fetch: way.fetch };
+      if (credential.kind !== "tokenExchange" || delegation === null) return await requestClientCredentials(asking);
+      if (credential.profile === "entra-obo") return await requestOnBehalfOf(asking, delegation);
+      return await requestTokenExchange(asking, credential, delegation);
     } catch (thrown) {
-      if (!spokeOAuth(thrown)) findServer.forget(credential.issuer);
-      return explain(thrown);
+      if (!spokeOAuth(thrown)) way.findServer.forget(wanted.issuer);
+      return refusalOf(thrown);
     }
   }
 
-  /** The inbound token goes to the authorization server that issued it and to nobody else; any other hears the gateway's own word. */
-  async function subjectTokenFor(credential: TokenExchange, agent: Agent): Promise<SubjectToken> {
-    if (agent.issuer === credential.issuer) return { text: agent.accessToken.reveal(), type: "access_token" };
-    const iat = Math.floor(options.now() / 1000);
-    const who = agent.subject === null ? { sub: agent.profile.id } : { sub: agent.subject, act: { sub: agent.profile.id } };
-    const times = { jti: options.uniqueId(), iat, exp: iat + ASSERTION_SECONDS };
-    return { text: await options.signAssertion({ iss: options.publicUrl, aud: credential.issuer, ...who, ...times }), type: "jwt" };
+  /** A signer that fails is a fault of ours. */
+  async function delegated(credential: TokenExchange, agent: Agent, issuer: string): Promise<Delegation | Refusal> {
+    try {
+      return await delegate(credential, agent, issuer, options);
+    } catch (thrown) {
+      if (thrown instanceof ExchangeFailure) return refusalOf(thrown);
+      throw thrown;
+    }
   }
 
-  return { exchange, invalidate };
+  return { exchange, invalidate, reissue, forget: kept.forget };
 }
 
-/** Credentials that need no request are made once; one that cannot stand in a header stops the start, without being shown. */
-function fixedTokens(servers: ReadonlyMap<string, ServerCredential>): ReadonlyMap<string, IssuedToken> {
-  const fixed = new Map<string, IssuedToken>();
-  for (const [server, credential] of servers) {
-    const headers = fixedHeaders(credential);
-    if (headers === null) continue;
-    if (!Object.values(headers).every(isFieldValue)) throw new Error(`the credential of server ${server} cannot stand in a header`);
-    fixed.set(server, { kind: credential.kind, headers: redacted(headers), expiresAtMs: null, shareKey: credential.kind });
-  }
-  return fixed;
+/** Says why in fixed words. */
+function refusalOf(thrown: unknown): Refusal {
+  return refuse("exchange_failed", {}, explain(thrown));
 }
 
-function fixedHeaders(credential: ServerCredential): Readonly<Record<string, string>> | null {
-  if (credential.kind === "none") return {};
-  if (credential.kind === "bearer") return { authorization: `Bearer ${credential.bearer.reveal()}` };
-  if (credential.kind === "header") return { [credential.name.toLowerCase()]: credential.value.reveal() };
-  return null;
+/** A call of a tool gets the scopes of the patterns that name it; lists and handshakes, and a tool that none names, get the general ones. */
+function scopesFor({ scopes, toolScopes }: Asked, toolName: string | null): readonly string[] {
+  if (toolScopes.length === 0 || (toolName === null && scopes.length > 0)) return scopes;
+  const meant = toolName === null ? toolScopes : toolScopes.filter((each) => each.matches(toolName));
+  return meant.length === 0 ? scopes : [...new Set(meant.flatMap((each) => each.scopes))].sort();
 }
 
-/** One token a server, or one a server, principal and set of rights; where the inbound token itself was shown, one for each of those. */
-function keyOf(credential: Obtained, agent: Agent, server: ServerName): string {
-  if (credential.kind === "clientCredentials") return server;
-  const shown = agent.issuer === credential.issuer ? `${agent.expiresAtMs} ${agent.tokenId ?? ""}` : "";
-  return `${server} ${personOf(agent)} ${shown}`;
+/** One token for each server, issuer, client, resource and set of scopes; and for each principal and set of rights, where it names one. */
+function keyOf(credential: Asked, agent: Agent, server: ServerName, { issuer, client, resource, scopes }: Wanted): string {
+  const place = `${server}\n${issuer}\n${client.clientId}\n${resource}\n${scopes.join(" ")}`;
+  if (credential.kind !== "tokenExchange") return place;
+  // Where the inbound token itself was shown: one for each of those.
+  const shown = isShown(credential, agent, issuer) ? `${agent.expiresAtMs} ${agent.tokenId ?? ""}` : "";
+  return `${place}\n${personOf(agent)}\n${shown}`;
 }
 
 // An agent object lives as long as its verified token, so this is computed once a token, not once a call.
@@ -164,7 +183,8 @@ const persons = new WeakMap<Agent, string>();
 function personOf(agent: Agent): string {
   const known = persons.get(agent);
   if (known !== undefined) return known;
-  const rights = [agent.principal, agent.profile.customer, agent.actors, agent.roles, [...agent.scopes].sort()];
+  const { principal, subject, profile, actors, roles, scopes } = agent;
+  const rights = [principal, subject, profile.id, profile.customer, actors, roles, [...scopes].sort()];
   const person = hash("sha256", JSON.stringify(rights), "base64url");
   persons.set(agent, person);
   return person;

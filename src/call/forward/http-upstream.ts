@@ -9,7 +9,17 @@ import { createCatalogue } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
 import { createHttpCrossing } from "./http-crossing.ts";
 import { readListing } from "./http-listing.ts";
-import { createWire, type Departure, headerOf, letGo, readAway, requestHeaders, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import {
+  type ClientTls,
+  createWire,
+  type Departure,
+  headerOf,
+  letGo,
+  readAway,
+  requestHeaders,
+  type UpstreamAnswer,
+  type Wire,
+} from "./http-wire.ts";
 import { readJsonAnswer } from "./json-answer.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -23,6 +33,8 @@ export type HttpUpstreamOptions = {
   readonly url: string;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
+  /** What the gateway shows in the TLS handshake, and whom it expects there. */
+  readonly tls: ClientTls | null;
   readonly now: () => number;
   readonly mono: () => number;
   readonly sessions: Pick<Sessions, "seal" | "eventId" | "isWithheld">;
@@ -40,8 +52,8 @@ const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
 
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
-  const wire = createWire(options.url, CONNECTIONS);
-  const streamWire = createWire(options.url, STREAMS);
+  const wire = createWire(options.url, CONNECTIONS, options.tls);
+  const streamWire = createWire(options.url, STREAMS, options.tls);
   const catalogue = createCatalogue(options.mono);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
   let streams = 0;

@@ -30,13 +30,17 @@ export type Wire = {
   close(graceMs: number): Promise<void>;
 };
 
-export function createWire(address: string, connections: number): Wire {
+/** PEM texts; without `ca` the well-known authorities count. */
+export type ClientTls = { readonly cert: PemText; readonly key: PemText; readonly ca: PemText | null };
+type PemText = { reveal(): string };
+
+export function createWire(address: string, connections: number, tls: ClientTls | null = null): Wire {
   const url = new URL(address);
   assertDialable(url);
   const pool = new Pool(url.origin, {
     connections,
     pipelining: 1,
-    connect: { lookup: guardedLookup, timeout: CONNECT_TIMEOUT_MS },
+    connect: { ...tlsOptions(tls), lookup: guardedLookup, timeout: CONNECT_TIMEOUT_MS },
     keepAliveTimeout: KEEP_ALIVE_MS,
     // Every job has a deadline of its own; streams are idle for as long as they like.
     headersTimeout: 0,
@@ -54,6 +58,11 @@ export function createWire(address: string, connections: number): Wire {
       clearTimeout(forced);
     },
   };
+}
+
+function tlsOptions(tls: ClientTls | null): { readonly cert?: string; readonly key?: string; readonly ca?: string } {
+  if (tls === null) return {};
+  return { cert: tls.cert.reveal(), key: tls.key.reveal(), ...(tls.ca === null ? {} : { ca: tls.ca.reveal() }) };
 }
 
 /** One request on its way. undici starts it when it has a connection for it and is about to write it there. */

@@ -26,12 +26,14 @@ type Env = { Variables: { caller: Caller } };
 const KEY_REQUIRED = "an admin key is required: Authorization: Bearer <the text of admin.key in the data folder>";
 /** A JWK Set of some keys; everything else here is a few words. */
 const BODY_BYTES_MAX = 65_536;
+/** What is left of the body is not read, so nothing else can come on this connection. */
+const UNREAD = { connection: "close" };
 const BASE = "/api/v1";
 
 export function createAdminApi(options: AdminOptions): Hono<Env> {
   const api = new Hono<Env>();
   const posts = openIdempotentPosts(options.store, options.now);
-  const bounded = (maxSize = BODY_BYTES_MAX) => bodyLimit({ maxSize, onError: () => fail(413, `at most ${maxSize} bytes`) });
+  const bounded = (maxSize = BODY_BYTES_MAX) => bodyLimit({ maxSize, onError: () => fail(413, `at most ${maxSize} bytes`, UNREAD) });
 
   api.use("*", async (c, next): Promise<Response | undefined> => {
     const host = (c.req.header("host") ?? "").toLowerCase();

@@ -12,6 +12,7 @@ export function actingAs(profile: AgentProfile, { scopes, subject, instance }: V
     profile,
     instance,
     subject,
+    person: subject,
     actors: subject === null ? [] : [profile.id],
     roles: [],
     scopes: new Set(["mcp", ...scopes]),

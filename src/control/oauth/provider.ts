@@ -11,7 +11,7 @@ import { createClients } from "./clients.ts";
 import { GrantRefused } from "./grant-refused.ts";
 import { GRANTS, type GrantClient, PARAMETERS, type Parameters, parametersOf } from "./grant-request.ts";
 import { clientCredentials, type GrantParts, jwtBearer, tokenExchange } from "./grants.ts";
-import type { TokenResponse } from "./issue.ts";
+import type { IssuedFacts, TokenResponse } from "./issue.ts";
 import { CLIENT_AUTH_ALGORITHMS, CLIENT_AUTH_METHODS } from "./metadata.ts";
 import { introspect, revoke } from "./own-tokens.ts";
 
@@ -33,10 +33,15 @@ const WITHOUT_CLIENT: Readonly<Record<string, typeof jwtBearer>> = {
 };
 
 export async function createProvider(
-  options: ProviderOptions,
+  given: ProviderOptions,
 ): Promise<(request: IncomingMessage, response: ServerResponse) => Promise<void>> {
   // Loading takes a third of a second: later than listening, before the first token.
   const { default: Provider, errors } = await import("oidc-provider");
+  // A token that could not be recorded is not handed out.
+  const cannotRecord = (): never => {
+    throw new GrantRefused("temporarily_unavailable", "the gateway cannot record now");
+  };
+  const options = { ...given, issued: (facts: IssuedFacts) => given.issued(facts).catch(cannotRecord) };
   const { publicUrl, store, registry, signingKey, now } = options;
   const clients = createClients({ registry, keys: createClientKeys(options), context: () => Provider.ctx });
   const usedBefore = () => new errors.InvalidClientAuth("client assertion tokens must only be used once");

@@ -17,7 +17,7 @@ import type { Away } from "./away.ts";
 /** What a view needs of its servers. */
 export type Members = {
   get(server: ServerName): Upstream;
-  exchange(agent: Agent, server: ServerName): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
+  exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   /** Whether the agent may ask the server for this list; null: for anything at all. */
   mayAsk(agent: Agent, server: ServerName, method: string | null): boolean;
   visible(agent: Agent, server: ServerName): (target: Target) => boolean;
