@@ -213,12 +213,13 @@ async function assemble(
   const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
   const budgets = () => budgetRows(budgetFacts(policySet), ledger.balances(), now());
   const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet, profile, ledger.balances(), now());
+  const issuers = new Set(config.issuers.map(({ issuer }) => issuer));
   const routeNames = [...config.servers.keys(), ...config.views.keys()];
   const api = createAdminApi({
     keys,
     store,
     routes: [
-      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, routeNames, reader, budgets, budgetsOf, now }),
+      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now }),
       ...embedding.routes,
     ],
     hosts: () => loopbackHosts(config.admin),

@@ -99,6 +99,7 @@ export async function startPlane(options: PlaneOptions = {}) {
       registry,
       authorizationServer: options.authorizationServer === false ? null : authorizationServer,
       publicUrl,
+      issuers: new Set((options.issuers ?? []).map(({ issuer }) => issuer)),
       routeNames: ["tickets", "crm"],
       reader,
       budgets: () => [],

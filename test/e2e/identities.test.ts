@@ -1,11 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
+import { type CryptoKey, calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { host, sendJson } from "../authenticate/issuer.ts";
 import { type AuthorizationServer, CLIENT_SECRET, RESOURCE, startAuthorizationServer } from "../exchange/authorization-server.ts";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { type Credentials, GatewayProcess, modernRequest, sleep } from "./gateway-process.ts";
+import { administer } from "./shared-registry.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements: [{ name: support, who: { team: support }, permit: ["*/*"] }]
@@ -197,4 +198,42 @@ test("usage leaves as CloudEvents, each once, also over a restart", async () => 
   }
   expect(taken.map(({ type }) => type)).toEqual(Array(4).fill("io.tollgate.call.settled.v1"));
   expect(new Set(taken.map(({ id, source }) => `${source} ${id}`)).size).toBe(4);
+});
+
+test("a delegated call shows user and agent: in the upstream's token and in the record, and ends when the token that it was made from has leaked", async () => {
+  const subject = await signIn({ sub: "ann@example.com", azp: "a-web-app", aud: `${gateway.publicUrl}/mcp`, jti: "the-user-signed-in" });
+  const answer = await fetch(`${gateway.publicUrl}/oauth/token`, {
+    method: "POST",
+    headers: { authorization: `Basic ${Buffer.from(`${agent.client_id}:${agent.client_secret}`).toString("base64")}` },
+    body: new URLSearchParams({
+      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+      subject_token: subject,
+      subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
+      resource: `${gateway.publicUrl}/mcp/swaps`,
+    }),
+  });
+  const issued = (await answer.json()) as { access_token: string; issued_token_type: string };
+  expect([answer.status, issued.issued_token_type]).toEqual([200, "urn:ietf:params:oauth:token-type:access_token"]);
+  expect(decodeJwt(issued.access_token)).toMatchObject({
+    sub: "ann@example.com",
+    act: { sub: agent.id },
+    client_id: agent.id,
+    subject_issuer: login.url,
+  });
+
+  expect((await echo("swaps", issued.access_token)).body.result).toBeDefined();
+  const upstreamToken = await central.verify(bearersHeardBy(exchanged).at(-1) ?? "");
+  expect(upstreamToken).toMatchObject({ for: { iss: gateway.publicUrl, sub: "ann@example.com", act: { sub: agent.id } } });
+  for (const text of [subject, issued.access_token]) expect(exchanged.heard(text)).toBe(false);
+
+  const [record] = (
+    await gateway.json<{ agent: { id: string } | null; subject: string | null; actor_chain: string[] }[]>("audit", "tail")
+  ).slice(-1);
+  expect(record).toMatchObject({ agent: { id: agent.id }, actor_chain: [agent.id], subject: expect.stringMatching(/^hmac-sha256:/) });
+  expect(gateway.output).not.toContain("ann@example.com");
+
+  const call = () => echo("swaps", issued.access_token).then(({ status }) => status);
+  const leak = await administer(gateway, "POST", "/leaks", { text: subject, reason: "found in a log" });
+  expect(await leak.json()).toMatchObject({ kind: "token", id: "the-user-signed-in", revoked: true });
+  expect(await call()).toBe(401);
 });

@@ -16,6 +16,8 @@ export type LeakParts = {
   readonly keys: AdminKeys;
   readonly reader: Reader;
   readonly publicUrl: string;
+  /** External ones whose tokens are accepted. */
+  readonly issuers: ReadonlySet<string>;
   readonly now: () => number;
 };
 
@@ -32,7 +34,7 @@ type Found = {
   readonly agentId: string | null;
   /** RFC 3339: before, there was nothing to use. */
   readonly bornAt: string;
-  readonly leaked: Omit<Leaked, "issuer">;
+  readonly leaked: Leaked;
   end(): Promise<unknown | RegistryFault>;
 };
 
@@ -53,7 +55,7 @@ export function leakRoutes(parts: LeakParts): readonly Route[] {
         if (isFault(ended)) return faultAnswer(ended);
         const { kind, id, agentId, bornAt, leaked } = found;
         const from = since > bornAt ? since : bornAt;
-        const uses = await parts.reader.ask("usesOf", { ...leaked, issuer: parts.publicUrl }, from, USES_MAX);
+        const uses = await parts.reader.ask("usesOf", leaked, from, USES_MAX);
         const agent = agentId === null ? null : (parts.registry.byId(agentId)?.name ?? null);
         return {
           status: 200,
@@ -78,12 +80,15 @@ function isFault(answer: unknown): answer is RegistryFault {
 /** The text itself goes no further than here: neither an answer nor a record repeats it. */
 async function find(parts: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
   return (
-    (await findCredential(parts, caller, text, cause)) ?? (await findKey(parts, caller, text)) ?? (await findToken(parts, caller, text))
+    (await findCredential(parts, caller, text, cause)) ??
+    (await findKey(parts, caller, text)) ??
+    (await findToken(parts, caller, text)) ??
+    findForeign(parts, caller, text)
   );
 }
 
 /** Also one that was revoked before: what it was used for until then is asked all the same. */
-async function findCredential({ registry }: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
+async function findCredential({ registry, publicUrl }: LeakParts, caller: Caller, text: string, cause: string): Promise<Found | null> {
   const row = await registry.credentialByDigest(createHash("sha256").update(text).digest());
   const profile = row === undefined ? undefined : registry.byId(row.agent_id);
   if (row === undefined || profile === undefined) return null;
@@ -94,12 +99,12 @@ async function findCredential({ registry }: LeakParts, caller: Caller, text: str
     customer: profile.customer,
     agentId: profile.id,
     bornAt: row.created_at,
-    leaked: { tokens, agent: row.kind === "secret" ? profile.id : null, administrator: null },
+    leaked: { tokens, agent: row.kind === "secret" ? profile.id : null, administrator: null, issuer: publicUrl },
     end: () => registry.revokeCredential(profile.id, row.id, cause, caller.name),
   };
 }
 
-async function findKey({ keys }: LeakParts, caller: Caller, text: string): Promise<Found | null> {
+async function findKey({ keys, publicUrl }: LeakParts, caller: Caller, text: string): Promise<Found | null> {
   const key = await keys.byText(text);
   if (key === undefined) return null;
   return {
@@ -108,14 +113,14 @@ async function findKey({ keys }: LeakParts, caller: Caller, text: string): Promi
     customer: key.customer,
     agentId: null,
     bornAt: key.created_at,
-    leaked: { tokens: [], agent: null, administrator: key.name },
+    leaked: { tokens: [], agent: null, administrator: key.name, issuer: publicUrl },
     end: () => keys.revoke(key.id, caller.name),
   };
 }
 
 async function findToken({ registry, publicUrl, now }: LeakParts, caller: Caller, text: string): Promise<Found | null> {
-  const jti = tokenIdOf(text);
-  const token = jti === null ? undefined : await registry.findToken(jti);
+  const claims = claimsOf(text);
+  const token = claims?.issuer === publicUrl ? await registry.findToken(claims.jti) : undefined;
   const profile = token === undefined ? undefined : registry.byId(token.agent_id);
   if (token === undefined || profile === undefined) return null;
   const until = Math.max(token.expires_ms, now() + TOKEN_LIFE_MAX_MS);
@@ -125,15 +130,32 @@ async function findToken({ registry, publicUrl, now }: LeakParts, caller: Caller
     customer: profile.customer,
     agentId: profile.id,
     bornAt: iso(token.issued_ms),
-    leaked: { tokens: [token.jti], agent: null, administrator: null },
+    leaked: { tokens: [token.jti], agent: null, administrator: null, issuer: publicUrl },
     end: () => registry.revokeToken(publicUrl, token.jti, until, caller.name),
   };
 }
 
+/** Of another issuer, which alone can end it everywhere: here it ends at once, with what was made from it. Of no customer, since nobody knows whose it is. */
+function findForeign({ registry, issuers, now }: LeakParts, caller: Caller, text: string): Found | null {
+  const claims = claimsOf(text);
+  if (claims === null || !issuers.has(claims.issuer)) return null;
+  const { issuer, jti } = claims;
+  return {
+    kind: "token",
+    id: jti,
+    customer: null,
+    agentId: null,
+    bornAt: THE_BEGINNING,
+    leaked: { tokens: [jti], agent: null, administrator: null, issuer },
+    end: () => registry.revokeToken(issuer, jti, now() + TOKEN_LIFE_MAX_MS, caller.name),
+  };
+}
+
 /** Whoever reports it need not prove it: a token that is ended without need is obtained anew in a moment. */
-function tokenIdOf(text: string): string | null {
+function claimsOf(text: string): { readonly issuer: string; readonly jti: string } | null {
   try {
-    return decodeJwt(text).jti ?? null;
+    const { iss, jti } = decodeJwt(text);
+    return typeof iss === "string" && typeof jti === "string" ? { issuer: iss, jti } : null;
   } catch {
     return null;
   }
