@@ -15,6 +15,8 @@ export type AuthorizationServer = {
   readonly asked: Asked[];
   /** Claims of the subject tokens that were accepted. */
   readonly subjects: JWTPayload[];
+  /** Claims of the actor tokens beside them. */
+  readonly actors: JWTPayload[];
   readonly verify: (accessToken: string) => Promise<JWTPayload>;
   close(): Promise<void>;
 };
@@ -23,6 +25,8 @@ export type Behaviour = {
   readonly accessTokenSeconds: number;
   /** Whose signature a subject token must bear: keys, or where they are published once that is known. */
   readonly subjectKeys: readonly JWK[] | (() => string);
+  /** Keys of a second client, `tollgate-keyed`, that proves itself by private_key_jwt. */
+  readonly clientKeys?: readonly JWK[];
   /** What the answer of a token exchange says beside the usual. */
   readonly answer?: Readonly<Record<string, unknown>>;
 };
@@ -58,10 +62,11 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
   const publicKeys = { keys: [{ ...signing.publicKey.export({ format: "jwk" }), kid: "as-1", alg: "ES256", use: "sig" } as JWK] };
   const asked: Asked[] = [];
   const subjects: JWTPayload[] = [];
+  const actors: JWTPayload[] = [];
 
   const resourceServer = (audience: string) => ({
     audience,
-    scope: "tickets",
+    scope: "tickets tickets.read tickets.write",
     accessTokenFormat: "jwt",
     accessTokenTTL: behaviour.accessTokenSeconds,
     jwt: { sign: { alg: "ES256" } },
@@ -76,15 +81,27 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
         response_types: [],
         id_token_signed_response_alg: "ES256",
       },
-    ],
+      {
+        client_id: "tollgate-keyed",
+        token_endpoint_auth_method: "private_key_jwt",
+        jwks: { keys: behaviour.clientKeys ?? [] },
+        grant_types: ["client_credentials"],
+        redirect_uris: [],
+        response_types: [],
+        id_token_signed_response_alg: "ES256",
+      },
+    ].slice(0, behaviour.clientKeys === undefined ? 1 : 2),
     jwks: { keys: [{ ...signing.privateKey.export({ format: "jwk" }), kid: "as-1", alg: "ES256", use: "sig" }] },
-    scopes: ["tickets"],
+    scopes: ["tickets", "tickets.read", "tickets.write"],
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       resourceIndicators: { enabled: true, getResourceServerInfo: (_: unknown, audience: string) => resourceServer(audience) },
     },
-    extraTokenClaims: (ctx: Context) => (ctx.oidc.params.grant_type === EXCHANGE ? { for: subjects.at(-1) } : undefined),
+    extraTokenClaims: (ctx: Context) =>
+      ctx.oidc.params.grant_type === EXCHANGE
+        ? { for: subjects.at(-1), act: ctx.oidc.params.actor_token === undefined ? undefined : { sub: actors.at(-1)?.sub } }
+        : undefined,
   });
 
   const keys = behaviour.subjectKeys;
@@ -100,6 +117,12 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
         throw new errors.InvalidRequest("canary in the description");
       });
       subjects.push(verified.payload);
+      if (params.actor_token !== undefined) {
+        const actor = await jwtVerify(params.actor_token, subjectKeys, { clockTolerance: "100y", audience: issuer }).catch(() => {
+          throw new errors.InvalidRequest("canary in the description");
+        });
+        actors.push(actor.payload);
+      }
       const token = new ctx.oidc.provider.ClientCredentials({ client, scope: params.scope });
       const resource = params.resource ?? params.audience ?? "";
       token.resourceServer = new ctx.oidc.provider.ResourceServer(resource, resourceServer(resource));
@@ -107,7 +130,7 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
       const answer = { access_token: accessToken, issued_token_type: ACCESS_TOKEN, token_type: "Bearer", expires_in: token.expiration };
       ctx.body = { ...answer, ...behaviour.answer };
     },
-    ["subject_token", "subject_token_type", "requested_token_type", "resource", "audience", "scope"],
+    ["subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type", "resource", "audience", "scope"],
   );
   for (const event of ["grant.success", "grant.error"]) provider.on(event, (ctx) => asked.push({ ...ctx.oidc.params }));
   server.on("request", provider.callback());
@@ -116,6 +139,7 @@ export async function startAuthorizationServer(behaviour: Behaviour): Promise<Au
     issuer,
     asked,
     subjects,
+    actors,
     verify: async (accessToken) =>
       (await jwtVerify(accessToken, createLocalJWKSet(publicKeys), { issuer, audience: RESOURCE, clockTolerance: "100y" })).payload,
     close: () => {
