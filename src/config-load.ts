@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { PROFILES } from "./call/authenticate/profiles.ts";
 import type { Config, IssuerClient, Server } from "./config.ts";
 import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
 import { amountOf, durationMs } from "./config-parts.ts";
@@ -78,6 +79,7 @@ function formOf(path: Path): ReferenceForm | null {
   const key = path.at(-1);
   if (key === "clientKey" || (key === "key" && path.at(-2) === "mtls")) return "key";
   if ((key === "cert" || key === "ca") && path.at(-2) === "mtls") return "public";
+  if (key === "jwks" && path.at(0) === "issuers") return "public";
   return SECRET_KEYS.has(key) || path.at(-2) === "env" ? "line" : null;
 }
 
@@ -146,10 +148,13 @@ function configOf(document: Document, file: ConfigFile, references: References):
       issuer: issuer.issuer,
       profile: issuer.profile,
       audience: issuer.audience ?? null,
-      agentClaim: issuer.agent.split(".").slice(1),
+      agentClaim: issuer.agent?.split(".").slice(1) ?? null,
+      clients: issuer.clients ?? [],
+      register: issuer.unknownAgent === "register" && issuer.register !== undefined ? registerOf(issuer.register) : null,
       jwksUri: issuer.jwksUri ?? null,
+      jwks: issuer.jwks === undefined ? null : references.get(issuer.jwks),
       algorithms: issuer.algorithms,
-      maxLifetimeMs: durationMs(issuer.maxLifetime),
+      maxLifetimeMs: issuer.maxLifetime === undefined ? PROFILES[issuer.profile].maxLifetimeMs : durationMs(issuer.maxLifetime),
     })),
     servers: new Map(
       Object.entries(file.servers).map(([name, server]) => [name as ServerName, serverOf(name, server, folder, references, clients)]),
@@ -166,6 +171,13 @@ function configOf(document: Document, file: ConfigFile, references: References):
       everyMs: durationMs(every),
     })),
   };
+}
+
+type RegisterFile = NonNullable<ConfigFile["issuers"][number]["register"]>;
+
+function registerOf({ where, ...written }: RegisterFile): { where: readonly string[]; attributes: Record<string, string> } {
+  const said = Object.entries(written).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  return { where, attributes: Object.fromEntries(said) };
 }
 
 function serverOf(

@@ -61,11 +61,28 @@ function judgePorts(file: Partial<ConfigFile>, say: Say): void {
 
 function judgeIssuers(file: Partial<ConfigFile>, say: Say): void {
   const seen = new Set<string>();
-  for (const [index, { issuer }] of (file.issuers ?? []).entries()) {
+  for (const [index, written] of (file.issuers ?? []).entries()) {
+    const { issuer } = written;
     if (seen.has(issuer)) say(["issuers", index, "issuer"], "stands here twice: keep one");
     if (issuer === file.publicUrl) say(["issuers", index, "issuer"], "is this gateway's own authorization server, which needs no entry");
     seen.add(issuer);
+    judgeIssuer(written, ["issuers", index], say);
   }
+}
+
+function judgeIssuer(
+  { profile, clients, unknownAgent, register, jwks, jwksUri }: ConfigFile["issuers"][number],
+  path: Path,
+  say: Say,
+): void {
+  if ((profile === "cognito") !== (clients !== undefined))
+    say(
+      [...path, clients === undefined ? "profile" : "clients"],
+      "clients goes with the profile cognito, whose tokens have no aud, and is needed there",
+    );
+  if ((unknownAgent === "register") !== (register !== undefined))
+    say([...path, register === undefined ? "unknownAgent" : "register"], "register goes with unknownAgent: register, and is needed there");
+  if (jwks !== undefined && jwksUri !== undefined) say([...path, "jwks"], "jwks and jwksUri are two answers to one question");
 }
 
 const SECRET_NAME = /(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$/i;

@@ -1,4 +1,5 @@
 /** Pure. The configuration as the gateway uses it: paths absolute, durations in milliseconds, secrets at hand, nothing optional. */
+import type { ProfileName } from "./call/authenticate/profiles.ts";
 import type { ServerName } from "./ids.ts";
 import type { Secret } from "./secret.ts";
 
@@ -42,11 +43,16 @@ export type Address = { readonly host: string; readonly port: number };
 
 export type Issuer = {
   readonly issuer: string;
-  readonly profile: "generic";
+  readonly profile: ProfileName;
   /** Null: the route's URL. */
   readonly audience: string | null;
   /** `claims.realm.agent` is `["realm", "agent"]`. */
-  readonly agentClaim: readonly string[];
+  readonly agentClaim: readonly string[] | null;
+  readonly clients: readonly string[];
+  /** Null: an identity that nobody has registered is refused. */
+  readonly register: { readonly where: readonly string[]; readonly attributes: Readonly<Record<string, string>> } | null;
+  /** The text of a JWK Set; null: fetched. */
+  readonly jwks: Secret | null;
   readonly jwksUri: string | null;
   readonly algorithms: readonly ("RS256" | "PS256" | "ES256" | "Ed25519" | "EdDSA")[];
   readonly maxLifetimeMs: number;

@@ -46,6 +46,10 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     issuers: issuersOf(config, signingKey.publicKeys),
     directory: registry,
     fetch: outbound.fetch,
+    register: async (issuer, name, attributes) => {
+      const answer = await registry.sighted(issuer, name, attributes);
+      return "fault" in answer ? refuse("agent_unknown", {}, answer.detail) : answer;
+    },
     keysRefused: (issuer, why) => log.warn({ issuer, why: String(why) }, "the keys of an issuer were refused"),
   });
   const routes = ["", ...config.servers.keys(), ...config.views.keys()];

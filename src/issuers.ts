@@ -1,6 +1,9 @@
 /** Pure. Whose access tokens this gateway accepts: its own authorization server's, and those of the configuration. */
-import type { LocalKeys, TrustedIssuer } from "./call/authenticate/trusted-issuer.ts";
-import type { Config } from "./config.ts";
+import type { JWK } from "jose";
+import { CLIENT_STANDS_FOR_AUDIENCE, PROFILES } from "./call/authenticate/profiles.ts";
+import type { LocalKeys, RemoteKeys, TrustedIssuer } from "./call/authenticate/trusted-issuer.ts";
+import { globOf } from "./call/authorize/glob.ts";
+import type { Config, Issuer } from "./config.ts";
 
 export function issuersOf(config: Config, publicKeys: ReturnType<LocalKeys["keys"]>): TrustedIssuer[] {
   const own: TrustedIssuer = {
@@ -10,8 +13,28 @@ export function issuersOf(config: Config, publicKeys: ReturnType<LocalKeys["keys
     agentClaim: ["sub"],
     jwks: { kind: "local", keys: () => publicKeys },
   };
-  const external = config.issuers.map(
-    ({ jwksUri, profile: _, ...issuer }): TrustedIssuer => ({ ...issuer, kind: "external", jwks: { kind: "remote", uri: jwksUri } }),
-  );
+  const external = config.issuers.map(trustedIssuer);
   return config.authorizationServer.enabled ? [own, ...external] : external;
+}
+
+function trustedIssuer({ jwksUri, jwks, register, ...issuer }: Issuer): TrustedIssuer {
+  const globs = (register?.where ?? []).map(globOf);
+  return {
+    ...issuer,
+    kind: "external",
+    audience: PROFILES[issuer.profile].audience === "client" ? CLIENT_STANDS_FOR_AUDIENCE : issuer.audience,
+    register: register === null ? null : { matches: (name) => globs.some((glob) => glob(name)), attributes: register.attributes },
+    jwks: jwks === null ? { kind: "remote", uri: jwksUri } : keysIn(issuer.issuer, jwks.reveal()),
+  };
+}
+
+function keysIn(issuer: string, text: string): LocalKeys | RemoteKeys {
+  let keys: readonly JWK[] | undefined;
+  try {
+    keys = (JSON.parse(text) as { keys?: readonly JWK[] }).keys;
+  } catch {
+    keys = undefined;
+  }
+  if (!Array.isArray(keys)) throw new Error(`issuers: jwks of ${issuer} is not a JWK Set`);
+  return { kind: "local", keys: () => keys };
 }

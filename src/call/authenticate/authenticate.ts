@@ -7,15 +7,22 @@ import { AccessToken, type Agent, type AgentDirectory, type AgentProfile } from 
 import { accessTokenOf } from "./bearer.ts";
 import { type Grounds, readGrounds } from "./claims.ts";
 import { type JsonObject, readCompact } from "./compact.ts";
+import { createFirstSight, type Register } from "./first-sight.ts";
 import { type Identity, readIdentity } from "./identity.ts";
 import { type KeySet, verifySignature } from "./key-set.ts";
 import { isOpaqueKey, opaqueKeys } from "./opaque-key.ts";
+import { isNoIdToken, PROFILES } from "./profiles.ts";
 import { scopesWithin } from "./scopes-within.ts";
 import { type Issuer, type TrustOptions, trust } from "./trust.ts";
-import { invalid, LIMITS } from "./trusted-issuer.ts";
+import { invalid, LIMITS, type TrustedIssuer } from "./trusted-issuer.ts";
 import type { VerifyToken } from "./verified-token.ts";
 
-export type AuthenticatorOptions = TrustOptions & { readonly publicUrl: string; readonly directory: AgentDirectory };
+export type AuthenticatorOptions = TrustOptions & {
+  readonly publicUrl: string;
+  readonly directory: AgentDirectory;
+  /** For issuers whose rules register agents at first sight. */
+  readonly register?: Register;
+};
 
 /** `server` null: of this gateway as a whole, whatever route of it the credential is for. */
 export type Authenticate = (
@@ -33,6 +40,8 @@ type Verified = {
   readonly grounds: Grounds;
   readonly identity: Identity;
   readonly accessToken: AccessToken;
+  /** Kept where a rule may register the agent by them; else null. */
+  readonly claims: JsonObject | null;
   /** The agent as last built, and the directory's entry that it was built from. */
   agent: Agent | null;
   profile: AgentProfile | null;
@@ -68,6 +77,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     maxSize: limits.verifiedBytesMax,
     sizeCalculation: (verified) => verified.accessToken.reveal().length,
   });
+  const firstSight = options.register === undefined ? null : createFirstSight(options.register);
   const byKey = opaqueKeys(directory, publicUrl);
 
   function authenticate(
@@ -84,13 +94,13 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     const digest = hash("sha256", accessToken, "base64");
     const verified = known.get(digest);
     if (verified !== undefined) {
-      if (isCurrent(verified, nowMs)) return admit(verified, server);
+      if (isCurrent(verified, nowMs)) return admit(verified, server, nowMs);
       known.delete(digest);
     }
     return verify(accessToken, "access", nowMs).then((fresh) => {
       if (isRefusal(fresh)) return fresh;
-      known.set(digest, fresh);
-      return admit(fresh, server);
+      known.set(digest, fresh.verified);
+      return admit(fresh.verified, server, nowMs);
     });
   }
 
@@ -102,13 +112,14 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     accessToken: string,
     use: "access" | "assertion",
     nowMs: number,
-  ): Promise<(Verified & { readonly claims: JsonObject }) | Refusal> {
+  ): Promise<{ readonly verified: Verified; readonly claims: JsonObject } | Refusal> {
     const compact = readCompact(accessToken);
     if (isRefusal(compact)) return compact;
     const { header, claims } = compact;
     const issuer = typeof claims.iss === "string" ? issuers.get(claims.iss) : undefined;
     if (issuer === undefined) return UNKNOWN_ISSUER;
-    if (!isOfUse(header.type, use)) return invalid(use === "access" ? "typ is not at+jwt" : "typ is not JWT");
+    if (!isOfUse(header.type, use, issuer.trusted)) return invalid(use === "access" ? "typ is not at+jwt" : "typ is not JWT");
+    if (use === "assertion" && !isNoIdToken(claims)) return invalid("an ID token is no assertion");
     if (!issuer.algorithms.some((algorithm) => algorithm === header.algorithm)) return invalid("alg is not allowed for this issuer");
     const grounds = readGrounds(claims, issuer.trusted, limits, nowMs);
     if (isRefusal(grounds)) return grounds;
@@ -116,10 +127,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     if (isRefusal(identity)) return identity;
     const keySet = await verifySignature(accessToken, header, issuer.keys, nowMs);
     if (isRefusal(keySet)) return keySet;
-    return { issuer, keySet, grounds, identity, accessToken: new AccessToken(accessToken), agent: null, profile: null, claims };
+    const kept = issuer.trusted.register ? claims : null;
+    const token = new AccessToken(accessToken);
+    return { verified: { issuer, keySet, grounds, identity, accessToken: token, claims: kept, agent: null, profile: null }, claims };
   }
 
-  function admit(verified: Verified, server: ServerName | null): Agent | Refusal {
+  function admit(verified: Verified, server: ServerName | null, nowMs: number): Agent | Refusal | Promise<Agent | Refusal> {
     const { trusted } = verified.issuer;
     const { audience } = verified.grounds;
     const expected = trusted.audience ?? (server === null ? null : resourceOf(server));
@@ -127,7 +140,17 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     if (isRevoked(verified)) return REVOKED;
     if (verified.identity.agent === null) return NAMES_NOBODY;
     const profile = profileOf(verified);
-    if (profile === undefined) return UNKNOWN_AGENT;
+    if (profile !== undefined) return enter(verified, profile);
+    return register(verified, verified.claims, nowMs).then((made) => (isRefusal(made) ? made : enter(verified, made)));
+  }
+
+  async function register({ issuer, identity }: Verified, claims: JsonObject | null, nowMs: number): Promise<AgentProfile | Refusal> {
+    const { issuer: iss, register: rule } = issuer.trusted;
+    if (!rule || claims === null || identity.agent === null || firstSight === null) return UNKNOWN_AGENT;
+    return await firstSight(iss, rule, identity.agent, claims, nowMs);
+  }
+
+  function enter(verified: Verified, profile: AgentProfile): Agent | Refusal {
     const refusal = stopped(profile);
     if (refusal !== null) return refusal;
     if (verified.agent !== null && verified.profile === profile) return verified.agent;
@@ -152,17 +175,21 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 
   const verifyToken: VerifyToken = async (text, { audiences, use }, nowMs) => {
     if (text.length > limits.accessTokenBytesMax) return invalid("the token is too long");
-    const verified = await verify(text, use, nowMs);
-    if (isRefusal(verified)) return verified;
-    const { issuer, grounds, identity, claims } = verified;
+    const fresh = await verify(text, use, nowMs);
+    if (isRefusal(fresh)) return fresh;
+    const { verified, claims } = fresh;
+    const { issuer, grounds, identity } = verified;
     const { audience, clientId, tokenId, expiresAtMs } = grounds;
     const expected = issuer.trusted.audience;
     if (!(expected === null ? audiences.includes(audience) : audience === expected || audiences.includes(audience))) return WRONG_AUDIENCE;
     if (isRevoked(verified)) return REVOKED;
     const { agent: agentName, ...rest } = identity;
     const own = issuer.trusted.kind === "own";
+    const known = profileOf(verified);
+    const seen = known === undefined && agentName !== null ? await register(verified, claims, nowMs) : (known ?? null);
+    if (isRefusal(seen) && seen.refused !== "agent_unknown") return seen;
     return {
-      ...{ issuer: issuer.trusted.issuer, own, agentName, ...rest, profile: profileOf(verified) ?? null },
+      ...{ issuer: issuer.trusted.issuer, own, agentName, ...rest, profile: isRefusal(seen) ? null : seen },
       ...{ clientId, tokenId, audience, expiresAtMs, claims },
     };
   };
@@ -170,9 +197,10 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   return { authenticate, verify: verifyToken };
 }
 
-/** RFC 9068 section 2.1: nothing else is an access token, least of all an ID token or a DPoP proof. */
-function isOfUse(type: string | null, use: "access" | "assertion"): boolean {
-  return use === "access" ? type === "at+jwt" : type === null || type === "JWT" || type === "at+jwt";
+/** RFC 9068 section 2.1, or what the issuer's profile has in its place: nothing else is an access token, least of all an ID token or a DPoP proof. */
+function isOfUse(type: string | null, use: "access" | "assertion", { profile = "generic" }: TrustedIssuer): boolean {
+  if (PROFILES[profile].types.includes(type)) return true;
+  return use === "assertion" && (type === null || type === "JWT");
 }
 
 function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {

@@ -1,6 +1,7 @@
 /** Pure. The registered claims of an access token, checked as strictly as RFC 9068 allows: jose lets most of these pass. */
 import type { Refusal } from "../../refusal.ts";
 import type { JsonObject } from "./compact.ts";
+import { CLIENT_STANDS_FOR_AUDIENCE, claimAt, firstClaim, type IssuerProfile, PROFILES } from "./profiles.ts";
 import { type AuthenticateLimits, invalid, type TrustedIssuer } from "./trusted-issuer.ts";
 
 export const TEXT_BYTES_MAX = 255;
@@ -13,17 +14,29 @@ export type Grounds = {
 };
 
 export function readGrounds(claims: JsonObject, issuer: TrustedIssuer, limits: AuthenticateLimits, nowMs: number): Grounds | Refusal {
-  const audience = soleAudience(claims.aud);
+  const profile = PROFILES[issuer.profile ?? "generic"];
+  if (!profile.isAccessToken(claims)) return invalid("the claims are not those of an access token of this issuer");
+  const audience = audienceOf(claims, issuer, profile);
   if (audience === null) return invalid("aud is not exactly one audience");
   const late = readTimes(claims, issuer.maxLifetimeMs ?? limits.maxLifetimeMs, limits.skewMs, nowMs);
   if (late !== null) return invalid(late);
   // RFC 9449 section 7.2, RFC 8705 section 3: a token bound to a key is worth nothing without the proof.
   if (claims.cnf !== undefined) return invalid("the access token is bound to a key and came as a bearer token");
-  const clientId = optionalText(claims.client_id);
-  const tokenId = optionalText(claims.jti);
+  const clientId = optionalText(firstClaim(claims, profile.client));
+  const tokenId = optionalText(claimAt(claims, profile.tokenId));
   if (clientId === undefined || tokenId === undefined) return invalid("client_id or jti is not a clean string");
   if (issuer.kind === "own" && (clientId === null || tokenId === null)) return invalid("client_id or jti is missing");
   return { audience, clientId, tokenId, expiresAtMs: Number(claims.exp) * 1000 };
+}
+
+function audienceOf(claims: JsonObject, { issuer, clients = [] }: TrustedIssuer, profile: IssuerProfile): string | null {
+  if (profile.audience === "client" && claims.aud === undefined) {
+    const client = firstClaim(claims, profile.client);
+    return typeof client === "string" && clients.includes(client) ? CLIENT_STANDS_FOR_AUDIENCE : null;
+  }
+  if (profile.audience !== "beside" || !Array.isArray(claims.aud)) return soleAudience(claims.aud);
+  const own = profile.beside(issuer);
+  return soleAudience(claims.aud.filter((each) => !own.includes(each)));
 }
 
 /** One audience, as a string or as a list of one: a token that another resource may hold as well could be replayed by it. */

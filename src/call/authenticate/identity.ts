@@ -2,6 +2,7 @@
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import { isCleanText, optionalText } from "./claims.ts";
 import { isObject, type JsonObject } from "./compact.ts";
+import { claimAt, firstClaim, type IssuerProfile, PROFILES } from "./profiles.ts";
 import { invalid, type TrustedIssuer } from "./trusted-issuer.ts";
 
 export type Identity = {
@@ -25,19 +26,20 @@ const SCOPES_MAX = 100;
 
 export function readIdentity(claims: JsonObject, issuer: TrustedIssuer): Identity | Refusal {
   if (!isCleanText(claims.sub)) return invalid("sub is not a clean string");
+  const profile = PROFILES[issuer.profile ?? "generic"];
   const actors = readActors(claims.act, issuer);
   if (actors === null) return invalid("act is not a chain of at most 4 actors");
-  const named = issuer.kind === "own" ? nameOwn(claims, claims.sub, actors) : nameExternal(claims, claims.sub, issuer.agentClaim);
+  const named = issuer.kind === "own" ? nameOwn(claims, claims.sub, actors) : nameExternal(claims, claims.sub, issuer.agentClaim, profile);
   if (isRefusal(named)) return named;
-  const instance = optionalText(claims.instance);
+  const instance = optionalText(claimAt(claims, profile.instance));
   const workflow = optionalText(claims.workflow);
   if (instance === undefined || workflow === undefined) return invalid("instance or workflow is not a clean string");
   const subjectIssuer = named.subject === null ? null : issuer.kind === "own" ? optionalText(claims.subject_issuer) : issuer.issuer;
   if (subjectIssuer === undefined) return invalid("subject_issuer is not a clean string");
   const person = subjectIssuer === null ? named.subject : JSON.stringify([subjectIssuer, named.subject]);
-  const roles = readRoles(claims.roles);
+  const roles = readRoles(firstClaim(claims, profile.roles));
   if (roles === null) return invalid("roles is not a list of clean strings");
-  const scopes = readScopes(claims);
+  const scopes = readScopes(claims, profile);
   if (isRefusal(scopes)) return scopes;
   return { agent: named.agent, sub: claims.sub, subject: named.subject, person, actors, instance, workflow, roles, scopes };
 }
@@ -51,11 +53,10 @@ function nameOwn(claims: JsonObject, sub: string, actors: readonly string[]): Na
   return { agent, subject: actors.length > 0 ? sub : null };
 }
 
-function nameExternal(claims: JsonObject, sub: string, path: readonly string[]): Named | Refusal {
-  let value: unknown = claims;
-  for (const member of path) value = isObject(value) && Object.hasOwn(value, member) ? value[member] : undefined;
+function nameExternal(claims: JsonObject, sub: string, path: readonly string[] | null, profile: IssuerProfile): Named | Refusal {
+  const value = path === null ? firstClaim(claims, profile.agent) : claimAt(claims, path);
   if (value !== undefined && !isCleanText(value)) return invalid("the claim that names the agent is not a clean string");
-  return { agent: value ?? null, subject: value === sub ? null : sub };
+  return { agent: value ?? null, subject: value === sub || profile.isMachine(claims) ? null : sub };
 }
 
 /** Outermost first. In a token of ours an actor of another issuer would be a stranger who happens to share an id. */
@@ -78,10 +79,15 @@ function readRoles(roles: unknown): readonly string[] | null {
 /** RFC 6749 section 3.3: visible ASCII without quote and backslash, single spaces between. */
 const SCOPE_LIST = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/;
 
-/** `scp` is some issuers' other name for scopes: alone it grants nothing here, beside `scope` it is a second answer to one question. */
-function readScopes(claims: JsonObject): ReadonlySet<string> | Refusal {
-  const { scope, scp } = claims;
-  if (scope !== undefined && scp !== undefined) return invalid("both scope and scp are present");
+/** `scp` is some issuers' other name for scopes: where it is not, it grants nothing, and beside `scope` it is a second answer to one question. */
+function readScopes(claims: JsonObject, profile: IssuerProfile): ReadonlySet<string> | Refusal {
+  if (claims.scope !== undefined && claims.scp !== undefined) return invalid("both scope and scp are present");
+  const written = profile.scopes.map((name) => claims[name]).find((value) => value !== undefined);
+  // Okta's is a list where others write a string.
+  const scope =
+    Array.isArray(written) && profile.scopes.includes("scp") && written.every((each) => typeof each === "string")
+      ? written.join(" ")
+      : written;
   if (scope === undefined || scope === "") return new Set();
   if (typeof scope !== "string" || !SCOPE_LIST.test(scope)) return invalid("scope is not a list of scopes");
   const scopes = scope.split(" ", SCOPES_MAX + 1);

@@ -1,6 +1,7 @@
 /** Pure. Whose access tokens are accepted, and every limit of accepting them. */
 import type { JWK } from "jose";
 import { type Refusal, refuse } from "../../refusal.ts";
+import type { ProfileName } from "./profiles.ts";
 
 export const ALGORITHMS_DEFAULT = ["RS256", "PS256", "ES256", "Ed25519"] as const;
 export type Algorithm = (typeof ALGORITHMS_DEFAULT)[number] | "EdDSA";
@@ -13,12 +14,21 @@ export type TrustedIssuer = {
   /** Null: the route's URL, `{publicUrl}/mcp/{server}`. A configured audience is valid on every route. */
   readonly audience: string | null;
   readonly algorithms?: readonly Algorithm[];
-  /** Where the claims name the agent, by id or name: `claims.sub` is `["sub"]`. */
-  readonly agentClaim: readonly string[];
+  /** Where the claims name the agent, by id or name: `claims.sub` is `["sub"]`; null: as its profile says. */
+  readonly agentClaim: readonly string[] | null;
+  /** Default: generic, which is RFC 9068. */
+  readonly profile?: ProfileName;
+  /** Of issuers whose tokens have no audience: the clients that are meant for this gateway. */
+  readonly clients?: readonly string[];
+  /** Null: an agent that nobody registered is refused. */
+  readonly register?: RegisterRule | null;
   readonly jwks: LocalKeys | RemoteKeys;
   /** Longest `exp - iat`, milliseconds. */
   readonly maxLifetimeMs?: number;
 };
+
+/** Which names become agents at their first sight, and with which attributes: texts, or `claims.x.y`. */
+export type RegisterRule = { readonly matches: (name: string) => boolean; readonly attributes: Readonly<Record<string, string>> };
 
 /** Public keys in this process. The same array until they change: an unchanged array costs nothing on the hot path. */
 export type LocalKeys = { readonly kind: "local"; readonly keys: () => readonly JWK[] };
