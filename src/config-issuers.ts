@@ -1,7 +1,7 @@
 /** Pure. External identity providers whose access tokens are accepted, as the configuration writes them. */
 import { z } from "zod";
 import { PROFILE_NAMES } from "./call/authenticate/profiles.ts";
-import { duration, fileRef, HOUR, issuerUrl, plain, text } from "./config-parts.ts";
+import { duration, fileRef, HOUR, issuerUrl, plain, secretRef, text } from "./config-parts.ts";
 
 const CLAIM = /^claims(\.[A-Za-z0-9_:/.-]+)+$/;
 /** A text, or the claim that holds it. */
@@ -37,6 +37,15 @@ export const issuers = z
         .describe("The claim that names the agent, by id or name. Default: as the profile says; generic: claims.sub."),
       unknownAgent: z.enum(["refuse", "register"]).default("refuse").describe("What becomes of an identity that nobody has registered."),
       register: register.optional(),
+      introspection: z
+        .strictObject({
+          url: issuerUrl.describe("Its introspection endpoint (RFC 7662)."),
+          clientId: plain.describe("The gateway's own client id there."),
+          clientSecret: secretRef,
+          prefix: plain.optional().describe("How its tokens begin; needed where several issuers have opaque tokens."),
+        })
+        .optional()
+        .describe("For opaque tokens: an answer is believed for 30 s at the longest."),
       jwksUri: issuerUrl.optional().describe("Where its keys are. Default: as its metadata says."),
       jwks: fileRef.optional().describe("Its keys, a JWK Set, where they cannot be fetched: env:NAME or file:PATH."),
       algorithms: z

@@ -151,6 +151,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       agentClaim: issuer.agent?.split(".").slice(1) ?? null,
       clients: issuer.clients ?? [],
       register: issuer.unknownAgent === "register" && issuer.register !== undefined ? registerOf(issuer.register) : null,
+      introspection: issuer.introspection === undefined ? null : introspectionOf(issuer.introspection, references),
       jwksUri: issuer.jwksUri ?? null,
       jwks: issuer.jwks === undefined ? null : references.get(issuer.jwks),
       algorithms: issuer.algorithms,
@@ -171,6 +172,12 @@ function configOf(document: Document, file: ConfigFile, references: References):
       everyMs: durationMs(every),
     })),
   };
+}
+
+type IntrospectionFile = NonNullable<ConfigFile["issuers"][number]["introspection"]>;
+
+function introspectionOf({ clientSecret, prefix, ...written }: IntrospectionFile, references: References) {
+  return { ...written, clientSecret: references.get(clientSecret), prefix: prefix ?? null };
 }
 
 type RegisterFile = NonNullable<ConfigFile["issuers"][number]["register"]>;

@@ -68,6 +68,22 @@ function judgeIssuers(file: Partial<ConfigFile>, say: Say): void {
     seen.add(issuer);
     judgeIssuer(written, ["issuers", index], say);
   }
+  judgePrefixes(file.issuers ?? [], say);
+}
+
+/** An opaque token does not say whose it is: no two issuers may take it for theirs. */
+function judgePrefixes(issuers: ConfigFile["issuers"], say: Say): void {
+  const asked = issuers.flatMap(({ introspection }, index) =>
+    introspection === undefined ? [] : [{ prefix: introspection.prefix ?? "", index }],
+  );
+  for (const { prefix, index } of asked) {
+    const other = asked.find((each) => each.index < index && (each.prefix.startsWith(prefix) || prefix.startsWith(each.prefix)));
+    if (other !== undefined)
+      say(
+        ["issuers", index, "introspection"],
+        `tokens could be of issuers[${other.index}] as well: give each a prefix that the other's do not begin with`,
+      );
+  }
 }
 
 function judgeIssuer(

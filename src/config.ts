@@ -51,6 +51,12 @@ export type Issuer = {
   readonly clients: readonly string[];
   /** Null: an identity that nobody has registered is refused. */
   readonly register: { readonly where: readonly string[]; readonly attributes: Readonly<Record<string, string>> } | null;
+  readonly introspection: {
+    readonly url: string;
+    readonly clientId: string;
+    readonly clientSecret: Secret;
+    readonly prefix: string | null;
+  } | null;
   /** The text of a JWK Set; null: fetched. */
   readonly jwks: Secret | null;
   readonly jwksUri: string | null;

@@ -1,5 +1,4 @@
 /** Pure. Whose access tokens this gateway accepts: its own authorization server's, and those of the configuration. */
-import type { JWK } from "jose";
 import { CLIENT_STANDS_FOR_AUDIENCE, PROFILES } from "./call/authenticate/profiles.ts";
 import type { LocalKeys, RemoteKeys, TrustedIssuer } from "./call/authenticate/trusted-issuer.ts";
 import { globOf } from "./call/authorize/glob.ts";
@@ -29,9 +28,9 @@ function trustedIssuer({ jwksUri, jwks, register, ...issuer }: Issuer): TrustedI
 }
 
 function keysIn(issuer: string, text: string): LocalKeys | RemoteKeys {
-  let keys: readonly JWK[] | undefined;
+  let keys: ReturnType<LocalKeys["keys"]> | undefined;
   try {
-    keys = (JSON.parse(text) as { keys?: readonly JWK[] }).keys;
+    keys = (JSON.parse(text) as { keys?: ReturnType<LocalKeys["keys"]> }).keys;
   } catch {
     keys = undefined;
   }

@@ -9,11 +9,12 @@ import { type Grounds, readGrounds } from "./claims.ts";
 import { type JsonObject, readCompact } from "./compact.ts";
 import { createFirstSight, type Register } from "./first-sight.ts";
 import { type Identity, readIdentity } from "./identity.ts";
-import { type KeySet, verifySignature } from "./key-set.ts";
+import { createIntrospection, type Introspected } from "./introspection.ts";
+import { verifySignature } from "./key-set.ts";
 import { isOpaqueKey, opaqueKeys } from "./opaque-key.ts";
 import { isNoIdToken, PROFILES } from "./profiles.ts";
 import { scopesWithin } from "./scopes-within.ts";
-import { type Issuer, type TrustOptions, trust } from "./trust.ts";
+import { type TrustOptions, trust } from "./trust.ts";
 import { invalid, LIMITS, type TrustedIssuer } from "./trusted-issuer.ts";
 import type { VerifyToken } from "./verified-token.ts";
 
@@ -35,8 +36,9 @@ export type Authenticator = { readonly authenticate: Authenticate; readonly veri
 
 /** A token whose signature and claims hold. What can change without a new token (time, keys, directory) is judged at every call. */
 type Verified = {
-  readonly issuer: Issuer;
-  readonly keySet: KeySet;
+  readonly trusted: TrustedIssuer;
+  /** Whether nothing has happened since that would need a second look. */
+  readonly holds: (nowMs: number) => boolean;
   readonly grounds: Grounds;
   readonly identity: Identity;
   readonly accessToken: AccessToken;
@@ -78,6 +80,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     sizeCalculation: (verified) => verified.accessToken.reveal().length,
   });
   const firstSight = options.register === undefined ? null : createFirstSight(options.register);
+  const introspect = createIntrospection(options.issuers, options.fetch, limits);
   const byKey = opaqueKeys(directory, publicUrl);
 
   function authenticate(
@@ -104,8 +107,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     });
   }
 
-  const isCurrent = ({ grounds, issuer, keySet }: Verified, nowMs: number) =>
-    nowMs < grounds.expiresAtMs + limits.skewMs && issuer.keys.holds(keySet, nowMs);
+  const isCurrent = ({ grounds, holds }: Verified, nowMs: number) => nowMs < grounds.expiresAtMs + limits.skewMs && holds(nowMs);
 
   /** Cheap before dear: nothing is fetched and no signature verified for a token that could not be accepted anyway. */
   async function verify(
@@ -113,6 +115,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     use: "access" | "assertion",
     nowMs: number,
   ): Promise<{ readonly verified: Verified; readonly claims: JsonObject } | Refusal> {
+    const asked = use === "access" ? introspect(accessToken, nowMs) : null;
+    if (asked !== null) return await asked.then((answer) => (isRefusal(answer) ? answer : introspected(answer, accessToken)));
     const compact = readCompact(accessToken);
     if (isRefusal(compact)) return compact;
     const { header, claims } = compact;
@@ -127,13 +131,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     if (isRefusal(identity)) return identity;
     const keySet = await verifySignature(accessToken, header, issuer.keys, nowMs);
     if (isRefusal(keySet)) return keySet;
-    const kept = issuer.trusted.register ? claims : null;
-    const token = new AccessToken(accessToken);
-    return { verified: { issuer, keySet, grounds, identity, accessToken: token, claims: kept, agent: null, profile: null }, claims };
+    const { trusted, keys } = issuer;
+    return verifiedAs({ trusted, grounds, identity, claims }, accessToken, (laterMs) => keys.holds(keySet, laterMs));
   }
 
   function admit(verified: Verified, server: ServerName | null, nowMs: number): Agent | Refusal | Promise<Agent | Refusal> {
-    const { trusted } = verified.issuer;
+    const { trusted } = verified;
     const { audience } = verified.grounds;
     const expected = trusted.audience ?? (server === null ? null : resourceOf(server));
     if (expected === null ? !isOurs(audience) : audience !== expected) return WRONG_AUDIENCE;
@@ -144,8 +147,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     return register(verified, verified.claims, nowMs).then((made) => (isRefusal(made) ? made : enter(verified, made)));
   }
 
-  async function register({ issuer, identity }: Verified, claims: JsonObject | null, nowMs: number): Promise<AgentProfile | Refusal> {
-    const { issuer: iss, register: rule } = issuer.trusted;
+  async function register({ trusted, identity }: Verified, claims: JsonObject | null, nowMs: number): Promise<AgentProfile | Refusal> {
+    const { issuer: iss, register: rule } = trusted;
     if (!rule || claims === null || identity.agent === null || firstSight === null) return UNKNOWN_AGENT;
     return await firstSight(iss, rule, identity.agent, claims, nowMs);
   }
@@ -159,12 +162,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     return verified.agent;
   }
 
-  const isRevoked = ({ issuer, grounds }: Verified): boolean =>
-    grounds.tokenId !== null && directory.isRevoked(issuer.trusted.issuer, grounds.tokenId);
+  const isRevoked = ({ trusted, grounds }: Verified): boolean =>
+    grounds.tokenId !== null && directory.isRevoked(trusted.issuer, grounds.tokenId);
 
   /** Who was registered at the first sight of an issuer's token is that issuer's to name, by exactly what was seen; nobody else's. */
-  function profileOf({ issuer, identity }: Verified): AgentProfile | undefined {
-    const { kind, issuer: iss } = issuer.trusted;
+  function profileOf({ trusted, identity }: Verified): AgentProfile | undefined {
+    const { kind, issuer: iss } = trusted;
     if (identity.agent === null) return undefined;
     if (kind === "own") return directory.byId(identity.agent);
     const seen = directory.byIdentity(iss, identity.agent);
@@ -178,18 +181,18 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     const fresh = await verify(text, use, nowMs);
     if (isRefusal(fresh)) return fresh;
     const { verified, claims } = fresh;
-    const { issuer, grounds, identity } = verified;
+    const { trusted, grounds, identity } = verified;
     const { audience, clientId, tokenId, expiresAtMs } = grounds;
-    const expected = issuer.trusted.audience;
+    const expected = trusted.audience;
     if (!(expected === null ? audiences.includes(audience) : audience === expected || audiences.includes(audience))) return WRONG_AUDIENCE;
     if (isRevoked(verified)) return REVOKED;
     const { agent: agentName, ...rest } = identity;
-    const own = issuer.trusted.kind === "own";
+    const own = trusted.kind === "own";
     const known = profileOf(verified);
     const seen = known === undefined && agentName !== null ? await register(verified, claims, nowMs) : (known ?? null);
     if (isRefusal(seen) && seen.refused !== "agent_unknown") return seen;
     return {
-      ...{ issuer: issuer.trusted.issuer, own, agentName, ...rest, profile: isRefusal(seen) ? null : seen },
+      ...{ issuer: trusted.issuer, own, agentName, ...rest, profile: isRefusal(seen) ? null : seen },
       ...{ clientId, tokenId, audience, expiresAtMs, claims },
     };
   };
@@ -203,8 +206,20 @@ function isOfUse(type: string | null, use: "access" | "assertion", { profile = "
   return use === "assertion" && (type === null || type === "JWT");
 }
 
-function agentOf({ issuer, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {
-  const iss = issuer.trusted.issuer;
+type Read = Pick<Introspected, "trusted" | "grounds" | "identity" | "claims">;
+
+function verifiedAs({ trusted, grounds, identity, claims }: Read, text: string, holds: Verified["holds"]) {
+  const accessToken = new AccessToken(text);
+  const kept = trusted.register ? claims : null;
+  return { verified: { trusted, holds, grounds, identity, accessToken, claims: kept, agent: null, profile: null }, claims };
+}
+
+function introspected(answer: Introspected, text: string) {
+  return verifiedAs(answer, text, (nowMs) => nowMs < answer.untilMs);
+}
+
+function agentOf({ trusted, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {
+  const iss = trusted.issuer;
   const { subject, person, instance, workflow } = identity;
   return {
     // What the registry says of a workflow stands; a token only fills the gap.

@@ -12,12 +12,13 @@ export async function fetchDocument(
   url: string,
   mediaTypes: readonly string[],
   limits: AuthenticateLimits,
+  asked: RequestInit = {},
 ): Promise<Fetched> {
   if (!isSecureUrl(url)) return failed("not an https address");
   const signal = AbortSignal.timeout(limits.documentTimeoutMs);
   // The race ends the wait even where a body ignores the signal.
   const late = new Promise<Fetched>((resolve) => signal.addEventListener("abort", () => resolve(failed("no whole answer in time"))));
-  const read = readDocument(fetch, url, mediaTypes, limits, signal).catch(() => failed("cannot be fetched"));
+  const read = readDocument(fetch, url, mediaTypes, limits, { ...asked, signal }).catch(() => failed("cannot be fetched"));
   return Promise.race([read, late]);
 }
 
@@ -26,10 +27,10 @@ async function readDocument(
   url: string,
   mediaTypes: readonly string[],
   limits: AuthenticateLimits,
-  signal: AbortSignal,
+  asked: RequestInit,
 ): Promise<Fetched> {
-  const headers = { accept: mediaTypes.join(", "), "accept-encoding": "identity" };
-  const response = await fetch(url, { method: "GET", headers, redirect: "manual", signal });
+  const headers = { ...asked.headers, accept: mediaTypes.join(", "), "accept-encoding": "identity" };
+  const response = await fetch(url, { method: "GET", ...asked, headers, redirect: "manual" });
   const fault = faultOf(response, mediaTypes);
   if (fault !== null) {
     await response.body?.cancel();

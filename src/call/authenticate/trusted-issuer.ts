@@ -22,9 +22,19 @@ export type TrustedIssuer = {
   readonly clients?: readonly string[];
   /** Null: an agent that nobody registered is refused. */
   readonly register?: RegisterRule | null;
+  /** For opaque tokens; null: it has none. */
+  readonly introspection?: Introspection | null;
   readonly jwks: LocalKeys | RemoteKeys;
   /** Longest `exp - iat`, milliseconds. */
   readonly maxLifetimeMs?: number;
+};
+
+/** RFC 7662. `prefix`: how its tokens begin, where several issuers have opaque ones. */
+export type Introspection = {
+  readonly url: string;
+  readonly clientId: string;
+  readonly clientSecret: { reveal(): string };
+  readonly prefix: string | null;
 };
 
 /** Which names become agents at their first sight, and with which attributes: texts, or `claims.x.y`. */
