@@ -82,7 +82,11 @@ export async function createProvider(
   provider.Client.prototype.compareClientSecret = function compare(this: { clientId: string }, presented: string): boolean {
     return clients.matches(this.clientId, presented);
   };
-  provider.on("server_error", (_, fault) => (isAway(fault) ? undefined : options.fault(fault)));
+  const away = new WeakSet<Context>();
+  provider.on("server_error", (context, fault) => {
+    if (isAway(fault)) away.add(context as Context);
+    else options.fault(fault);
+  });
 
   const clientOf = (context: Context): GrantClient => {
     const profile = registry.byId(context.oidc?.client?.clientId ?? "");
@@ -109,6 +113,7 @@ export async function createProvider(
   }
   provider.use(async (context, next) => {
     await next();
+    if (away.has(context)) return refuse(context, new GrantRefused("temporarily_unavailable", "the registry's database is away"));
     const { error, error_description } = (context.body ?? {}) as { error?: unknown; error_description?: unknown };
     const params = context.oidc?.params ?? {};
     // The provider has authenticated the client by then, and leaves tokens that are JWTs to others.
