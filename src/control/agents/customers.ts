@@ -5,6 +5,7 @@ import type { CustomerRow, CustomerState } from "../tables.ts";
 import type { Writing } from "../writing.ts";
 import { type Customer, iso } from "./profiles.ts";
 import type { ActKind, Parts, RegistryFault } from "./registry.ts";
+import { revokeWhere } from "./tokens.ts";
 
 export type CustomerBounds = {
   readonly tools?: readonly string[] | null | undefined;
@@ -75,7 +76,12 @@ export function customersOf(parts: Parts): Customers {
         await writing.db.updateTable("customer").set({ state: to }).where("key", "=", key).execute();
         await writing.changed("customer", key);
         // Whoever listens for an agent hears of it by name.
-        for (const { row: agent } of theirs) await writing.changed("agent", agent.id);
+        for (const { row: agent } of theirs) {
+          await writing.changed("agent", agent.id);
+          // As when the agent itself is stopped: what others have derived from its tokens ends.
+          if (to !== "active")
+            await revokeWhere(writing, { own: parts.issuer, nowMs: parts.now() }, "agent_id", agent.id, to === "suspended");
+        }
         return null;
       });
       if (fault !== null) return fault;

@@ -1,13 +1,14 @@
 /** Tokens of ours by what they were made from, so that revoking one ends whatever was derived from it. */
 
+import type { AgentId } from "../../ids.ts";
 import type { IssuedTokenRow } from "../tables.ts";
 import type { Writing } from "../writing.ts";
 import { pair } from "./directory.ts";
 import type { Parts } from "./registry.ts";
 
 export type Tokens = {
-  /** Before the token leaves: what is not known cannot be revoked. */
-  issuedToken(row: IssuedTokenRow): Promise<void>;
+  /** Before the token leaves: what is not known cannot be revoked. False: what it is made from has ended meanwhile, and it must not leave. */
+  issuedToken(row: IssuedTokenRow): Promise<boolean>;
   findToken(jti: string): Promise<IssuedTokenRow | undefined>;
   /** Tokens of an agent that have not ended, newest first: its instances, and what they were given. */
   tokensOf(agentId: string, limit: number): Promise<readonly IssuedTokenRow[]>;
@@ -19,9 +20,12 @@ export type Tokens = {
 
 export function tokensOf({ store, directory, audit, now, issuer: own }: Parts): Tokens {
   return {
-    async issuedToken(row) {
-      await store.db.insertInto("issued_token").values(row).execute();
-    },
+    issuedToken: (row) =>
+      store.write(async ({ db }) => {
+        if (await hasEnded(db, row, own)) return false;
+        await db.insertInto("issued_token").values(row).execute();
+        return true;
+      }),
     findToken: (jti) => store.db.selectFrom("issued_token").selectAll().where("jti", "=", jti).executeTakeFirst(),
     tokensOf: (agentId, limit) =>
       store.db
@@ -46,6 +50,35 @@ export function tokensOf({ store, directory, audit, now, issuer: own }: Parts): 
       return ended;
     },
   };
+}
+
+/** Looked at under the lock of the writers: what was ended a moment ago, while the token was made, has not seen it. */
+async function hasEnded(db: Writing["db"], row: IssuedTokenRow, own: string): Promise<boolean> {
+  const agents = new Set<string>([row.agent_id]);
+  const parents = [
+    ...(row.parent_issuer !== null && row.parent_jti !== null ? [{ issuer: row.parent_issuer, jti: row.parent_jti }] : []),
+    ...(row.actor_jti !== null ? [{ issuer: own, jti: row.actor_jti }] : []),
+  ];
+  for (const { issuer, jti } of parents) {
+    const ended = await db.selectFrom("revoked_token").select("jti").where("issuer", "=", issuer).where("jti", "=", jti).executeTakeFirst();
+    if (ended !== undefined) return true;
+    const parent =
+      issuer === own ? await db.selectFrom("issued_token").select("agent_id").where("jti", "=", jti).executeTakeFirst() : undefined;
+    if (parent !== undefined) agents.add(parent.agent_id);
+  }
+  if (row.credential_id !== null) {
+    const credential = await db.selectFrom("credential").select("revoked_ms").where("id", "=", row.credential_id).executeTakeFirst();
+    if (credential?.revoked_ms !== null) return true;
+  }
+  for (const id of agents) {
+    const agent = await db
+      .selectFrom("agent")
+      .select("state")
+      .where("id", "=", id as AgentId)
+      .executeTakeFirst();
+    if (agent?.state !== "active") return true;
+  }
+  return false;
 }
 
 type Ending = { readonly issuer: string; readonly jti: string; readonly expires_ms: number };

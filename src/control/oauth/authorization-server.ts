@@ -1,6 +1,7 @@
 /** The embedded authorization server: agents obtain JWT access tokens (RFC 9068) for exactly one route. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { GrantRefused } from "./grant-refused.ts";
 import { entitledScopes, issueToken, type TokenResponse } from "./issue.ts";
 import { metadataOf } from "./metadata.ts";
 import { createProvider, type ProviderOptions } from "./provider.ts";
@@ -48,10 +49,14 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       const scopes = new Set(["mcp", ...(asked ?? "").split(" ").filter(Boolean)]);
       const entitled = entitledScopes(options, profile, null);
       for (const scope of scopes) if (!entitled.has(scope)) return { fault: `the scope ${scope} may not be issued to ${profile.name}` };
-      return await issueToken(options, {
+      const issued = issueToken(options, {
         ...{ profile, grant: "administrator", by, audience: resource, scopes, credentialId: null },
         ...{ expiresAtMs: options.now() + options.accessTokenTtlMs, instance: null, workflow: null },
         ...{ subject: null, parent: null, actorTokenId: null },
+      });
+      return await issued.catch((thrown: unknown) => {
+        if (thrown instanceof GrantRefused) return { fault: thrown.message };
+        throw thrown;
       });
     },
     async warm() {

@@ -7,6 +7,7 @@ import type { Registry } from "../agents/registry.ts";
 import type { SigningKey } from "../signing-key.ts";
 import type { CredentialRow } from "../tables.ts";
 import { actClaim } from "./delegation.ts";
+import { GrantRefused } from "./grant-refused.ts";
 
 export type IssuedFacts = {
   readonly agentId: string;
@@ -75,11 +76,12 @@ export async function issueToken(parts: IssueParts, draft: Draft): Promise<Token
     ...{ agentId: profile.id, customer: profile.customer, tokenId: jti, grant: draft.grant, audience, scope, by: draft.by },
     ...{ actors: subject?.actors.length ?? 0, parent: parent?.jti ?? null },
   });
-  await registry.issuedToken({
+  const counts = await registry.issuedToken({
     ...{ jti, agent_id: profile.id, credential_id: draft.credentialId, audience, scope, instance },
     ...{ parent_issuer: parent?.issuer ?? null, parent_jti: parent?.jti ?? null, actor_jti: draft.actorTokenId },
     ...{ issued_ms: nowMs, expires_ms: exp * 1000 },
   });
+  if (!counts) throw new GrantRefused("invalid_grant", "what the token would be made from has ended");
   const claims = {
     ...{ iss: publicUrl, sub: subject?.sub ?? profile.id, client_id: profile.id, aud: audience, iat, exp, jti, scope },
     ...(subject === null ? {} : { act: actClaim(subject.actors), subject_issuer: subject.issuer ?? undefined }),
