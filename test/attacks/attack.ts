@@ -114,7 +114,7 @@ const scene = z.strictObject({
 export type Scene = z.output<typeof scene> & { readonly name: string };
 
 const head = z.strictObject({
-  id: z.string().regex(/^[MH][0-9]{2}$/),
+  id: z.string().regex(/^[MHJO][0-9]{2}$/),
   title: text.max(100),
   story: text.min(80).max(900),
   source: text,

@@ -9,26 +9,39 @@ export type Fill = {
   readonly host: string;
   readonly session: string;
   accessToken(who: string, server: string): string;
+  /** What an attacker makes of a good token. */
+  forged(name: string, token: string): string;
+  readonly publicUrl: string;
+  /** Of `agent`, as the authorization server knows it. */
+  readonly client: { readonly id: string; readonly secret: string };
 };
 
 type Sender = Pick<Request, "as" | "server">;
 
 /** node sends headers of any length: `{{times:200000:a}}` is 200,000 letters. */
 const PLACEHOLDER =
-  /\{\{(mark|agent|host|session|head|call|smuggled|token|token:([a-z-]+)@([a-z-]+)|times:([0-9]+):((?:\{\{.*?\}\}|.)+?))\}\}/gs;
+  /\{\{(mark|agent|host|session|head|call|smuggled|token|token:([a-z-]+)@([a-z-]+)|forged:([a-z-]+)|secret|client|url|times:([0-9]+):((?:\{\{.*?\}\}|.)+?))\}\}/gs;
 
 export function filled(text: string, request: Sender, fill: Fill): string {
-  return text.replace(PLACEHOLDER, (_, what: string, who: string | undefined, server: string | undefined, times: string, each: string) => {
-    if (what === "mark") return fill.mark;
-    if (what === "agent") return fill.userAgent;
-    if (what === "host") return fill.host;
-    if (what === "session") return fill.session;
-    if (what === "head") return headOf(request, fill);
-    if (what === "call") return callOf(fill);
-    if (what === "smuggled") return smuggled(request, fill);
-    if (what.startsWith("token")) return fill.accessToken(who ?? request.as, server ?? request.server);
-    return filled(each, request, fill).repeat(Number(times));
-  });
+  return text.replace(
+    PLACEHOLDER,
+    (_, what: string, who: string | undefined, server: string | undefined, forgery: string | undefined, times: string, each: string) => {
+      if (what === "mark") return fill.mark;
+      if (what === "agent") return fill.userAgent;
+      if (what === "host") return fill.host;
+      if (what === "session") return fill.session;
+      if (what === "head") return headOf(request, fill);
+      if (what === "call") return callOf(fill);
+      if (what === "smuggled") return smuggled(request, fill);
+      if (forgery !== undefined)
+        return fill.forged(forgery, fill.accessToken(request.as === "nobody" ? "agent" : request.as, request.server));
+      if (what === "url") return fill.publicUrl;
+      if (what === "client") return fill.client.id;
+      if (what === "secret") return fill.client.secret;
+      if (what.startsWith("token")) return fill.accessToken(who ?? request.as, server ?? request.server);
+      return filled(each, request, fill).repeat(Number(times));
+    },
+  );
 }
 
 /** Of a good request, but for what says how long it is. */

@@ -63,7 +63,7 @@ function answerFaults(scene: Scene, after: Aftermath, answer: Answer, mark: stri
 function toldFaults({ request, expect }: Scene, { mode, publicUrl }: Aftermath, answer: Answer, mark: string): string[] {
   const { reason, code, form, type, callId, id } = saidIn(answer);
   if (expect.reason === undefined) {
-    const got = { status: answer.status, reason, code };
+    const got = { status: answer.status, reason, code: code ?? null };
     const wanted = { status: expect.status, reason: null, code: expect.code ?? null };
     return JSON.stringify(got) === JSON.stringify(wanted)
       ? []
@@ -105,7 +105,7 @@ function surfaceFaults({ reaches, expect }: Scene, { status, headers, body }: An
   if (!("cache-control" in expect.headers) && headers.get("cache-control") !== "no-store")
     faults.push(`cache-control: ${headers.get("cache-control")}`);
   for (const name of ["server", "x-powered-by", "set-cookie", "via"]) if (headers.has(name)) faults.push(`a ${name} header`);
-  if (status >= 400 && body !== "" && !/^application\/(problem\+)?json$/.test(headers.get("content-type") ?? "")) {
+  if (status >= 400 && body !== "" && !/^application\/(problem\+)?json(; charset=utf-8)?$/.test(headers.get("content-type") ?? "")) {
     faults.push(`an error as ${headers.get("content-type")}`);
   }
   if (/\n {4}at |node:internal|\.ts:[0-9]/.test(whole)) faults.push("a stack trace");

@@ -51,7 +51,16 @@ export const userAgentOf = (name: string) => `attack (${name})`;
 const markOf = (name: string) => `mark_${name}_`;
 
 export function fillFor(stage: Stage, name: string, session: string, mark = `${markOf(name)}0_`): Fill {
-  return { mark, userAgent: userAgentOf(name), host: stage.host, session, accessToken: stage.accessToken };
+  return {
+    mark,
+    userAgent: userAgentOf(name),
+    host: stage.host,
+    session,
+    accessToken: stage.accessToken,
+    forged: stage.forged,
+    publicUrl: stage.gateway.publicUrl,
+    client: stage.client,
+  };
 }
 
 export function play(scene: Scene, stage: Stage, session: Session | null): Promise<Course[]> {

@@ -56,5 +56,6 @@ async function openStream(stage: Stage, { as, server, id }: Session): Promise<So
 }
 
 function fillOf(stage: Stage, session: string): Fill {
-  return { mark: "mark_known_session", userAgent: "setup", host: stage.host, session, accessToken: stage.accessToken };
+  const { host, accessToken, forged, client, gateway } = stage;
+  return { mark: "mark_known_session", userAgent: "setup", host, session, accessToken, forged, client, publicUrl: gateway.publicUrl };
 }

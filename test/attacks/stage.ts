@@ -8,6 +8,7 @@ import { startHttpUpstream } from "../fixtures/http-upstream.ts";
 import { startLegacyUpstream } from "../fixtures/legacy-upstream.ts";
 import type { Door, Received } from "../fixtures/listener.ts";
 import type { Mode } from "./contract.ts";
+import { forged, type PublicJwk } from "./forged.ts";
 import { type HostileScript, startHostileUpstream } from "./hostile.ts";
 
 const UPSTREAM_SECRET = "canary-upstream-credential-5d1c";
@@ -30,6 +31,8 @@ export type Stage = {
   readonly port: number;
   readonly host: string;
   accessToken(who: string, server: string): string;
+  forged(name: string, token: string): string;
+  readonly client: { readonly id: string; readonly secret: string };
   /** Every message that a server behind has heard since the start, as text. */
   heard(): readonly string[];
   /** Bytes that have arrived at the servers over HTTP since the start. */
@@ -65,6 +68,9 @@ export async function openStage(mode: Mode): Promise<Stage> {
   const adminKey = readFileSync(join(gateway.folder, "data", "admin.key"), "utf8").trim();
   const agents = await registerAgents(gateway, adminKey);
   const accessTokens = await issueTokens(gateway, agents);
+  const published = (await (await fetch(`${gateway.publicUrl}/oauth/jwks`)).json()) as { keys: PublicJwk[] };
+  const [jwk] = published.keys;
+  if (jwk === undefined) throw new Error("the gateway publishes no key");
   const secrets = new Map([
     ["the upstream credential", UPSTREAM_SECRET],
     ["the admin key", adminKey],
@@ -91,6 +97,8 @@ export async function openStage(mode: Mode): Promise<Stage> {
       if (accessToken === undefined) throw new Error(`there is no token of ${who} for ${server}`);
       return accessToken;
     },
+    forged: (name, token) => forged(name, token, jwk),
+    client: { id: agents.get("agent")?.client_id ?? "", secret: agents.get("agent")?.client_secret ?? "" },
     heard: () => hearing(),
     bytesBehind: () => doors.reduce((bytes, door) => bytes + door.bytesReceived(), 0),
     arm: hostile.arm,
