@@ -61,11 +61,29 @@ export function registerAgent(program: Command, io: Io): void {
   leaf(agent, "show <name>", "one agent, by name or id: its credentials, instances and tokens", "tollgate agent show triage-bot").action(
     async (name: string, options: CommonOptions) => {
       const row = await adminClient(configOf(options, io), io).get<AgentJson>(`/agents/${encodeURIComponent(name)}`);
-      print(io, options, row, () => memberTable(row));
+      print(io, options, row, () => agentText(row));
     },
   );
   registerAgentLife(agent, io);
   registerAgentImport(agent, io);
+}
+
+type Shown = AgentJson & {
+  readonly credentials?: readonly Readonly<Record<string, string | null>>[];
+  readonly instances?: readonly string[];
+  readonly tokens?: readonly object[];
+};
+
+/** Lists are told below the rest: one line a credential, and how many tokens there are. */
+function agentText({ credentials = [], instances = [], tokens = [], ...rest }: Shown): string {
+  const counts = `instances    ${instances.join(", ") || "-"}\ntokens       ${tokens.length} issued and not ended`;
+  const columns = ["id", "kind", "environment", "expires_at", "retired_at", "created_by"];
+  const lines = credentials.map((each) => columns.map((column) => each[column]));
+  const kept = table(
+    columns.map((column) => column.toUpperCase().replace("_", " ")),
+    lines,
+  );
+  return [memberTable(rest), counts, "", credentials.length === 0 ? "no credentials" : kept].join("\n");
 }
 
 export function agentTable(items: readonly AgentJson[]): string {
