@@ -122,6 +122,19 @@ onBoth("over time", (openAt) => {
     expect([derived, other].map((each) => registry.isRevoked(ISSUER, each))).toEqual([true, false]);
   });
 
+  test("a revoked token stays revoked past its end, for as long as clocks may differ, also over a sweep and a restart", async () => {
+    let nowMs = Date.now();
+    const opened = await openAt(undefined, () => nowMs);
+    const { profile } = issued(await opened.registry.create(bot("ending"), "a"));
+    const jti = await tokenOf(opened.registry, profile.id, { expires_ms: nowMs + 1_000 });
+    await opened.registry.revokeToken(ISSUER, jti, nowMs + 1_000, "ops");
+    nowMs += 31_000;
+    await opened.registry.sweep();
+    await opened.registry.catchUp();
+    const again = await openAt(opened, () => nowMs);
+    for (const { registry } of [opened, again]) expect(registry.isRevoked(ISSUER, jti)).toBe(true);
+  });
+
   test("what is rotated counts for its overlap and no longer; without one it and its tokens end at once", async () => {
     let nowMs = Date.now();
     const { registry } = await openAt(undefined, () => nowMs);

@@ -23,8 +23,8 @@ export type LeakParts = {
 
 const USES_MAX = 1_000;
 const THE_BEGINNING = "1970-01-01T00:00:00.000Z";
-/** A token that is ended is remembered as such for at least as long as any token of ours lives. */
-const TOKEN_LIFE_MAX_MS = 86_400_000;
+/** A token that is ended is remembered as such for at least as long as any that is accepted may live (`maxLifetime`). */
+const TOKEN_LIFE_MAX_MS = 172_800_000;
 
 type Found = {
   readonly kind: "credential" | "token" | "admin_key";

@@ -20,6 +20,8 @@ export type Directory = AgentDirectory & {
   heardAtMs(): number;
 };
 
+/** Beyond a token's end: clocks differ, and it is accepted a little longer. */
+export const REMEMBERED_MS = 120_000;
 const CHANGES_A_READ = 1_000;
 /** About a millisecond. */
 const READS_A_TURN = 10;
@@ -132,7 +134,7 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
       for (const { kind, id } of once.values()) for (const heard of listeners) heard(kind, id);
       more = changes.length === CHANGES_A_READ;
     }
-    for (const [key, expiresMs] of revoked) if (expiresMs < startedMs) revoked.delete(key);
+    for (const [key, expiresMs] of revoked) if (expiresMs + REMEMBERED_MS < startedMs) revoked.delete(key);
     heardAtMs = startedMs;
   }
 

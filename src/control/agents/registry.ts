@@ -5,7 +5,7 @@ import { type AgentLife, agentLife } from "./agent-life.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
 import { type Customers, customersOf } from "./customers.ts";
 import { type Declare, declareAgents } from "./declare.ts";
-import { CHANGES_KEPT_MS, type Directory, openDirectory } from "./directory.ts";
+import { CHANGES_KEPT_MS, type Directory, openDirectory, REMEMBERED_MS } from "./directory.ts";
 import { type Imports, importsOf } from "./import.ts";
 import { type Tokens, tokensOf } from "./tokens.ts";
 
@@ -97,7 +97,10 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
 
 async function sweep({ store, now }: Parts): Promise<void> {
   const nowMs = now();
-  await store.db.deleteFrom("revoked_token").where("expires_ms", "<", nowMs).execute();
+  await store.db
+    .deleteFrom("revoked_token")
+    .where("expires_ms", "<", nowMs - REMEMBERED_MS)
+    .execute();
   await store.db
     .deleteFrom("issued_token")
     .where("expires_ms", "<", nowMs - CHANGES_KEPT_MS)

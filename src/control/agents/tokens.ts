@@ -3,7 +3,7 @@
 import type { AgentId } from "../../ids.ts";
 import type { IssuedTokenRow } from "../tables.ts";
 import type { Writing } from "../writing.ts";
-import { pair } from "./directory.ts";
+import { pair, REMEMBERED_MS } from "./directory.ts";
 import type { Parts } from "./registry.ts";
 
 export type Tokens = {
@@ -95,7 +95,7 @@ export async function revokeWhere(
     .selectFrom("issued_token")
     .select(["jti", "expires_ms"])
     .where(column, "=", id)
-    .where("expires_ms", ">", nowMs)
+    .where("expires_ms", ">", nowMs - REMEMBERED_MS)
     .execute();
   const tokens = rows.map((row): Ending => ({ issuer: own, ...row }));
   if (!derivedOnly) for (const token of tokens) await revoke(writing, token);
