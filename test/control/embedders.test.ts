@@ -85,6 +85,13 @@ describe("one decision, three ways to hear it", () => {
   });
 });
 
+test("an embedder cannot vouch for a scope that the customer's account lacks", async () => {
+  expect((await admin("/customers", { key: "bounded", scopes: ["tickets.write"] })).status).toBe(201);
+  const made = await admin("/agents", { name: "bounded-bot", customer: "bounded", team: "scoped" });
+  const asked = { agent_id: made.json.id, tool: "up/echo", arguments: { text: "x" }, scopes: ["tickets.read"] };
+  expect((await admin("/mcp/authorize", asked)).json).toMatchObject({ allowed: false, reason: "scope_insufficient" });
+});
+
 describe("many at once", () => {
   test("reservations and calls draw on one budget: of 200 against a limit of 100, exactly 100 pass", async () => {
     const agent = await gateway.createAgent("crowd-bot", "crowd");

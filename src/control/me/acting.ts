@@ -1,5 +1,6 @@
 /** Pure. An agent as somebody vouches for it who was let in to do so: its profile, and what a token of its own would say. */
 import { AccessToken, type Agent, type AgentProfile } from "../../call/authenticate/agent.ts";
+import { scopesWithin } from "../../call/authenticate/scopes-within.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 
 export type Vouched = { readonly scopes: readonly string[]; readonly subject: string | null; readonly instance: string | null };
@@ -15,7 +16,7 @@ export function actingAs(profile: AgentProfile, { scopes, subject, instance }: V
     person: subject,
     actors: subject === null ? [] : [profile.id],
     roles: [],
-    scopes: new Set(["mcp", ...scopes]),
+    scopes: scopesWithin(new Set(["mcp", ...scopes]), profile.account.scopes),
     issuer: publicUrl,
     clientId: profile.id,
     tokenId: null,
