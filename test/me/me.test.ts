@@ -161,10 +161,14 @@ describe("what cannot be asked", () => {
   });
 
   test("an agent has eight questions under way at most", async () => {
-    const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => ask(`/calls/call_${i}`)));
-    const statuses = answers.map(({ status }) => status);
-    expect(new Set(statuses)).toEqual(new Set([404, 429]));
-    expect(answers.find(({ status }) => status === 429)?.headers.get("retry-after")).toBe("1");
+    // How many are under way at once is the machine's to say: asked until more than eight were.
+    let refused: Response | undefined;
+    for (let attempt = 0; attempt < 20 && refused === undefined; attempt++) {
+      const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => ask(`/calls/call_${i}`)));
+      expect(answers.filter(({ status }) => status !== 404 && status !== 429)).toEqual([]);
+      refused = answers.find(({ status }) => status === 429);
+    }
+    expect(refused?.headers.get("retry-after")).toBe("1");
     expect((await ask("")).status).toBe(200);
   });
 });
