@@ -33,6 +33,8 @@ export async function openPostgres(url: string): Promise<ControlStore> {
   const pool: Pool = new pg.Pool({ ...options, max: CONNECTIONS_MAX });
   // A connection that breaks while idle is replaced at the next query, which tells whoever asked.
   pool.on("error", () => {});
+  // The pool listens to idle connections only: without this, one that breaks in the middle of a transaction ends the process.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: telling(pool) }) });
   try {
     await preparePostgres(db);
