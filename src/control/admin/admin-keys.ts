@@ -41,6 +41,8 @@ export type AdminKeysOptions = {
 };
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$/;
+/** Authors of acts that no key stands behind. */
+const RESERVED = /^(agent|config|gateway|agt_.*)$/i;
 const KEYS_MAX = 1_000;
 
 export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKeys> {
@@ -62,10 +64,13 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
     list: () => store.db.selectFrom("admin_key").selectAll().orderBy("id").execute(),
     async create({ name, role, customer, expiresInMs }, by) {
       if (!NAME.test(name)) return { fault: "invalid", detail: "name: 1 to 128 of letters, digits, . _ @ : -" };
+      if (RESERVED.test(name)) return { fault: "invalid", detail: `name: ${name} stands for another author in the audit log` };
       return await store.write(async ({ db }) => {
         const { count } = await db
           .selectFrom("admin_key")
           .select(({ fn }) => fn.countAll<number>().as("count"))
+          .where("revoked_ms", "is", null)
+          .where((one) => one.or([one("expires_ms", "is", null), one("expires_ms", ">", now())]))
           .executeTakeFirstOrThrow();
         if (Number(count) >= KEYS_MAX) return { fault: "conflict", detail: `there are ${KEYS_MAX} admin keys already` } as const;
         if ((await db.selectFrom("admin_key").select("id").where("name", "=", name).executeTakeFirst()) !== undefined)

@@ -69,7 +69,8 @@ export function credentialsOf(parts: Parts): Credentials {
         }
         const issued = await insertCredential(parts, writing, row, spec, by);
         if ("fault" in issued) return issued;
-        for (const id of ids) await retire(parts, writing, row, id, rotation?.overlapMs ?? 0, issued.credentialId, by);
+        for (const id of [...ids, ...lingering(current(row.id), spec, rotation)])
+          await retire(parts, writing, row, id, rotation?.overlapMs ?? 0, issued.credentialId, by);
         return { id: row.id, ...issued };
       });
       if ("fault" in answer) return answer;
@@ -125,6 +126,12 @@ export function replacedBy(
 ): readonly CredentialRow[] {
   const standing = rows.filter((row) => row.retired_ms === null && isKey(row.kind) === (spec.kind === "api_key"));
   return replaces === undefined ? standing : standing.filter(({ id }) => id === replaces);
+}
+
+/** A rotation that ends at once what it replaces also ends what an earlier one still lets count. */
+function lingering(rows: readonly CredentialRow[], spec: Pick<CredentialSpec, "kind">, rotation: Rotation | null): readonly string[] {
+  if (rotation === null || rotation.overlapMs > 0 || rotation.replaces !== undefined) return [];
+  return rows.filter((row) => row.retired_ms !== null && isKey(row.kind) === (spec.kind === "api_key")).map(({ id }) => id);
 }
 
 async function standingAmong({ db }: Writing, ids: readonly string[]) {

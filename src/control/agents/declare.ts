@@ -1,9 +1,11 @@
 /** Agents that policy files declare: the file owns their attributes, the registry their ids, credentials and states. */
 import { mintId } from "../../ids.ts";
 import type { AgentRow } from "../tables.ts";
+import type { Writing } from "../writing.ts";
 import { type AgentAttributes, detailsOf, newRow, rowByName } from "./agent-row.ts";
 import { ensureCustomer } from "./customers.ts";
 import type { Parts } from "./registry.ts";
+import { revokeWhere } from "./tokens.ts";
 
 export type DeclaredAgent = AgentAttributes & { readonly name: string; readonly owner: string; readonly purpose: string };
 
@@ -14,7 +16,7 @@ const BY = "config";
 const LEFT = "no policy file declares it any more";
 
 export function declareAgents(parts: Parts): Declare {
-  const { store, directory, audit, now } = parts;
+  const { store, directory, audit, now, issuer } = parts;
   return async (agents) => {
     await store.write(async (writing) => {
       for (const [name, agent] of agents) {
@@ -28,16 +30,31 @@ export function declareAgents(parts: Parts): Declare {
         if (known === undefined) await writing.db.insertInto("agent").values(row).execute();
         else await writing.db.updateTable("agent").set(row).where("id", "=", row.id).execute();
         await writing.changed("agent", row.id);
+        if (known !== undefined && known.customer !== row.customer) await endCredentials(parts, writing, row.id);
       }
       const declared = await writing.db.selectFrom("agent").selectAll().where("declared", "=", 1).where("state", "=", "active").execute();
       for (const row of declared.filter(({ name }) => !agents.has(name))) {
         await audit("agent.suspended", BY, { ...detailsOf(row), cause: LEFT });
         await writing.db.updateTable("agent").set({ state: "suspended", state_cause: LEFT }).where("id", "=", row.id).execute();
         await writing.changed("agent", row.id);
+        // As when a person suspends it: what others have derived from its tokens ends.
+        await revokeWhere(writing, { own: issuer, nowMs: now() }, "agent_id", row.id, true);
       }
     });
     await directory.catchUp();
   };
+}
+
+/** Whoever administers the one customer may hold a secret of the agent, and has no business with the other. */
+async function endCredentials({ now, issuer }: Parts, writing: Writing, id: AgentRow["id"]): Promise<void> {
+  const nowMs = now();
+  await writing.db
+    .updateTable("credential")
+    .set({ revoked_ms: nowMs, retired_ms: nowMs })
+    .where("agent_id", "=", id)
+    .where("revoked_ms", "is", null)
+    .execute();
+  await revokeWhere(writing, { own: issuer, nowMs }, "agent_id", id);
 }
 
 /** Only the file's own suspension ends when the name comes back; a person's stays until a person ends it. */

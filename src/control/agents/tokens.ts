@@ -73,10 +73,11 @@ async function hasEnded(db: Writing["db"], row: IssuedTokenRow, own: string): Pr
   for (const id of agents) {
     const agent = await db
       .selectFrom("agent")
-      .select("state")
-      .where("id", "=", id as AgentId)
+      .leftJoin("customer", "customer.key", "agent.customer")
+      .select(["agent.state", "customer.state as account"])
+      .where("agent.id", "=", id as AgentId)
       .executeTakeFirst();
-    if (agent?.state !== "active") return true;
+    if (agent?.state !== "active" || (agent.account ?? "active") !== "active") return true;
   }
   return false;
 }

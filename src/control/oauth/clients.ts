@@ -77,7 +77,8 @@ function textOf(value: unknown): string | null {
 
 function keyIdOf(assertion: string): string | null {
   try {
-    return decodeProtectedHeader(assertion).kid ?? null;
+    const { kid } = decodeProtectedHeader(assertion);
+    return typeof kid === "string" ? kid : null;
   } catch {
     return null;
   }

@@ -74,6 +74,8 @@ export async function tokenExchange(parts: GrantParts, client: GrantClient | nul
   if (profile === undefined) throw new GrantRefused("invalid_client", "neither a client nor an actor token says who acts");
   if (client !== null && client.profile.id !== profile.id)
     throw new GrantRefused("invalid_request", "the actor token is of another agent than the client");
+  if (client === null && actorToken !== null && !isGoodFor(parts, actorToken, audience))
+    throw new GrantRefused("invalid_target", "without a client credential, only for what the actor token is for");
   const entitled = entitledScopes(parts, profile, client?.credential ?? null);
   const bounds = { entitled, wanted: wantedScopes(asked), nowMs: now(), ttlMs: parts.accessTokenTtlMs };
   const delegated = delegate(given(subject), profile, actorToken === null ? null : given(actorToken), bounds);
@@ -95,6 +97,12 @@ function statesScopes({ claims }: VerifiedToken): boolean {
 
 function given(token: VerifiedToken): Given {
   return { ...token, statesScopes: statesScopes(token) };
+}
+
+/** Whoever holds a token for one route must not make it one for another; an assertion to this server is for no route. */
+function isGoodFor({ audiences }: GrantParts, { claims }: VerifiedToken, audience: string): boolean {
+  const named = [claims.aud].flat();
+  return named.includes(audience) || !named.some((each) => typeof each === "string" && audiences().includes(each));
 }
 
 async function actorOf(parts: GrantParts, text: string, type: string): Promise<VerifiedToken> {

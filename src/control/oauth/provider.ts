@@ -75,6 +75,8 @@ export async function createProvider(
       if (!(left <= ASSERTION_SECONDS_MAX && lifetime <= ASSERTION_SECONDS_MAX)) throw new errors.InvalidClientAuth("exp is too far away");
       if (iat !== undefined && !(lifetime > 0)) throw new errors.InvalidClientAuth("exp is not after iat");
       await clients.verified(context, context.oidc?.client?.clientId ?? "");
+      // A `kid` that is no text, say, which the provider overlooks: no credential, no bounds, nothing that could be revoked.
+      if (clients.credentialOf(context) === null) throw new errors.InvalidClientAuth("the assertion is by none of the agent's keys");
     },
   });
   // The issuer is the configured URL, whatever a Host or X-Forwarded header says.
@@ -91,7 +93,9 @@ export async function createProvider(
   const clientOf = (context: Context): GrantClient => {
     const profile = registry.byId(context.oidc?.client?.clientId ?? "");
     if (profile === undefined) throw new GrantRefused("invalid_client", "the client is not registered any more");
-    return { profile, credential: clients.credentialOf(context) };
+    const credential = clients.credentialOf(context);
+    if (credential === null) throw new GrantRefused("invalid_client", "the client has proved no credential");
+    return { profile, credential };
   };
   const answer = async (context: Context, grant: string, work: (asked: Parameters) => Promise<TokenResponse>) => {
     try {
@@ -118,7 +122,8 @@ export async function createProvider(
     const params = context.oidc?.params ?? {};
     // The provider has authenticated the client by then, and leaves tokens that are JWTs to others.
     if (error === "unsupported_token_type") return await ownTokens(context, params.token);
-    const issue = WITHOUT_CLIENT[String(params.grant_type)];
+    const grant = String(params.grant_type);
+    const issue = Object.hasOwn(WITHOUT_CLIENT, grant) ? WITHOUT_CLIENT[grant] : undefined;
     if (issue === undefined || error_description !== NO_CLIENT || typeof params.grant_type !== "string") return;
     await answer(context, params.grant_type, (asked) => issue(options, null, asked));
   });
