@@ -17,6 +17,18 @@ export type Opened = {
   refuse(fault: Error | null, kind?: string): void;
 };
 
+let tokens = 0;
+/** A token as the authorization server records it. */
+export async function tokenOf(registry: Registry, agentId: string, more: object = {}): Promise<string> {
+  tokens += 1;
+  const jti = `t${tokens}`;
+  const times = { issued_ms: Date.now(), expires_ms: Date.now() + 600_000 };
+  const none = { credential_id: null, parent_issuer: null, parent_jti: null, instance: null };
+  const nobody = { parent_agent_id: null, actor_issuer: null, actor_jti: null };
+  await registry.issuedToken({ jti, agent_id: agentId, audience: `${ISSUER}/mcp`, scope: "mcp", ...none, ...nobody, ...times, ...more });
+  return jti;
+}
+
 const open: Registry[] = [];
 afterEach(closeAll);
 

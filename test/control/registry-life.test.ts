@@ -4,10 +4,9 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
-import type { Registry } from "../../src/control/agents/registry.ts";
 import { openControlStore } from "../../src/control/store.ts";
 import { issued, newFolder } from "./plane.ts";
-import { ISSUER, onBoth } from "./registries.ts";
+import { ISSUER, onBoth, tokenOf } from "./registries.ts";
 
 const bot = (name: string, more: object = {}) => ({ name, owner: "owner@example.com", purpose: "testing", ...more });
 const digest = (secret: string) => createHash("sha256").update(secret).digest("base64");
@@ -69,17 +68,6 @@ CREATE TABLE idempotent_post (
   made        TEXT NOT NULL,
   expires_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;`;
-
-let tokens = 0;
-/** A token as the authorization server records it. */
-async function tokenOf(registry: Registry, agentId: string, more: object = {}): Promise<string> {
-  tokens += 1;
-  const jti = `t${tokens}`;
-  const times = { issued_ms: Date.now(), expires_ms: Date.now() + 10 * MINUTE };
-  const none = { credential_id: null, parent_issuer: null, parent_jti: null, actor_jti: null, instance: null };
-  await registry.issuedToken({ jti, agent_id: agentId, audience: `${ISSUER}/mcp`, scope: "mcp", ...none, ...times, ...more });
-  return jti;
-}
 
 onBoth("over time", (openAt) => {
   test("an agent is suspended, reinstated and revoked for good; each is recorded before it is so, and to repeat it is no fault", async () => {

@@ -16,8 +16,8 @@ export type Books = {
   usage(question: UsageQuestion): UsageAnswer;
   /** The newest `limit` records, oldest first; with `after`, the first `limit` beyond that sequence. At most RECORDS_MAX. */
   tail(limit: number, after: number | null, only?: OnlyOf | null): StoredRecord[];
-  /** What a leaked credential, token or admin key was used for, newest first. */
-  usesOf(leaked: Leaked, since: string, limit: number): StoredRecord[];
+  /** What a leaked credential, token or admin key was used for, newest first; with `customer` only in that account. */
+  usesOf(leaked: Leaked, since: string, limit: number, customer?: string | null): StoredRecord[];
   /** The record of a call, by its id, or any record by its sequence number; null where there is none. */
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** `root` in hex. */
@@ -63,7 +63,8 @@ export function openBooks(store: Store): Books {
   );
   const uses = store
     .prepare(
-      `SELECT body FROM audit_record WHERE body ->> '$.time_start' >= @since AND (
+      `SELECT body FROM audit_record WHERE body ->> '$.time_start' >= @since
+         AND (@customer IS NULL OR coalesce(body ->> '$.agent.customer', body ->> '$.details.customer', @customer) = @customer) AND (
          body ->> '$.token.id' IN (SELECT value FROM json_each(@tokens)) OR body ->> '$.administrator' = @administrator OR
          body ->> '$.agent.id' = @agent AND body ->> '$.token.issuer' = @issuer AND body ->> '$.token.id' NOT LIKE 'cred\\_%' ESCAPE '\\')
        ORDER BY sequence DESC LIMIT @limit`,
@@ -82,8 +83,8 @@ export function openBooks(store: Store): Books {
       const { newest, beyond } = only === null ? every : theirs;
       return parsed((after === null ? newest : beyond).all({ ...bounds, ...of }));
     },
-    usesOf({ tokens, agent, issuer, administrator }, since, limit) {
-      const of = { tokens: JSON.stringify(tokens), agent, issuer, administrator };
+    usesOf({ tokens, agent, issuer, administrator }, since, limit, customer = null) {
+      const of = { tokens: JSON.stringify(tokens), agent, issuer, administrator, customer };
       return parsed(uses.all({ ...of, since, limit: Math.min(limit, RECORDS_MAX) }));
     },
     record(wanted) {

@@ -44,6 +44,8 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$/;
 /** Authors of acts that no key stands behind. */
 const RESERVED = /^(agent|config|gateway|agt_.*)$/i;
 const KEYS_MAX = 1_000;
+/** So that whoever administers one customer cannot take the places of all others. */
+const KEYS_OF_CUSTOMER_MAX = 100;
 
 export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKeys> {
   const { store, dataDir, audit, now } = options;
@@ -66,13 +68,16 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
       if (!NAME.test(name)) return { fault: "invalid", detail: "name: 1 to 128 of letters, digits, . _ @ : -" };
       if (RESERVED.test(name)) return { fault: "invalid", detail: `name: ${name} stands for another author in the audit log` };
       return await store.write(async ({ db }) => {
-        const { count } = await db
+        const standing = await db
           .selectFrom("admin_key")
-          .select(({ fn }) => fn.countAll<number>().as("count"))
+          .select("customer")
           .where("revoked_ms", "is", null)
           .where((one) => one.or([one("expires_ms", "is", null), one("expires_ms", ">", now())]))
-          .executeTakeFirstOrThrow();
-        if (Number(count) >= KEYS_MAX) return { fault: "conflict", detail: `there are ${KEYS_MAX} admin keys already` } as const;
+          .execute();
+        if (standing.length >= KEYS_MAX) return { fault: "conflict", detail: `there are ${KEYS_MAX} admin keys already` } as const;
+        const theirs = customer === undefined ? 0 : standing.filter((row) => row.customer === customer).length;
+        if (theirs >= KEYS_OF_CUSTOMER_MAX)
+          return { fault: "conflict", detail: `the customer ${customer} has ${KEYS_OF_CUSTOMER_MAX} admin keys already` } as const;
         if ((await db.selectFrom("admin_key").select("id").where("name", "=", name).executeTakeFirst()) !== undefined)
           return { fault: "conflict", detail: `an admin key is named ${name} already` } as const;
         const key = mintSecret(ADMIN_KEY_PREFIX);

@@ -83,7 +83,8 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
       body: null,
       answer: ({ caller, params }) =>
         withAgent(caller, params.id, async (profile) => {
-          const tokens = await registry.tokensOf(profile.id, TOKENS_SHOWN);
+          const known = await registry.tokensOf(profile.id, TOKENS_SHOWN);
+          const tokens = known.filter(({ jti }) => !registry.isRevoked(parts.publicUrl, jti));
           const instances = [...new Set(tokens.flatMap(({ instance }) => instance ?? []))].toSorted();
           const credentials = registry.credentialsOf(profile.id).map(credentialJson);
           return { status: 200, json: { ...agentJson(profile, registry), credentials, instances, tokens: tokens.map(tokenJson) } };

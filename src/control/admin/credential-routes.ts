@@ -32,7 +32,9 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
         const profile = agentOf(registry, caller, params.id);
         if (profile === null) return notThere(caller, `there is no agent ${params.id}`);
         const { specOver, rotation } = body;
-        const spec = specOver(rotation === null ? {} : boundsOf(registry.credentialsOf(profile.id), specOver({}).kind, rotation));
+        const spec = specOver(
+          rotation === null ? {} : boundsOf(registry.entry(profile.id)?.credentials ?? [], specOver({}).kind, rotation),
+        );
         return issuedAnswer(await registry.issueCredential(profile.id, spec, rotation, caller.name));
       },
     }),
@@ -52,7 +54,7 @@ export function credentialRoutes(registry: Registry): readonly Route[] {
   ];
 }
 
-/** A rotation never widens by silence: bounds that are not said anew are those of the newest credential that it replaces. */
+/** A rotation never widens by silence: bounds that are not said anew are those of the newest credential that stands, expired or not. */
 function boundsOf(rows: readonly CredentialRow[], kind: CredentialRow["kind"], rotation: Rotation): Parameters<SpecOver>[0] {
   const newest = replacedBy(rows, { kind }, rotation).toSorted((a, b) => (a.id < b.id ? 1 : -1))[0];
   if (newest === undefined) return {};

@@ -55,7 +55,7 @@ export function leakRoutes(parts: LeakParts): readonly Route[] {
         if (isFault(ended)) return faultAnswer(ended);
         const { kind, id, agentId, bornAt, leaked } = found;
         const from = since > bornAt ? since : bornAt;
-        const uses = await parts.reader.ask("usesOf", leaked, from, USES_MAX);
+        const uses = await parts.reader.ask("usesOf", leaked, from, USES_MAX, caller.customer);
         const agent = agentId === null ? null : (parts.registry.byId(agentId)?.name ?? null);
         return {
           status: 200,

@@ -15,8 +15,9 @@ import {
   newRow,
   onlyDeclared,
   rowByName,
+  takenFault,
 } from "./agent-row.ts";
-import { type CredentialSpec, insertCredential } from "./credentials.ts";
+import { type CredentialSpec, endCredentials, insertCredential } from "./credentials.ts";
 import { ensureCustomer } from "./customers.ts";
 import type { ActKind, Parts, RegistryFault } from "./registry.ts";
 import { revokeWhere } from "./tokens.ts";
@@ -57,6 +58,8 @@ export function agentLife(parts: Parts): AgentLife {
       .write(async (writing) => {
         const known = await rowByName(writing, agent.name);
         if (known !== undefined) return await firstCredential(writing, known, agent, by);
+        const taken = await takenFault(writing, agent.name, null);
+        if (taken !== null) return taken;
         const room = await ensureCustomer(parts, writing, agent.customer ?? "default", by);
         if (room !== null) return room;
         const row = newRow(agent, mintId("agt", now()), directory.customer(agent.customer ?? "default")?.owner ?? null, by, now());
@@ -118,14 +121,16 @@ export function agentLife(parts: Parts): AgentLife {
         const row = await find(writing, idOrName);
         if (row === undefined) return absent(idOrName);
         if (row.declared === 1) return declaredFault(row.name);
-        if (to.name !== undefined && to.name !== row.name && (await rowByName(writing, to.name)) !== undefined)
-          return { fault: "conflict", detail: `an agent is named ${to.name} already` } as const;
+        const taken = to.name === undefined ? null : await takenFault(writing, to.name, row.id);
+        if (taken !== null) return taken;
         const room =
           to.customer === undefined || to.customer === row.customer ? null : await ensureCustomer(parts, writing, to.customer, by);
         if (room !== null) return room;
         const after: AgentRow = { ...row, ...columnsOf(to) };
         await audit("agent.changed", by, { ...detailsOf(after), was: JSON.stringify(detailsOf(row)) });
         await writing.db.updateTable("agent").set(columnsOf(to)).where("id", "=", row.id).execute();
+        if (after.name !== row.name) await rememberName(writing, row);
+        if (after.customer !== row.customer) await endCredentials(parts, writing, row.id);
         await writing.changed("agent", row.id);
         return { id: row.id };
       });
@@ -159,7 +164,7 @@ export function agentLife(parts: Parts): AgentLife {
         const room = await ensureCustomer(parts, writing, attributes.customer ?? "default", by);
         if (room !== null) return room;
         const id = mintId("agt", now());
-        const own = nameFor(name, (await rowByName(writing, nameFor(name, null))) === undefined ? null : id);
+        const own = nameFor(name, (await takenFault(writing, nameFor(name, null), null)) === null ? null : id);
         const row: AgentRow = { ...newRow({ ...attributes, name: own }, id, null, by, now()), issuer, issuer_name: name };
         await audit("agent.created", by, { ...detailsOf(row), issuer, issuer_name: name });
         await writing.db.insertInto("agent").values(row).execute();
@@ -171,6 +176,14 @@ export function agentLife(parts: Parts): AgentLife {
       return profileOf(answer.id);
     },
   };
+}
+
+async function rememberName({ db }: Writing, { id, name }: AgentRow): Promise<void> {
+  await db
+    .insertInto("former_name")
+    .values({ name, agent_id: id })
+    .onConflict((conflict) => conflict.column("name").doNothing())
+    .execute();
 }
 
 /** Rolls the transaction back: an agent without the credential that was asked for is not made. */

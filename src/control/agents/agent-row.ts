@@ -33,6 +33,15 @@ export async function rowByName({ db }: Writing, name: string): Promise<AgentRow
   return await db.selectFrom("agent").selectAll().where("name", "=", name).executeTakeFirst();
 }
 
+/** Null: free for this agent, or for a new one where `id` is null. Names are never given again: policies, budgets and records may still mean the first by it. */
+export async function takenFault(writing: Writing, name: string, id: AgentId | null): Promise<RegistryFault | null> {
+  const row = await rowByName(writing, name);
+  if (row !== undefined && row.id !== id) return { fault: "conflict", detail: `an agent is named ${name} already` };
+  const former = await writing.db.selectFrom("former_name").select("agent_id").where("name", "=", name).executeTakeFirst();
+  if (former === undefined || former.agent_id === id) return null;
+  return { fault: "conflict", detail: `an agent was named ${name} once, and no other is ever named so` };
+}
+
 export function absent(idOrName: string): RegistryFault {
   return { fault: "absent", detail: `there is no agent ${idOrName}` };
 }

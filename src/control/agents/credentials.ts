@@ -64,7 +64,7 @@ export function credentialsOf(parts: Parts): Credentials {
         if (standing.length < ids.length)
           return { fault: "conflict", detail: `${row.name} was given another credential a moment ago` } as const;
         if (rotation === null) {
-          const fault = await faultOfAnother(writing, row, spec);
+          const fault = await faultOfAnother(writing, row, spec, now());
           if (fault !== null) return fault;
         }
         const issued = await insertCredential(parts, writing, row, spec, by);
@@ -145,12 +145,13 @@ async function standingAmong({ db }: Writing, ids: readonly string[]) {
 }
 
 /** An agent has one way to be an OAuth client, and as many opaque keys as it needs. */
-async function faultOfAnother(writing: Writing, row: AgentRow, spec: CredentialSpec): Promise<RegistryFault | null> {
+async function faultOfAnother(writing: Writing, row: AgentRow, spec: CredentialSpec, nowMs: number): Promise<RegistryFault | null> {
   const rows = await writing.db
     .selectFrom("credential")
     .select(["kind", "retired_ms"])
     .where("agent_id", "=", row.id)
     .where("revoked_ms", "is", null)
+    .where((one) => one.or([one("expires_ms", "is", null), one("expires_ms", ">", nowMs)]))
     .execute();
   if (rows.length >= CREDENTIALS_MAX) return { fault: "conflict", detail: `${row.name} has ${CREDENTIALS_MAX} credentials: revoke some` };
   const has = spec.kind !== "api_key" && rows.some(({ kind, retired_ms }) => !isKey(kind) && retired_ms === null);
@@ -181,6 +182,18 @@ async function end(parts: Parts, writing: Writing, row: AgentRow, credentialId: 
   await writing.db.updateTable("credential").set({ revoked_ms: nowMs, retired_ms: nowMs }).where("id", "=", credentialId).execute();
   await writing.changed("agent", row.id);
   await revokeWhere(writing, { own: parts.issuer, nowMs }, "credential_id", credentialId);
+}
+
+/** An agent that moves to another account: whoever administers the one may hold a secret of it, and has no business with the other. */
+export async function endCredentials({ now, issuer }: Parts, writing: Writing, id: AgentRow["id"]): Promise<void> {
+  const nowMs = now();
+  await writing.db
+    .updateTable("credential")
+    .set({ revoked_ms: nowMs, retired_ms: nowMs })
+    .where("agent_id", "=", id)
+    .where("revoked_ms", "is", null)
+    .execute();
+  await revokeWhere(writing, { own: issuer, nowMs }, "agent_id", id);
 }
 
 /** Within what its customer may have: more would be a promise that no call could keep. */

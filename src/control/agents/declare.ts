@@ -1,8 +1,8 @@
 /** Agents that policy files declare: the file owns their attributes, the registry their ids, credentials and states. */
 import { mintId } from "../../ids.ts";
 import type { AgentRow } from "../tables.ts";
-import type { Writing } from "../writing.ts";
-import { type AgentAttributes, detailsOf, newRow, rowByName } from "./agent-row.ts";
+import { type AgentAttributes, detailsOf, newRow, rowByName, takenFault } from "./agent-row.ts";
+import { endCredentials } from "./credentials.ts";
 import { ensureCustomer } from "./customers.ts";
 import type { Parts } from "./registry.ts";
 import { revokeWhere } from "./tokens.ts";
@@ -24,7 +24,8 @@ export function declareAgents(parts: Parts): Declare {
         const wanted = newRow({ ...agent, name }, known?.id ?? mintId("agt", now()), null, BY, now());
         const row: AgentRow = { ...wanted, ...(known === undefined ? {} : keptOf(known)), declared: 1 };
         if (known !== undefined && sameRow(known, row)) continue;
-        const fault = known?.customer === row.customer ? null : await ensureCustomer(parts, writing, row.customer, BY);
+        const room = known?.customer === row.customer ? null : await ensureCustomer(parts, writing, row.customer, BY);
+        const fault = room ?? (await takenFault(writing, name, row.id));
         if (fault !== null) throw new Error(`agent ${name}: ${fault.detail}`);
         await audit("agent.declared", BY, detailsOf(row));
         if (known === undefined) await writing.db.insertInto("agent").values(row).execute();
@@ -43,18 +44,6 @@ export function declareAgents(parts: Parts): Declare {
     });
     await directory.catchUp();
   };
-}
-
-/** Whoever administers the one customer may hold a secret of the agent, and has no business with the other. */
-async function endCredentials({ now, issuer }: Parts, writing: Writing, id: AgentRow["id"]): Promise<void> {
-  const nowMs = now();
-  await writing.db
-    .updateTable("credential")
-    .set({ revoked_ms: nowMs, retired_ms: nowMs })
-    .where("agent_id", "=", id)
-    .where("revoked_ms", "is", null)
-    .execute();
-  await revokeWhere(writing, { own: issuer, nowMs }, "agent_id", id);
 }
 
 /** Only the file's own suspension ends when the name comes back; a person's stays until a person ends it. */

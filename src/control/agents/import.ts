@@ -57,7 +57,11 @@ export function importsOf(parts: Parts): Imports {
 
 async function problemsOf(writing: Writing, agents: readonly WrittenAgent[]): Promise<RowProblem[]> {
   const names = await writing.db.selectFrom("agent").select("name").execute();
-  const taken = new Map(names.map(({ name }) => [name, "an agent is named so already"]));
+  const former = await writing.db.selectFrom("former_name").select("name").execute();
+  const taken = new Map<string, string>([
+    ...former.map(({ name }) => [name, "an agent was named so once, and no other is ever named so"] as const),
+    ...names.map(({ name }) => [name, "an agent is named so already"] as const),
+  ]);
   const problems: RowProblem[] = [];
   for (const [index, agent] of agents.entries()) {
     const say = (detail: string | null | undefined) => detail != null && problems.push({ index, detail });

@@ -57,8 +57,9 @@ async function hasEnded(db: Writing["db"], row: IssuedTokenRow, own: string): Pr
   const agents = new Set<string>([row.agent_id]);
   const parents = [
     ...(row.parent_issuer !== null && row.parent_jti !== null ? [{ issuer: row.parent_issuer, jti: row.parent_jti }] : []),
-    ...(row.actor_jti !== null ? [{ issuer: own, jti: row.actor_jti }] : []),
+    ...(row.actor_jti !== null ? [{ issuer: row.actor_issuer ?? own, jti: row.actor_jti }] : []),
   ];
+  if (row.parent_agent_id !== null) agents.add(row.parent_agent_id);
   for (const { issuer, jti } of parents) {
     const ended = await db.selectFrom("revoked_token").select("jti").where("issuer", "=", issuer).where("jti", "=", jti).executeTakeFirst();
     if (ended !== undefined) return true;
@@ -99,8 +100,20 @@ export async function revokeWhere(
     .where("expires_ms", ">", nowMs - REMEMBERED_MS)
     .execute();
   const tokens = rows.map((row): Ending => ({ issuer: own, ...row }));
+  const others = column === "agent_id" ? await fromTokensOf(writing, id) : [];
   if (!derivedOnly) for (const token of tokens) await revoke(writing, token);
-  await revokeDerived(writing, tokens, own);
+  for (const token of others) await revoke(writing, { issuer: own, ...token });
+  await revokeDerived(writing, [...tokens, ...others.map((row): Ending => ({ issuer: own, ...row }))], own);
+}
+
+/** What another agent made from a token of this one that an external issuer gave: there is no row of that token. */
+async function fromTokensOf({ db }: Writing, agentId: string) {
+  return await db
+    .selectFrom("issued_token")
+    .select(["jti", "expires_ms"])
+    .where("parent_agent_id", "=", agentId)
+    .where("agent_id", "<>", agentId)
+    .execute();
 }
 
 /** Level by level; a chain is at most four actors deep, and none ends later than what it was made from. */
@@ -129,7 +142,7 @@ async function derivedFrom({ db }: Writing, issuer: string, jti: string, own: st
     .where((token) =>
       token.or([
         token.and([token("parent_issuer", "=", issuer), token("parent_jti", "=", jti)]),
-        ...(issuer === own ? [token("actor_jti", "=", jti)] : []),
+        token.and([token("actor_jti", "=", jti), token("actor_issuer", issuer === own ? "is" : "=", issuer === own ? null : issuer)]),
       ]),
     )
     .execute();

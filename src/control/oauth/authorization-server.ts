@@ -52,7 +52,7 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       const issued = issueToken(options, {
         ...{ profile, grant: "administrator", by, audience: resource, scopes, credentialId: null },
         ...{ expiresAtMs: options.now() + options.accessTokenTtlMs, instance: null, workflow: null },
-        ...{ subject: null, parent: null, actorTokenId: null },
+        ...{ subject: null, parent: null, actorToken: null },
       });
       return await issued.catch((thrown: unknown) => {
         if (thrown instanceof GrantRefused) return { fault: thrown.message };

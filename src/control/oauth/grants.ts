@@ -4,7 +4,7 @@ import { isRefusal, type Refusal } from "../../refusal.ts";
 import { delegate, type Given } from "./delegation.ts";
 import { GrantRefused } from "./grant-refused.ts";
 import { audienceOf, GRANTS, type GrantClient, marksOf, type Parameters, wantedScopes } from "./grant-request.ts";
-import { entitledScopes, type IssueParts, issueToken, type Parent, type TokenResponse } from "./issue.ts";
+import { type ActorToken, entitledScopes, type IssueParts, issueToken, type Parent, type TokenResponse } from "./issue.ts";
 
 export type GrantParts = IssueParts & {
   readonly accessTokenTtlMs: number;
@@ -24,7 +24,7 @@ export async function clientCredentials(
     ...{ profile, grant: "client_credentials", by: "agent", credentialId: credential?.id ?? null },
     ...{ audience: audienceOf(asked, parts.publicUrl), scopes: within(entitled, wantedScopes(asked)) },
     ...{ expiresAtMs: parts.now() + parts.accessTokenTtlMs, ...marksOf(asked) },
-    ...{ subject: null, parent: null, actorTokenId: null },
+    ...{ subject: null, parent: null, actorToken: null },
   });
 }
 
@@ -47,7 +47,7 @@ export async function jwtBearer(parts: GrantParts, client: GrantClient | null, a
     ...{ audience: audienceOf(asked, publicUrl), scopes: within(held, wantedScopes(asked)) },
     expiresAtMs: endOf(parts, Math.min(workload.expiresAtMs, now() + parts.accessTokenTtlMs)),
     ...{ instance: workload.instance ?? instance, workflow: workflow ?? workload.workflow },
-    ...{ subject: null, parent: parentOf(workload), actorTokenId: null },
+    ...{ subject: null, parent: parentOf(workload), actorToken: null },
   });
 }
 
@@ -85,7 +85,7 @@ export async function tokenExchange(parts: GrantParts, client: GrantClient | nul
     ...{ scopes: delegated.scopes, expiresAtMs: delegated.expiresAtMs },
     ...{ instance: actorToken?.instance ?? instance, workflow: workflow ?? actorToken?.workflow ?? null },
     subject: delegated.actors.length === 0 ? null : { sub: delegated.sub, issuer: delegated.subjectIssuer, actors: delegated.actors },
-    ...{ parent: parentOf(subject), actorTokenId: actorToken?.own === true ? actorToken.tokenId : null },
+    ...{ parent: parentOf(subject), actorToken: actorToken === null ? null : namedOf(actorToken) },
   });
   return { ...issued, issued_token_type: ACCESS_TOKEN };
 }
@@ -145,6 +145,11 @@ function endOf({ now }: GrantParts, endsMs: number): number {
   return whole;
 }
 
-function parentOf({ issuer, tokenId }: VerifiedToken): Parent | null {
-  return tokenId === null ? null : { issuer, jti: tokenId };
+function parentOf({ issuer, tokenId, profile }: VerifiedToken): Parent {
+  return { issuer, jti: tokenId, agentId: profile?.id ?? null };
+}
+
+/** A token without an id can be ended with its agent only. */
+function namedOf({ issuer, tokenId, own }: VerifiedToken): ActorToken | null {
+  return tokenId === null ? null : { issuer: own ? null : issuer, jti: tokenId };
 }

@@ -31,7 +31,9 @@ export type TokenResponse = {
   readonly scope: string;
 };
 
-export type Parent = { readonly issuer: string; readonly jti: string };
+/** `issuer` of an actor's token is null where it is ours; `agentId` of a subject's is null where a person is meant. */
+export type Parent = { readonly issuer: string; readonly jti: string | null; readonly agentId: string | null };
+export type ActorToken = { readonly issuer: string | null; readonly jti: string };
 
 export type Draft = {
   readonly profile: AgentProfile;
@@ -46,7 +48,7 @@ export type Draft = {
   /** Null: the agent acts for itself. */
   readonly subject: { readonly sub: string; readonly issuer: string | null; readonly actors: readonly string[] } | null;
   readonly parent: Parent | null;
-  readonly actorTokenId: string | null;
+  readonly actorToken: ActorToken | null;
 };
 
 export type IssueParts = {
@@ -78,7 +80,8 @@ export async function issueToken(parts: IssueParts, draft: Draft): Promise<Token
   });
   const counts = await registry.issuedToken({
     ...{ jti, agent_id: profile.id, credential_id: draft.credentialId, audience, scope, instance },
-    ...{ parent_issuer: parent?.issuer ?? null, parent_jti: parent?.jti ?? null, actor_jti: draft.actorTokenId },
+    ...{ parent_issuer: parent?.issuer ?? null, parent_jti: parent?.jti ?? null, parent_agent_id: parent?.agentId ?? null },
+    ...{ actor_issuer: draft.actorToken?.issuer ?? null, actor_jti: draft.actorToken?.jti ?? null },
     ...{ issued_ms: nowMs, expires_ms: exp * 1000 },
   });
   if (!counts) throw new GrantRefused("invalid_grant", "what the token would be made from has ended");
