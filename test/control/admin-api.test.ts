@@ -37,6 +37,17 @@ async function json<T>(answer: Response | Promise<Response>, status: number): Pr
 }
 
 describe("agents", () => {
+  test("keep the bounds of a credential that has expired when it is rotated", async () => {
+    const { id } = await json<Made>(plane.admin("POST", "/api/v1/agents", agent("late-bot")), 201);
+    const path = `/api/v1/agents/${id}/credentials`;
+    const bounds = { scopes: ["tickets.read"], servers: ["up"], environment: "test" };
+    await json(plane.admin("POST", path, { kind: "api_key", ...bounds, expires_in: "1m" }), 201);
+    plane.world.nowMs += 120_000;
+    await json(plane.admin("POST", path, { kind: "api_key", overlap: "1m" }), 201);
+    const { items } = await json<{ items: { kind: string }[] }>(plane.admin("GET", path), 200);
+    expect(items.filter(({ kind }) => kind === "api_key")).toEqual([expect.objectContaining(bounds)]);
+  });
+
   test("are made with a secret that is shown once", async () => {
     const made = await json<Made>(
       plane.admin("POST", "/api/v1/agents", agent("triage-bot", { team: "support", risk_class: "limited" })),

@@ -27,6 +27,8 @@ describe("across customers", () => {
   });
 });
 
+const BY = "ops";
+
 test("the journal lists exactly the records that are the customer's, as the pure function has it", async () => {
   const dataDir = newFolder();
   const journal = await open(dataDir);
@@ -47,6 +49,7 @@ test("the journal lists exactly the records that are the customer's, as the pure
       time_start: time,
       time_end: time,
       agent,
+      administrator: BY,
       details: agent === null ? details : null,
     });
   }
@@ -60,6 +63,13 @@ test("the journal lists exactly the records that are the customer's, as the pure
     expect((await reader.ask("tail", 1_000, null, only)).map(({ sequence }) => sequence)).toEqual(sequences);
     const beyond = sequences[5] ?? 0;
     expect((await reader.ask("tail", 3, beyond, only)).map(({ sequence }) => sequence)).toEqual(sequences.slice(6, 9));
+    // What a leak was used for: none of it in another's account, though an agent may have worked for both.
+    const leaked = { tokens: [], agent: null, issuer: "", administrator: BY };
+    const uses = await reader.ask("usesOf", leaked, "1970-01-01T00:00:00.000Z", 1_000, customer);
+    const accounts = new Set(uses.map(({ agent, details }) => agent?.customer ?? details?.customer ?? customer));
+    expect([...accounts]).toEqual([customer]);
+    expect(uses.length).toBeGreaterThan(20);
+    expect(uses.length).toBeLessThan((await reader.ask("usesOf", leaked, "1970-01-01T00:00:00.000Z", 1_000, null)).length);
   }
   await reader.close();
   await journal.close();
