@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { PROFILES } from "./call/authenticate/profiles.ts";
+import { durationMs } from "./call/authorize/written.ts";
 import type { Config, IssuerClient, Server } from "./config.ts";
 import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
-import { amountOf, durationMs } from "./config-parts.ts";
+import { amountOf } from "./config-parts.ts";
 import { rulesOf } from "./config-rules.ts";
 import { type ConfigFile, configSchema } from "./config-schema.ts";
 import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
@@ -139,6 +140,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       staleAfterMs: durationMs(file.shared.staleAfter),
     },
     policies: resolve(folder, file.policies),
+    mode: file.mode,
     refusals: file.refusals,
     authorizationServer: {
       enabled: file.authorizationServer.enabled,
@@ -196,6 +198,7 @@ function serverOf(
 ): Server {
   const common = {
     name: name as ServerName,
+    region: server.region ?? null,
     timeoutMs: durationMs(server.timeout),
     maxResultBytes: amountOf(server.maxResultBytes),
     reserve: { tool_tokens: amountOf(server.reserve.tool_tokens) },

@@ -1,6 +1,7 @@
 /** Pure. What the sections of the configuration are made of: texts, references to secrets, durations, amounts, URLs. */
 import { z } from "zod";
 import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress } from "./addresses.ts";
+import { durationMs } from "./call/authorize/written.ts";
 
 export const text = z.string().min(1);
 /** A reference here would be taken word for word: only secrets are looked up. */
@@ -52,11 +53,6 @@ export const httpUrl = z
 export const issuerUrl = httpUrl
   .refine(isHttpsOrLoopback, "must begin with https:// (http:// only for this machine)")
   .refine((url) => !/[?#]/.test(url), "an issuer has no query and no fragment (RFC 8414 section 2)");
-
-export function durationMs(written: string): number {
-  const unit = /[a-z]+$/.exec(written)?.[0] ?? "ms";
-  return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR, d: 24 * HOUR }[unit] ?? 1);
-}
 
 export function amountOf(written: number | string): number {
   return typeof written === "number" ? written : Number(written.replaceAll("_", ""));

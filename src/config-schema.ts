@@ -6,6 +6,11 @@ import { issuers } from "./config-issuers.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
 
 const serverCommon = {
+  region: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "is not a region: 1 to 64 letters, digits, . _ and -")
+    .optional()
+    .describe("Where it runs, for conditions (`region`) and records."),
   timeout: duration(HOUR, "How long one call may take.").default("60s"),
   maxResultBytes: amount(1024, 67_108_864).default(4_194_304).describe("Largest result that a hard budget can hold back, bytes."),
   reserve: z
@@ -97,6 +102,12 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe("What several gateways have in common."),
   policies: plain.default("./policies").describe("Folder of the policy files."),
+  mode: z
+    .enum(["enforce", "observe"])
+    .default("enforce")
+    .describe(
+      "observe: policies and budgets are judged and recorded, and refuse nothing; bad credentials, stopped agents and malformed requests still are.",
+    ),
   refusals: z.enum(["jsonrpc", "http", "toolResult"]).default("jsonrpc").describe("How a refusal looks to an MCP client."),
   authorizationServer: z
     .strictObject({

@@ -23,6 +23,8 @@ export type Config = {
   readonly keys: string;
   readonly shared: { readonly postgres: Secret | null; readonly staleAfterMs: number };
   readonly policies: string;
+  /** `observe`: policies are judged and recorded, and refuse nothing. */
+  readonly mode: "enforce" | "observe";
   readonly refusals: "jsonrpc" | "http" | "toolResult";
   readonly authorizationServer: { readonly enabled: boolean; readonly accessTokenTtlMs: number };
   readonly issuers: readonly Issuer[];
@@ -66,6 +68,8 @@ export type Issuer = {
 
 type ServerCommon = {
   readonly name: ServerName;
+  /** Null: not stated. */
+  readonly region: string | null;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
   readonly reserve: { readonly tool_tokens: number };

@@ -31,7 +31,8 @@ export type Embedding = {
 
 export type EmbeddingParts = {
   readonly config: Config;
-  readonly policySet: PolicySet;
+  /** Asked at each use: the one that counts now. */
+  readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Ledger;
   readonly exchange: Exchange["exchange"];
   readonly upstreams: Upstreams;
@@ -47,11 +48,11 @@ export type EmbeddingParts = {
 };
 
 export function createEmbedding(parts: EmbeddingParts): Embedding {
-  const { config, policySet, ledger, exchange, upstreams, journal, reader, scribe, registry, store, authenticate, now, fault } = parts;
+  const { config, policies, ledger, exchange, upstreams, journal, reader, scribe, registry, store, authenticate, now, fault } = parts;
   const { publicUrl } = config;
   const accessRequests = openAccessRequests({ store, audit: parts.audit, now });
   const rehearsing: RehearseParts = {
-    policySet,
+    policies,
     ledger,
     holdsOf: (server) => ({ calls: 1, tool_tokens: config.servers.get(server)?.reserve.tool_tokens ?? 0 }),
     async define(agent: Agent, server: ServerName, toolName: string) {
@@ -62,17 +63,31 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
     now,
   };
   // Nothing is forwarded to features, so that only those who reserve for them know them as a server.
-  const withFeatures = policySetOf({ ...policySet, servers: new Set([...policySet.servers, FEATURES]) });
-  const reservations = createReservations({ policySet: withFeatures, ledger, journal, reader, scribe, fault });
+  const withFeatures = featuresBeside(policies);
+  const reservations = createReservations({ policies: withFeatures, ledger, journal, reader, scribe, fault });
   const vouching = { find: registry.find, publicUrl, isStale: registry.isStale };
   const mayDefine = (server: string) => upstreams.credentials.get(server)?.kind !== "tokenExchange";
   return {
     me: createMe({ ...rehearsing, authenticate, reader, accessRequests, fault }),
     routes: [
-      ...authorizeRoutes({ ...vouching, rehearsing: { ...rehearsing, policySet: withFeatures }, mayDefine }),
+      ...authorizeRoutes({ ...vouching, rehearsing: { ...rehearsing, policies: withFeatures }, mayDefine }),
       ...reservationRoutes({ ...vouching, reservations }),
       ...accessRequestRoutes({ accessRequests }),
     ],
     close: () => reservations.close(),
+  };
+}
+
+function featuresBeside(policies: EmbeddingParts["policies"]): EmbeddingParts["policies"] {
+  const known = new WeakMap<PolicySet, PolicySet>();
+  return {
+    get policySet() {
+      const { policySet } = policies;
+      const before = known.get(policySet);
+      if (before !== undefined) return before;
+      const made = policySetOf({ ...policySet, servers: new Set([...policySet.servers, FEATURES]) }, policySet.mode);
+      known.set(policySet, made);
+      return made;
+    },
   };
 }

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
-import { visibleWithTasks } from "./call/authorize/task-access.ts";
+import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
 import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
@@ -34,6 +34,7 @@ import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
+import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
@@ -42,8 +43,15 @@ import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createViews } from "./views.ts";
+import { showVitals } from "./vitals.ts";
 
-export type Gateway = { readonly config: Config; readonly publicUrl: string; close(): Promise<void> };
+export type Gateway = {
+  readonly config: Config;
+  readonly publicUrl: string;
+  /** Reads the policy files anew; false where they are bad, and the last good ones go on. */
+  reload(): Promise<boolean>;
+  close(): Promise<void>;
+};
 export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
 
 /** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
@@ -71,7 +79,6 @@ async function assemble(
   closeAll: () => Promise<void>,
 ): Promise<Gateway> {
   const { publicUrl } = config;
-  const { policySet } = policies;
   const now = Date.now;
   const mono = () => performance.now();
   const metrics = createMetrics();
@@ -98,13 +105,15 @@ async function assemble(
   const outbound = createOutbound({ trustedOrigins: trustedOrigins(config) });
   closing.push(() => outbound.close());
   const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
+  const inForce = { policySet: policies.policySet };
+  const policySet = () => inForce.policySet;
   const identity = await openIdentity({ config, policySet, declared: policies.agents, signingKey, outbound, act, now, log, fault });
   const { store, registry, authenticate, authorizationServer } = identity;
   closing.push(() => registry.close());
   await act("gateway.started", "gateway", {
     recovered_calls: journal.recovered,
     repaired_balances: journal.repaired,
-    policy_version: policySet.policyVersion,
+    policy_version: policySet().policyVersion,
   });
 
   const ledger = createLedger(journal.balances);
@@ -116,11 +125,18 @@ async function assemble(
   closing.push(() => reader.close());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
-  const epoch = policySet.budgets.some(({ draw }) => mayWithhold(draw)) ? randomUUID() : "";
+  const run = randomUUID();
+  const epoch = () => (policySet().budgets.some(({ draw }) => mayWithhold(draw)) ? run : "");
   const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
   const rounds = createRounds();
   const tasks = createTasks();
-  const taskRules = { policySet, tasks, carries: (server: ServerName) => config.servers.get(server)?.kind === "http" };
+  const taskRules: TaskRules = {
+    get policySet() {
+      return inForce.policySet;
+    },
+    tasks,
+    carries: (server: ServerName) => config.servers.get(server)?.kind === "http",
+  };
   const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
@@ -137,6 +153,9 @@ async function assemble(
   }
 
   followStops(registry, streams, exchange);
+  const reloading = followPolicies({ config, inForce, declare: registry.declare, act, log });
+  reloading.onChange(streams.judgeAnew);
+  closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
   const scribe: Scribe = {
@@ -151,8 +170,11 @@ async function assemble(
     address: views.address,
     authorize: views.authorize,
     openSession: sessions.open,
-    visible: (agent, { course, server }) =>
-      course === "list" || course === "stream" ? visibleWithTasks(taskRules, agent, server, now()) : null,
+    visible: (agent, { course, server }) => {
+      const visible = () => visibleWithTasks(taskRules, agent, server, now());
+      // A stream may outlive the policies that it began under.
+      return course === "list" ? visible() : course === "stream" ? (element) => visible()(element) : null;
+    },
     async define(agent, server, toolName) {
       // A list is read with the general token: that of one tool may not open it.
       const issued = await exchange.exchange(agent, server);
@@ -174,8 +196,10 @@ async function assemble(
     countTokens: counter.count,
     journal,
     scribe,
-    stopped: (agent, { callId, course, method }) =>
-      course === "stream" || method === "subscriptions/listen" ? streams.open(callId, agent) : stopping.signal,
+    stopped(agent, request) {
+      if (request.course !== "stream" && request.method !== "subscriptions/listen") return stopping.signal;
+      return streams.open(request.callId, agent, () => !isRefusal(views.authorize(agent, request).verdict));
+    },
     tell(story, thrown) {
       streams.closed(story.opening.callId);
       tell(story, thrown);
@@ -189,7 +213,7 @@ async function assemble(
     });
   };
   const embedding = createEmbedding({
-    ...{ config, policySet, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
+    ...{ config, policies: inForce, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
     exchange: exchange.exchange,
     audit: act,
     authenticate: (authorization, nowMs) => authenticate(authorization, null, nowMs),
@@ -211,8 +235,8 @@ async function assemble(
     fault: (thrown) => fault(thrown),
   });
   const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
-  const budgets = () => budgetRows(budgetFacts(policySet), ledger.balances(), now());
-  const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet, profile, ledger.balances(), now());
+  const budgets = () => budgetRows(budgetFacts(policySet()), ledger.balances(), now());
+  const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet(), profile, ledger.balances(), now());
   const issuers = new Set(config.issuers.map(({ issuer }) => issuer));
   const routeNames = [...config.servers.keys(), ...config.views.keys()];
   const api = createAdminApi({
@@ -226,15 +250,11 @@ async function assemble(
     now,
     fault,
   });
-  const readiness = () => [
-    { check: "listening", ok: state === "ready" },
-    { check: "journal", ok: journal.available },
-    { check: "registry", ok: !registry.isStale() },
-  ];
-  metrics.gauge("tollgate_runtime_outdated", "1 while Node.js is older than 24.22.1.", () => (env.TOLLGATE_OLD_NODE === undefined ? 0 : 1));
-  metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => (journal.available ? 1 : 0));
-  metrics.gauge("tollgate_requests_in_flight", "Requests that are not answered to their end.", () => inFlight);
-
+  const readiness = showVitals({
+    ...{ metrics, journal, registry, policies: reloading, outdated: env.TOLLGATE_OLD_NODE !== undefined },
+    isListening: () => state === "ready",
+    inFlight: () => inFlight,
+  });
   closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
   closing.push(await listen(createAdminListener(api), config.admin, "admin"));
   await listen(listener.server, config.listen, "listen");
@@ -255,6 +275,7 @@ async function assemble(
   return {
     config,
     publicUrl,
+    reload: reloading.reload,
     async close() {
       state = "draining";
       listener.drain();

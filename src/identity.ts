@@ -23,7 +23,8 @@ export type Identity = Authenticator & {
 
 export type IdentityOptions = {
   readonly config: Config;
-  readonly policySet: PolicySet;
+  /** The one that counts now. */
+  readonly policySet: () => PolicySet;
   readonly declared: Parameters<Registry["declare"]>[0];
   readonly signingKey: SigningKey;
   readonly outbound: ReturnType<typeof createOutbound>;
@@ -60,7 +61,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     ? createAuthorizationServer({
         ...{ publicUrl, accessTokenTtlMs: config.authorizationServer.accessTokenTtlMs },
         ...{ store, registry, signingKey, issued, now, fault },
-        scopesFor: (profile: AgentProfile) => scopesFor(policySet, profile),
+        scopesFor: (profile: AgentProfile) => scopesFor(policySet(), profile),
         verify: authenticator.verify,
         audiences: () => audiences,
         fetchFromOutside: outbound.fetchFromOutside,

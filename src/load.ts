@@ -26,11 +26,13 @@ export type Loaded = { readonly config: Config; readonly policies: Policies };
 export function load(configFile: string, env: Environment, log: Log): Loaded {
   const loaded = loadConfig(configFile, env);
   const problems = "problems" in loaded ? [...loaded.problems] : [];
-  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers) : null;
+  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers, loaded.config.mode) : null;
   if (policies !== null && "problems" in policies) problems.push(...policies.problems);
   if ("problems" in loaded || policies === null || "problems" in policies) {
     throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);
   }
+  if (loaded.config.mode === "observe")
+    log.warn({ mode: "observe" }, "policies are observed: they are judged and recorded, and refuse nothing");
   for (const { file, line, message } of policies.warnings) log.warn({ file, line }, message);
   return { config: loaded.config, policies };
 }

@@ -19,6 +19,7 @@ export type Policies = {
 export function loadPolicies(
   folder: string,
   servers: ServerFacts,
+  mode: PolicySet["mode"] = "enforce",
 ): Policies | { problems: readonly Problem[]; warnings: readonly Problem[] } {
   const names = policyFilesIn(folder);
   if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [] };
@@ -39,14 +40,17 @@ export function loadPolicies(
   if (compiled.rules.rules.length === 0)
     warnings.push(atStart(folder, "no entitlement here: nothing is permitted, every call will be refused"));
   if (problems.length > 0) return { problems: sortProblems(problems), warnings };
-  return { policySet: policySetOf(compiled.rules), agents: declaredAgents(sources), warnings: sortProblems(warnings) };
+  return { policySet: policySetOf(compiled.rules, mode), agents: declaredAgents(sources), warnings: sortProblems(warnings) };
+}
+
+export function isPolicyFile(name: string): boolean {
+  return /\.ya?ml$/.test(name) && !/\.cases\.ya?ml$/.test(name) && !name.startsWith(".");
 }
 
 /** Names in order, or why the folder cannot be read. `*.cases.yaml` state expectations and permit nothing. */
 function policyFilesIn(folder: string): string[] | string {
   try {
-    const names = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name) && !/\.cases\.ya?ml$/.test(name) && !name.startsWith("."));
-    return names.toSorted();
+    return readdirSync(folder).filter(isPolicyFile).toSorted();
   } catch (fault) {
     return `the policies folder cannot be read: ${codeOf(fault)}`;
   }

@@ -140,6 +140,7 @@ export const WIRE = {
   ),
   tool_unknown: row(200, -32602, 404, "Unknown tool", "Use a tool of tools/list."),
   task_unknown: row(200, -32602, 404, "Unknown task", "Use the id of a task that a call of your own was answered with."),
+  approval_required: row(200, 40330, 403, "A person has to approve this call", "Make the same call again once it is approved."),
   call_unknown: row(404, null, 404, "Unknown call", "Use the id of a call of your own that has ended."),
   arguments_denied: row(
     200,

@@ -1,10 +1,11 @@
 /** The views of the configuration: several servers as one, and which of them a request means. */
 import type { McpRequest } from "./call/accept/request.ts";
 import type { Agent } from "./call/authenticate/agent.ts";
-import { type Asked, decide } from "./call/authorize/decide.ts";
-import type { Permit } from "./call/authorize/permit.ts";
+import type { Asked } from "./call/authorize/circumstances.ts";
+import { decide } from "./call/authorize/decide.ts";
+import type { Judged } from "./call/authorize/permit.ts";
 import { type ServerView, serverViewOf } from "./call/authorize/server-view.ts";
-import { decideWithTasks, type TaskRules } from "./call/authorize/task-access.ts";
+import { judgeWithTasks, type TaskRules } from "./call/authorize/task-access.ts";
 import { reaches, visible } from "./call/authorize/visible.ts";
 import type { IssuedToken } from "./call/exchange/issued-token.ts";
 import { addressIn, addressTo } from "./call/forward/merged/address.ts";
@@ -23,7 +24,7 @@ import type { Upstreams } from "./upstreams.ts";
 export type Views = {
   /** The request as one to the server that it means; one to a view as a whole stays what it is. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
-  authorize(agent: Agent, request: McpRequest): Permit | Refusal;
+  authorize(agent: Agent, request: McpRequest): Judged;
   exchange: Members["exchange"];
   get(name: ServerName): Upstream;
 };
@@ -49,13 +50,14 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
   const views = new Map<string, ServerView>([["", serverViewOf("/mcp", servers, { tools: null, max: null, rename: new Map() })]]);
   for (const [name, rules] of config.views) views.set(name, serverViewOf(`/mcp/${name}`, servers, rules));
 
-  const { policySet, tasks } = taskRules;
-  const judge = (agent: Agent, request: McpRequest) => decideWithTasks(taskRules, agent, request, now());
+  // Read anew each time: a reload puts another set in its place.
+  const policySet = () => taskRules.policySet;
+  const judge = (agent: Agent, request: McpRequest) => judgeWithTasks(taskRules, agent, request, now());
   const members: Members = {
     get: (server) => upstreams.get(server),
     exchange,
-    mayAsk: (agent, server, method) => !isRefusal(decide(policySet, agent, askingFor(server, method), now())),
-    visible: (agent, server) => visible(policySet, agent, server, now()),
+    mayAsk: (agent, server, method) => !isRefusal(decide(policySet(), agent, askingFor(server, method), now())),
+    visible: (agent, server) => visible(policySet(), agent, server, now()),
     away: createAway(mono),
   };
   const owners = createResourceOwners(members, mono);
@@ -81,12 +83,12 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
 
   /** Where nobody has such a task, the first server that the agent may see is as good as any: it is refused before it is asked. */
   function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName {
-    const owner = view.servers.find((server) => tasks.of(agent.principal, { ...request, server }) !== null);
+    const owner = view.servers.find((server) => taskRules.tasks.of(agent.principal, { ...request, server }) !== null);
     return owner ?? reached(view, agent)[0] ?? request.server;
   }
 
   function reached(view: ServerView, agent: Agent): readonly ServerName[] {
-    return view.servers.filter((server) => reaches(policySet, agent, server));
+    return view.servers.filter((server) => reaches(policySet(), agent, server, now()));
   }
 
   return {
@@ -101,7 +103,7 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
       if (isRefusal(addressed)) return addressed;
       if ("resource" in addressed) return ownedBy(view, agent, request);
       // Told as a name of no server is: which servers there are is nobody's business.
-      if (!views.has(addressed.server) && !reaches(policySet, agent, addressed.server)) {
+      if (!views.has(addressed.server) && !reaches(policySet(), agent, addressed.server, now())) {
         return refuse("tool_unknown", {}, `no rule permits ${agent.profile.name} anything on ${addressed.server}`);
       }
       return view.toolsMax !== null && addressed.target?.kind === "tool" ? withinLimit(view, agent, addressed) : addressed;
@@ -110,7 +112,8 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
       const view = views.get(request.server);
       if (view === undefined) return judge(agent, request);
       const judged = reached(view, agent).map((server) => judge(agent, { ...request, server }));
-      return judged.find((each) => !isRefusal(each)) ?? judged[0] ?? refuse("server_unknown");
+      const best = judged.find(({ verdict }) => !isRefusal(verdict)) ?? judged[0];
+      return best ?? { verdict: refuse("server_unknown"), policyVersion: policySet().policyVersion, shadow: null };
     },
     exchange: (agent, server, toolName) => (views.has(server) ? NO_TOKEN : exchange(agent, server, toolName)),
     get: (name) => merged.get(name) ?? upstreams.get(name),

@@ -11,7 +11,7 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable, unlessAway } from "./record/journal.ts";
-import { openStory, type Story } from "./record/story.ts";
+import { judgedIn, openStory, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
 /** Null: the answer is given. */
@@ -47,9 +47,8 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   const addressed = await steps.address(agent, asked);
   if (isRefusal(addressed)) return addressed;
   story.request = addressed;
-  const permit = steps.authorize(agent, addressed);
+  const permit = judgedIn(story, steps.authorize(agent, addressed));
   if (isRefusal(permit)) return permit;
-  story.permit = permit;
   const request = steps.openSession(agent, addressed);
   if (isRefusal(request)) return request;
   story.request = request;

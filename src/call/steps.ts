@@ -3,7 +3,7 @@ import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Listed, McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
-import type { Permit } from "./authorize/permit.ts";
+import type { Judged, Permit } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
 import type { Round } from "./budget/rounds.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
@@ -18,7 +18,7 @@ export type Steps = {
   authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
   /** A request to several servers as one becomes one to the server that it means. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
-  authorize(agent: Agent, request: McpRequest): Permit | Refusal;
+  authorize(agent: Agent, request: McpRequest): Judged;
   /** The request with its server's own session and event id; refused where they belong to another principal or route, or to nobody. */
   openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */

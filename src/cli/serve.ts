@@ -1,4 +1,4 @@
-/** `serve`: the gateway in the foreground; SIGTERM and SIGINT drain it. */
+/** `serve`: the gateway in the foreground; SIGTERM and SIGINT drain it, SIGHUP reads the policies anew. */
 import type { Command } from "commander";
 import { type CommonOptions, leaf } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -6,7 +6,7 @@ import { EXIT, Exit, type Io } from "./io.ts";
 type ServeOptions = CommonOptions & { readonly logLevel: string };
 
 export function registerServe(program: Command, io: Io): void {
-  leaf(program, "serve", "start the gateway; SIGTERM drains it", "tollgate serve -c tollgate.yaml")
+  leaf(program, "serve", "start the gateway; SIGTERM drains it, SIGHUP reads the policy files anew", "tollgate serve -c tollgate.yaml")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .action((options: ServeOptions) => serve(options, io));
 }
@@ -28,9 +28,12 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   if (io.env.TOLLGATE_OLD_NODE !== undefined)
     log.warn({ node: io.env.TOLLGATE_OLD_NODE }, "this Node.js has known faults that 24.22.1 mends: update it");
   const told = heardSignal();
+  let reload = (): unknown => null;
+  process.on("SIGHUP", () => void reload());
   const gateway = await startGateway({ configFile: options.config, env: io.env, log }).catch((fault: unknown) => {
     throw fault instanceof StartRefused ? new Exit(fault.problems ? EXIT.config : EXIT.away, fault.message) : fault;
   });
+  reload = gateway.reload;
   log.info({ signal: await told }, "draining");
   await gateway.close();
 }

@@ -1,6 +1,6 @@
 /** `usage`: the meters, by any dimension of the usage events. */
 import type { Command } from "commander";
-import { instantOf } from "../control/admin/instant.ts";
+import { instantOf } from "../call/authorize/written.ts";
 import { openBooks } from "./books.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";

@@ -33,7 +33,9 @@ function evaluate(expression: string, json: string): boolean | null {
     subject: null,
     customer: "acme",
     server: "tickets",
+    region: "eu",
     tool: "search",
+    claims: () => readArguments(Buffer.from('{"groups":["ops"],"level":3}')),
     now: new Date(1_700_000_000_000),
     args,
   });
@@ -111,5 +113,17 @@ test("arguments are not read for a condition that does not mention them", () => 
   const args = (): never => {
     throw new Error("read");
   };
-  expect(condition.holds({ agent: AGENT, subject: null, customer: "c", server: "crm", tool: "t", now: new Date(0), args })).toBe(true);
+  expect(
+    condition.holds({
+      agent: AGENT,
+      subject: null,
+      customer: "c",
+      server: "crm",
+      region: "",
+      tool: "t",
+      now: new Date(0),
+      args,
+      claims: args,
+    }),
+  ).toBe(true);
 });

@@ -201,9 +201,9 @@ entitlements:
   - { name: a, permit: ["crm/read_*", billing/pay] }
   - { name: b, forbid: ["crm/read*", billing/other] }
 `);
-  expect(reaches(policySet, agentOf(), "crm")).toBe(false);
-  expect(reaches(policySet, agentOf(), "billing")).toBe(true);
-  expect(reaches(policySet, agentOf(), "tickets")).toBe(false);
+  expect(reaches(policySet, agentOf(), "crm", 0)).toBe(false);
+  expect(reaches(policySet, agentOf(), "billing", 0)).toBe(true);
+  expect(reaches(policySet, agentOf(), "tickets", 0)).toBe(false);
 });
 
 test("a scope may be issued when a permit for the agent requires it", () => {

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { Course } from "../../src/call/accept/request.ts";
 import { AccessToken, type Agent, type AgentProfile } from "../../src/call/authenticate/agent.ts";
 import type { PolicySet } from "../../src/call/authorize/candidates.ts";
-import { type Asked, decide } from "../../src/call/authorize/decide.ts";
+import type { Asked } from "../../src/call/authorize/circumstances.ts";
+import { decide } from "../../src/call/authorize/decide.ts";
 import { parsePattern } from "../../src/call/authorize/pattern.ts";
 import type { AgentId, ServerName } from "../../src/ids.ts";
 import { loadPolicies } from "../../src/policy-load.ts";
@@ -60,6 +61,7 @@ export function agentOf({ scopes = [], roles = [], subject, instance, ...profile
     issuer: "http://127.0.0.1:8420",
     clientId: null,
     tokenId: null,
+    claims: {},
     environment: "live",
     expiresAtMs: 0,
     principal: "p",
@@ -94,5 +96,5 @@ function courseOf(method: string): Course {
 /** `permit RULE`, or the reason of the refusal. */
 export function verdict(policySet: PolicySet, caller: Caller, path: string, args = "{}", nowMs = 0): string {
   const answer = decide(policySet, agentOf(caller), asked(path, args), nowMs);
-  return isRefusal(answer) ? answer.refused : `permit ${answer.rule.name}`;
+  return isRefusal(answer) ? answer.refused : `permit ${answer.rule?.name}`;
 }

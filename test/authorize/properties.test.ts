@@ -55,7 +55,7 @@ const named = fc.array(rule, { minLength: 1, maxLength: 8 }).map((rules) => rule
 
 /** All of an answer but the lines of rules, which move when the rules do. */
 function summaryOf(answer: Permit | Refusal): unknown {
-  return isRefusal(answer) ? [answer.refused, answer.facts] : [answer.rule.name, answer.conditionFaults];
+  return isRefusal(answer) ? [answer.refused, answer.facts] : [answer.rule?.name, answer.conditionFaults];
 }
 
 test("the order of the rules changes nothing", () => {

@@ -58,7 +58,7 @@ describe("check", () => {
 
   test.each([
     ["limits", "limits:\n  - { name: polite, rate: 60/min }\n"],
-    ["approval", "entitlements:\n  - { name: all, permit: [up/*], approval: { by: [role:approver] } }\n"],
+    ["inspect", "entitlements:\n  - { name: all, permit: [up/*], inspect: [dlp] }\n"],
     ["idempotency", "idempotency: { key: args.id }\n"],
   ])("refuses the key %s in a policy, which does not exist yet", async (key, yaml) => {
     const { problems, text, json } = await check({ "tollgate.yaml": configText(), "policies/a.yaml": `apiVersion: tollgate/v1\n${yaml}` });

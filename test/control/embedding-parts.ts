@@ -43,11 +43,18 @@ export async function startParts(yaml: string, folder = newFolder()) {
   const set = policies(yaml);
   const policySet = policySetOf({ ...set, servers: new Set([...set.servers, "feature"]) });
   const faults: unknown[] = [];
-  const reservations = createReservations({ policySet, ledger, journal, reader, scribe, fault: (thrown) => faults.push(thrown) });
+  const reservations = createReservations({
+    policies: { policySet },
+    ledger,
+    journal,
+    reader,
+    scribe,
+    fault: (thrown) => faults.push(thrown),
+  });
   const accessRequests = openAccessRequests({ store, audit, now });
   const vouching = { find: registry.find, publicUrl: "http://127.0.0.1:8420", isStale: registry.isStale };
   const rehearsing = {
-    policySet,
+    policies: { policySet },
     ledger,
     holdsOf: () => ({ calls: 1, tool_tokens: 0 }),
     define: async () => null,

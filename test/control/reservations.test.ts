@@ -348,4 +348,5 @@ describe("/access-requests", () => {
   });
 });
 
-const CIRCUMSTANCES = { agent: new Map(), subject: null, customer: "acme", server: "crm", tool: "read", args: () => null };
+const NONE = { args: () => null, claims: () => null };
+const CIRCUMSTANCES = { agent: new Map(), subject: null, customer: "acme", server: "crm", region: "", tool: "read", ...NONE };

@@ -56,6 +56,7 @@ export function agent(members: Partial<Agent> = {}): Agent {
     tokenId: "jti-1",
     expiresAtMs: START_MS + 600_000,
     principal: `${members.issuer ?? PUBLIC_URL} ${id} ${subject}`,
+    claims: {},
     environment: "live",
     accessToken: new AccessToken("canary-of-the-inbound-token"),
     ...members,

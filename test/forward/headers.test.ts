@@ -232,7 +232,7 @@ test("of a JSON answer's headers come down its type, and in the older era its se
 });
 
 test("a session id that no server may mint makes its answer invalid, and is not handed on", async () => {
-  const sessions = createSessions({ seal: createSeal(Buffer.alloc(32)), backends: new Map(), epoch: "" });
+  const sessions = createSessions({ seal: createSeal(Buffer.alloc(32)), backends: new Map(), epoch: () => "" });
   const upstream = upstreamAt(`${door.url}/mcp`, { sessions });
   for (const [sessionId, kind] of [
     ["x".repeat(4_096), "result"],

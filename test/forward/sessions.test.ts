@@ -17,7 +17,7 @@ const BOB = { principal: "bob" };
 const rootKey = randomBytes(32);
 
 const fresh = (backends: ReadonlyMap<ServerName, string> = BACKENDS, epoch = "") =>
-  createSessions({ seal: createSeal(rootKey), backends, epoch });
+  createSessions({ seal: createSeal(rootKey), backends, epoch: () => epoch });
 const asked = (sessionId: string | null, server = HERE, view: string | null = null) => ({ ...requestOf(null), server, view, sessionId });
 const given = (sessionId: string, server = HERE) => fresh().seal(ALICE, { server, view: null }, sessionId) ?? "";
 const UNKNOWN = { refused: "session_unknown" };
@@ -34,9 +34,9 @@ test("another principal, another route, a view and another backend under the sam
   expect(fresh().open(ALICE, asked(sealed, THERE))).toMatchObject(UNKNOWN);
   expect(fresh().open(ALICE, asked(sealed, HERE, "/mcp"))).toMatchObject(UNKNOWN);
   expect(fresh(new Map([[HERE, "https://b.example"]])).open(ALICE, asked(sealed))).toMatchObject(UNKNOWN);
-  expect(createSessions({ seal: createSeal(randomBytes(32)), backends: BACKENDS, epoch: "" }).open(ALICE, asked(sealed))).toMatchObject(
-    UNKNOWN,
-  );
+  expect(
+    createSessions({ seal: createSeal(randomBytes(32)), backends: BACKENDS, epoch: () => "" }).open(ALICE, asked(sealed)),
+  ).toMatchObject(UNKNOWN);
 });
 
 test("a session that nobody opened here is nobody's: ids are not chosen by clients, nor is the server's own one", () => {
@@ -85,7 +85,7 @@ test("a withheld result stays withheld on the streams of its session, whatever s
 });
 
 test("a request that is refused for its event id leaves its own id free", () => {
-  const sessions = createSessions({ seal: createSeal(Buffer.alloc(32, 7)), backends: new Map(), epoch: "" });
+  const sessions = createSessions({ seal: createSeal(Buffer.alloc(32, 7)), backends: new Map(), epoch: () => "" });
   const agent = alice();
   const asked = (sessionId: string | null, lastEventId: string | null) => ({
     ...requestOf(request("tools/call", { name: "t" }, "one"), { era: "legacy" }),

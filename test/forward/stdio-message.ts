@@ -93,6 +93,7 @@ export function agentOf(principal: string): Agent {
     issuer: "http://127.0.0.1:8420",
     clientId: null,
     tokenId: null,
+    claims: {},
     environment: "live",
     expiresAtMs: 0,
     principal,

@@ -55,6 +55,8 @@ export type Agent = {
   /** `jti`, or null where the issuer gives none; of an opaque key its credential's id. Never the token's text: one ES256 token has 16 verifying spellings. */
   readonly tokenId: string | null;
   readonly expiresAtMs: number;
+  /** All claims of the verified token; empty for an opaque key. */
+  readonly claims: Readonly<Record<string, unknown>>;
   /** `test` where an opaque key for tests was shown: recorded as such. */
   readonly environment: "live" | "test";
   /** Stable key of (issuer, subject, client, name of the agent, instance): sessions, cursors and per-principal caches are bound to it. */

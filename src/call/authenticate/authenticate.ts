@@ -43,7 +43,7 @@ type Verified = {
   readonly identity: Identity;
   readonly accessToken: AccessToken;
   /** Kept where a rule may register the agent by them; else null. */
-  readonly claims: JsonObject | null;
+  readonly claims: JsonObject;
   /** The agent as last built, and the directory's entry that it was built from. */
   agent: Agent | null;
   profile: AgentProfile | null;
@@ -147,9 +147,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     return register(verified, verified.claims, nowMs).then((made) => (isRefusal(made) ? made : enter(verified, made)));
   }
 
-  async function register({ trusted, identity }: Verified, claims: JsonObject | null, nowMs: number): Promise<AgentProfile | Refusal> {
+  async function register({ trusted, identity }: Verified, claims: JsonObject, nowMs: number): Promise<AgentProfile | Refusal> {
     const { issuer: iss, register: rule } = trusted;
-    if (!rule || claims === null || identity.agent === null || firstSight === null) return UNKNOWN_AGENT;
+    if (!rule || identity.agent === null || firstSight === null) return UNKNOWN_AGENT;
     return await firstSight(iss, rule, identity.agent, claims, nowMs);
   }
 
@@ -210,15 +210,14 @@ type Read = Pick<Introspected, "trusted" | "grounds" | "identity" | "claims">;
 
 function verifiedAs({ trusted, grounds, identity, claims }: Read, text: string, holds: Verified["holds"]) {
   const accessToken = new AccessToken(text);
-  const kept = trusted.register ? claims : null;
-  return { verified: { trusted, holds, grounds, identity, accessToken, claims: kept, agent: null, profile: null }, claims };
+  return { verified: { trusted, holds, grounds, identity, accessToken, claims, agent: null, profile: null }, claims };
 }
 
 function introspected(answer: Introspected, text: string) {
   return verifiedAs(answer, text, (nowMs) => nowMs < answer.untilMs);
 }
 
-function agentOf({ trusted, grounds, identity, accessToken }: Verified, profile: AgentProfile): Agent {
+function agentOf({ trusted, grounds, identity, accessToken, claims }: Verified, profile: AgentProfile): Agent {
   const iss = trusted.issuer;
   const { subject, person, instance, workflow } = identity;
   return {
@@ -234,6 +233,7 @@ function agentOf({ trusted, grounds, identity, accessToken }: Verified, profile:
     clientId: grounds.clientId,
     tokenId: grounds.tokenId,
     expiresAtMs: grounds.expiresAtMs,
+    claims,
     environment: "live",
     // By name, which no other agent ever has: another gateway knows the agent of an external issuer under an id of its own.
     principal: hash("sha256", JSON.stringify([iss, person, grounds.clientId, profile.name, instance]), "base64url"),

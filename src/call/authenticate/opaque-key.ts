@@ -49,6 +49,7 @@ function agentOf({ id, profile, scopes, expiresAtMs, environment }: OpaqueKey, t
     clientId: profile.id,
     tokenId: id,
     expiresAtMs,
+    claims: {},
     environment,
     principal: hash("sha256", JSON.stringify([issuer, null, profile.id, profile.name, null]), "base64url"),
     accessToken: new AccessToken(text),

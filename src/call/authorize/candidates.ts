@@ -13,6 +13,8 @@ import { type Facets, facetsOf } from "./who.ts";
 
 /** The rules of one load with what has been looked up in them since. A reload makes a new one; nothing needs to be forgotten. */
 export type PolicySet = Rules & {
+  /** `observe`: judged and recorded, and nothing refused. */
+  readonly mode: "enforce" | "observe";
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
@@ -31,11 +33,17 @@ export type View = {
   readonly agent: ReadonlyMap<string, unknown>;
   /** What the customer's account allows at most; null: no bound. */
   readonly ceiling: Ceiling | null;
-  /** By server: the first rule that permits anything there, or null. */
-  readonly reach: Map<string, RuleRef | null>;
+  /** By server: the rules that permit anything there, by name. */
+  readonly reach: Map<string, readonly Rule[]>;
 };
 
-export type Candidates = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[]; readonly draws: readonly Draw[] };
+export type Candidates = {
+  readonly permits: readonly Rule[];
+  readonly forbids: readonly Rule[];
+  readonly draws: readonly Draw[];
+  /** What it would be with the shadow rules among them; null: none of them is about this. */
+  readonly withShadows: Candidates | null;
+};
 
 // A view of 200 rules is about 10 kB, a candidate about 300 bytes: 50 MB at the very most.
 const VIEWS_MAX = 4096;
@@ -43,9 +51,10 @@ const CANDIDATES_MAX = 16_384;
 // Longer keys (many roles, long URIs) are looked up anew: nobody fills the memory with them.
 const KEY_LENGTH_MAX = 512;
 
-export function policySetOf(rules: Rules): PolicySet {
+export function policySetOf(rules: Rules, mode: PolicySet["mode"] = "enforce"): PolicySet {
   return {
     ...rules,
+    mode,
     views: new LRUCache({ max: VIEWS_MAX }),
     viewOfAgent: new WeakMap(),
     candidates: new LRUCache({ max: CANDIDATES_MAX }),
@@ -100,7 +109,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
 
 // Model Context Protocol 2025-11-25, tools: names SHOULD be of these. Others are twins in waiting: hidden and refused.
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
-const NOTHING: Candidates = Object.freeze({ permits: [], forbids: [], draws: [] });
+const NOTHING: Candidates = Object.freeze({ permits: [], forbids: [], draws: [], withShadows: null });
 
 export function candidatesOf(policySet: PolicySet, view: View, server: string, asked: Target): Candidates {
   if (asked.kind === "resource" && !isPlainUri(asked.name)) return NOTHING;
@@ -112,25 +121,33 @@ export function candidatesOf(policySet: PolicySet, view: View, server: string, a
   const found = [...policySet.index.find(server, target)].filter((rule) => view.matched.has(rule)).toSorted(byName);
   // A name that no rule mentions is not kept: whoever invents names would push out those in use.
   if (found.length === 0) return NOTHING;
-  const candidates: Candidates = {
-    permits: view.ceiling?.covers(server, target) === false ? [] : found.filter((rule) => rule.effect === "permit"),
-    forbids: found.filter((rule) => rule.effect === "forbid"),
-    draws: drawsOf(policySet, view, server, target),
-  };
+  const isCovered = view.ceiling?.covers(server, target) !== false;
+  const draws = drawsOf(policySet, view, server, target);
+  const among = (rules: readonly Rule[], withShadows: Candidates | null): Candidates => ({
+    permits: isCovered ? rules.filter((rule) => rule.effect === "permit") : [],
+    forbids: rules.filter((rule) => rule.effect === "forbid"),
+    ...{ draws, withShadows },
+  });
+  const enforced = found.filter((rule) => !rule.shadow);
+  const candidates = among(enforced, enforced.length === found.length ? null : among(found, null));
   if (key.length <= KEY_LENGTH_MAX) policySet.candidates.set(key, candidates);
   return candidates;
 }
 
 const byName = (a: Rule, b: Rule): number => (a.ref.name < b.ref.name ? -1 : 1);
 
-/** The first permit by name that gives this caller anything at all on the server, unless an unconditional forbid takes just that away. */
-export function reachOf(policySet: PolicySet, view: View, server: string): RuleRef | null {
+/** The first permit by name that gives this caller anything at all on the server now, unless an unconditional forbid takes just that away. */
+export function reachOf(policySet: PolicySet, view: View, server: string, nowMs: number): RuleRef | null {
   if (!policySet.servers.has(server)) return null;
-  const known = view.reach.get(server);
-  if (known !== undefined) return known;
-  const matched = policySet.rules.filter((rule) => view.matched.has(rule));
+  const known = view.reach.get(server) ?? givingOn(policySet, view, server);
+  view.reach.set(server, known);
+  return known.find((rule) => isInForce(rule, nowMs))?.ref ?? null;
+}
+
+function givingOn(policySet: PolicySet, view: View, server: string): readonly Rule[] {
+  const matched = policySet.rules.filter((rule) => view.matched.has(rule) && !rule.shadow);
   const taken = matched
-    .filter((rule) => rule.effect === "forbid" && rule.condition === null)
+    .filter((rule) => rule.effect === "forbid" && rule.condition === null && rule.validity === null)
     .flatMap((rule) => rule.targets)
     .filter((target) => globOf(target.server)(server));
   const gives = (rule: Rule): boolean =>
@@ -140,12 +157,16 @@ export function reachOf(policySet: PolicySet, view: View, server: string): RuleR
         view.ceiling?.touches(server, target.kind) !== false &&
         !taken.some((away) => away.kind === target.kind && (away.name === target.name || globOf(away.name)(target.name))),
     );
-  const rule = matched.find((candidate) => candidate.effect === "permit" && gives(candidate))?.ref ?? null;
-  view.reach.set(server, rule);
-  return rule;
+  return matched.filter((rule) => rule.effect === "permit" && gives(rule));
 }
 
-function drawsOf(policySet: PolicySet, view: View, server: string, target: Target): Draw[] {
+/** Within its `from` and before its `until`. */
+export function isInForce({ validity }: Rule, nowMs: number): boolean {
+  if (validity === null) return true;
+  return nowMs >= (validity.fromMs ?? Number.NEGATIVE_INFINITY) && nowMs < (validity.untilMs ?? Number.POSITIVE_INFINITY);
+}
+
+export function drawsOf(policySet: PolicySet, view: View, server: string, target: Target): Draw[] {
   const named = policySet.budgetIndex.find(server, target);
   return policySet.budgets
     .filter((budget) => (budget.targets === null || named.has(budget)) && budget.who(view.facets))

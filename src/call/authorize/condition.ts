@@ -10,14 +10,17 @@ export type Condition = {
   holds(circumstances: Circumstances): boolean | null;
 };
 
-/** What a condition may look at. `args()` is asked only by conditions that mention args, and null where they cannot be read. */
+/** What a condition may look at. `args()` and `claims()` are asked only by conditions that mention them, and null where they cannot be read. */
 export type Circumstances = {
   readonly agent: ReadonlyMap<string, unknown>;
   readonly subject: string | null;
   readonly customer: string;
   readonly server: string;
+  /** Of the server, as the config has it; empty where it has none. */
+  readonly region: string;
   readonly tool: string;
   readonly now: Date;
+  claims(): CallArguments | null;
   args(): CallArguments | null;
 };
 
@@ -51,6 +54,8 @@ const environment = new Environment({ limits: LIMITS, homogeneousAggregateLitera
   .registerVariable("subject", "dyn", { description: "The end user on whose behalf the agent acts, or null." })
   .registerVariable("customer", "string", { description: "Who pays." })
   .registerVariable("server", "string", { description: "The server's name in the config." })
+  .registerVariable("region", "string", { description: "The server's region in the config, or an empty text." })
+  .registerVariable("claims", "map<string, dyn>", { description: "The claims of the verified access token." })
   .registerVariable("tool", "string", { description: "The tool's or prompt's name, or the resource's URI." })
   .registerVariable("args", "map<string, dyn>", { description: "The call's arguments." })
   .registerVariable("now", "google.protobuf.Timestamp", { description: "When the request arrived." })
@@ -91,16 +96,18 @@ export function compileCondition(expression: string): Condition | ConditionFault
 }
 
 function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, findings: Findings): Condition {
-  const { readsArguments, repeatsArguments } = findings;
+  const { readsArguments, readsClaims, repeatsArguments } = findings;
   return {
     readsArguments,
     holds(circumstances) {
-      const { agent, subject, customer, server, tool, now } = circumstances;
+      const { agent, subject, customer, server, region, tool, now } = circumstances;
       const args = readsArguments ? circumstances.args() : null;
       if (readsArguments && (args === null || args.longest > ITEMS_MAX)) return null;
+      const claims = readsClaims ? circumstances.claims() : null;
+      if (readsClaims && (claims === null || claims.longest > ITEMS_MAX)) return null;
       if (repeatsArguments && args !== null && args.longest * args.bytes > REPEATED_BYTES_MAX) return null;
       try {
-        const result = evaluate({ agent, subject, customer, server, tool, now, args: args?.value });
+        const result = evaluate({ agent, subject, customer, server, region, tool, now, args: args?.value, claims: claims?.value });
         return typeof result === "boolean" ? result : null;
       } catch {
         // The message of an evaluation quotes arguments: it goes nowhere.
@@ -113,6 +120,7 @@ function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, fi
 /** What the expression uses, and the first thing in it that is not offered. */
 class Findings {
   readsArguments = false;
+  readsClaims = false;
   /** A macro's body reads args: its work is items times bytes. */
   repeatsArguments = false;
   fault: ConditionFault | null = null;
@@ -122,6 +130,7 @@ class Findings {
       this.readsArguments = true;
       if (insideMacro) this.repeatsArguments = true;
     }
+    if (node.op === "id" && node.args === "claims") this.readsClaims = true;
     if (node.op === "call") this.#call(node, node.args[0], null, node.args[1], insideMacro);
     else if (node.op === "rcall") this.#call(node, node.args[0], node.args[1], node.args[2], insideMacro);
     else for (const child of childrenOf(node.args)) this.walk(child, insideMacro);

@@ -1,28 +1,62 @@
 /** Pure. Forbid wins; silence refuses; order never matters. */
-import { type Refusal, refuse } from "../../refusal.ts";
-import type { McpRequest, Target } from "../accept/request.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { type CallArguments, readArguments } from "./call-arguments.ts";
-import { type Candidates, candidatesOf, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
+import { type Candidates, candidatesOf, drawsOf, isInForce, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
+import { type Asked, circumstancesOf } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
-import type { Draw, Permit, RuleRef } from "./permit.ts";
+import type { Draw, Permit, RuleRef, ShadowVerdict } from "./permit.ts";
 import type { Rule } from "./policy-set.ts";
 import { subscribed } from "./subscriptions.ts";
 
-/** What a decision looks at. `target` is the reference's for a completion. */
-export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
-
 export function decide(policySet: PolicySet, agent: Agent, asked: Asked, nowMs: number): Permit | Refusal {
   const view = viewOf(policySet, agent);
-  const reach = reachOf(policySet, view, asked.server);
+  const verdict = decideFor(policySet, view, agent, asked, nowMs);
+  return policySet.mode === "enforce" ? verdict : observing(policySet, view, asked, verdict);
+}
+
+function decideFor(policySet: PolicySet, view: View, agent: Agent, asked: Asked, nowMs: number): Permit | Refusal {
+  const reach = reachOf(policySet, view, asked.server, nowMs);
   if (reach === null) return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${asked.server}`);
   const target = targetOf(asked);
   if (target === null) return permitBy(policySet, reach, NO_DRAWS, NO_FAULTS);
-  const isFree = target.kind === "method" && FREE_METHODS.has(target.name);
-  return isFree
-    ? passFree(policySet, view, agent, asked, target, reach, nowMs)
-    : decideTarget(policySet, view, agent, asked, target, nowMs);
+  const candidates = candidatesOf(policySet, view, asked.server, target);
+  return isFree(target)
+    ? passFree(policySet, view, agent, asked, target, candidates, reach, nowMs)
+    : decideTarget(policySet, view, agent, asked, target, candidates, nowMs);
+}
+
+/** What rules would do that are only tried: with all of them, shadows included. Null: none of them is about this call. */
+export function shadowOf(policySet: PolicySet, agent: Agent, asked: Asked, nowMs: number): ShadowVerdict | null {
+  const target = targetOf(asked);
+  if (target === null) return null;
+  const view = viewOf(policySet, agent);
+  const { withShadows } = candidatesOf(policySet, view, asked.server, target);
+  if (withShadows === null) return null;
+  const verdict = isFree(target)
+    ? passFree(policySet, view, agent, asked, target, withShadows, null, nowMs)
+    : decideTarget(policySet, view, agent, asked, target, withShadows, nowMs);
+  return shadowVerdict("shadow", verdict);
+}
+
+/** What was judged, and has no effect. */
+export function shadowVerdict(mode: ShadowVerdict["mode"], verdict: Permit | Refusal): ShadowVerdict {
+  if (isRefusal(verdict)) return { mode, decision: "refuse", reason: verdict.refused, rule: null, note: verdict.note };
+  if (verdict.approval !== null) return { mode, decision: "refuse", reason: "approval_required", rule: verdict.rule, note: null };
+  return { mode, decision: "permit", reason: null, rule: verdict.rule, note: null };
+}
+
+/** Nothing that is only observed refuses: what would have been said stands beside, and a hard budget counts on. */
+function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Permit | Refusal): Permit | Refusal {
+  const { server } = asked;
+  if (!policySet.servers.has(server)) return verdict;
+  const target = targetOf(asked);
+  const draws = target === null || asked.course !== "metered" ? NO_DRAWS : drawsOf(policySet, view, server, target);
+  const soft = draws.map((draw) => ({ ...draw, hard: false }));
+  if (isRefusal(verdict)) return { ...permitBy(policySet, null, soft, NO_FAULTS), observed: verdict };
+  const observed = verdict.approval === null ? null : refuse("approval_required", {}, noteOfRef(verdict.rule));
+  return { ...verdict, draws: soft, approval: null, observed };
 }
 
 /** Requests of the protocol itself, open to whoever may use anything on the server. Any other method needs a `method:` permit. */
@@ -45,6 +79,10 @@ function targetOf({ course, target, method }: Asked): Target | null {
   return target ?? { kind: "method", name: method ?? "" };
 }
 
+function isFree(target: Target): boolean {
+  return target.kind === "method" && FREE_METHODS.has(target.name);
+}
+
 /** A free method can be forbidden, and need not be permitted. */
 function passFree(
   policySet: PolicySet,
@@ -52,13 +90,13 @@ function passFree(
   agent: Agent,
   asked: Asked,
   target: Target,
-  reach: RuleRef,
+  { forbids }: Candidates,
+  reach: RuleRef | null,
   nowMs: number,
 ): Permit | Refusal {
   const faults: string[] = [];
-  const { forbids } = candidatesOf(policySet, view, asked.server, target);
-  const circumstances = circumstancesOf(view, agent, asked.server, target, nowMs, asked);
-  const forbid = forbids.find((rule) => holds(rule, circumstances, faults) !== false);
+  const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, asked);
+  const forbid = forbids.find((rule) => isInForce(rule, nowMs) && holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, asked.server, target, faults));
   const closed = target.name === "subscriptions/listen" ? closedSubscription(policySet, view, agent, asked, nowMs) : null;
   return closed ?? permitBy(policySet, reach, NO_DRAWS, faults);
@@ -70,31 +108,54 @@ function closedSubscription(policySet: PolicySet, view: View, agent: Agent, aske
   if (uris === null) return refuse("tool_unknown", {}, "resourceSubscriptions is no list of strings");
   for (const name of uris) {
     const target: Target = { kind: "resource", name };
-    const circumstances = circumstancesOf(view, agent, asked.server, target, nowMs, null);
+    const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, null);
     const open = openTo(candidatesOf(policySet, view, asked.server, target), circumstances, []);
     if ("hiddenBy" in open) return refuse("tool_unknown", {}, noteOf(open.hiddenBy, asked.server, target, []));
   }
   return null;
 }
 
-function decideTarget(policySet: PolicySet, view: View, agent: Agent, asked: Asked, target: Target, nowMs: number): Permit | Refusal {
+function decideTarget(
+  policySet: PolicySet,
+  view: View,
+  agent: Agent,
+  asked: Asked,
+  target: Target,
+  candidates: Candidates,
+  nowMs: number,
+): Permit | Refusal {
   const { server } = asked;
-  const candidates = candidatesOf(policySet, view, server, target);
-  const circumstances = circumstancesOf(view, agent, server, target, nowMs, asked);
+  const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = openTo(candidates, circumstances, faults);
   if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults));
-  let nearest: { rule: Rule; lacking: number } | null = null;
-  for (const rule of open.permits) {
-    if (holds(rule, circumstances, faults) !== true) continue;
-    const lacking = rule.requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope)).length;
-    if (lacking === 0) return permitBy(policySet, rule.ref, asked.course === "metered" ? candidates.draws : NO_DRAWS, faults);
-    if (nearest === null || lacking < nearest.lacking) nearest = { rule, lacking };
+  const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
+  if (rule === null) return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults));
+  if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
+  const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
+  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval };
+}
+
+/** In the order of their names: the first that asks for nothing; else for scopes only, the fewest; else for an approval; else for both. */
+function nearest(permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => boolean): Rule | null {
+  let best: Rule | null = null;
+  let bestCost = Number.POSITIVE_INFINITY;
+  for (const rule of permits) {
+    const cost = lackedBy(rule, agent) + (rule.approval === null ? 0 : APPROVAL_COST);
+    if (cost >= bestCost || !isMet(rule)) continue;
+    if (cost === 0) return rule;
+    [best, bestCost] = [rule, cost];
   }
-  if (nearest !== null) return stepUp(view, agent, nearest.rule, noteOf(nearest.rule, server, target, faults));
-  return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults));
+  return best;
+}
+
+/** More than any rule can lack scopes. */
+const APPROVAL_COST = 1_000_000;
+
+function lackedBy({ requires }: Rule, agent: Agent): number {
+  return requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope)).length;
 }
 
 type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | { readonly hiddenBy: Rule | null };
@@ -104,11 +165,15 @@ type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule
  * so that what is not listed can never be called.
  */
 export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[]): Open {
+  const nowMs = circumstances.now.getTime();
   const now = (rule: Rule): boolean => rule.condition === null || !rule.condition.readsArguments;
-  for (const rule of candidates.forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
-  const permits = candidates.permits.filter((rule) => !now(rule) || holds(rule, circumstances, faults) === true);
+  const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
+  for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
+  const permits = candidates.permits.filter(
+    (rule) => isInForce(rule, nowMs) && (!now(rule) || holds(rule, circumstances, faults) === true),
+  );
   if (permits.length === 0) return { hiddenBy: null };
-  return { permits, forbids: candidates.forbids.filter((rule) => !now(rule)) };
+  return { permits, forbids: forbids.filter((rule) => !now(rule)) };
 }
 
 /** Null where the condition cannot be evaluated: the rule's name is then recorded, once. */
@@ -119,45 +184,16 @@ export function holds(rule: Rule, circumstances: Circumstances, faults: string[]
   return result;
 }
 
-export function circumstancesOf(
-  view: View,
-  agent: Agent,
-  server: string,
-  target: Target,
-  nowMs: number,
-  asked: Asked | null,
-): Circumstances {
-  let args: CallArguments | null | undefined;
-  return {
-    agent: view.agent,
-    subject: agent.subject,
-    customer: agent.profile.customer,
-    server,
-    tool: target.name,
-    now: new Date(nowMs),
-    args() {
-      if (args === undefined) args = asked === null ? null : readOrNull(asked);
-      return args;
-    },
-  };
-}
-
-const EMPTY_OBJECT = Buffer.from("{}");
-
-/** What is judged is what the upstream gets: the received bytes. */
-function readOrNull({ body, argumentsSpan }: Asked): CallArguments | null {
-  try {
-    return readArguments(argumentsSpan === null ? EMPTY_OBJECT : body.subarray(argumentsSpan.start, argumentsSpan.end));
-  } catch {
-    return null;
-  }
-}
-
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 
-export function permitBy({ policyVersion }: PolicySet, rule: RuleRef, draws: readonly Draw[], conditionFaults: readonly string[]): Permit {
-  return { rule, policyVersion, draws, conditionFaults };
+export function permitBy(
+  { policyVersion }: PolicySet,
+  rule: RuleRef | null,
+  draws: readonly Draw[],
+  conditionFaults: readonly string[],
+): Permit {
+  return { rule, policyVersion, draws, conditionFaults, approval: null, observed: null };
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
@@ -178,6 +214,10 @@ export function stepUp(view: View, agent: Agent, rule: Rule, note: string): Refu
 /** For our own record: the rule that refuses, or that there is none. */
 export function noteOf(rule: Rule | null, server: string, target: Target, faults: readonly string[]): string {
   const what = writtenAs(server, target);
-  const by = rule === null ? `no rule permits ${what}` : `${rule.ref.name} (${rule.ref.file}:${rule.ref.line}) decides ${what}`;
+  const by = rule === null ? `no rule permits ${what}` : `${noteOfRef(rule.ref)} decides ${what}`;
   return faults.length === 0 ? by : `${by}; conditions that could not be evaluated: ${faults.join(", ")}`;
+}
+
+export function noteOfRef(ref: RuleRef | null): string {
+  return ref === null ? "no rule" : `${ref.name} (${ref.file}:${ref.line})`;
 }

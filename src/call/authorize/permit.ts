@@ -1,4 +1,5 @@
 /** Pure. The answer to "is this allowed?": the rule that decided, and every budget that now has to carry the call. */
+import type { Reason, Refusal } from "../../refusal.ts";
 
 export type RuleRef = { readonly name: string; readonly file: string; readonly line: number };
 
@@ -22,10 +23,35 @@ export type Draw = {
   readonly overrun: "withhold" | "deliver";
 };
 
+/** A person has to say yes: who may (`role:approver`, `key:NAME`), and how long the question stands. */
+export type Approval = { readonly by: readonly string[]; readonly withinMs: number };
+
+/** What a decision would have been: that of the enforced rules in `observe`, that of all rules where some are `shadow`. */
+export type ShadowVerdict = {
+  readonly mode: "observe" | "shadow";
+  readonly decision: "permit" | "refuse";
+  /** Null: permitted. */
+  readonly reason: Reason | null;
+  readonly rule: RuleRef | null;
+  readonly note: string | null;
+};
+
 export type Permit = {
-  readonly rule: RuleRef;
+  /** Null: no rule permits it, and policies are only observed. */
+  readonly rule: RuleRef | null;
   readonly policyVersion: string;
   readonly draws: readonly Draw[];
   /** Rules whose condition failed to evaluate (a permit then does not apply, a forbid does); recorded. */
   readonly conditionFaults: readonly string[];
+  /** Null: it may go on. */
+  readonly approval: Approval | null;
+  /** Set where policies are only observed: the refusal that it would have met. */
+  readonly observed: Refusal | null;
+};
+
+/** Of one call, by one version of the policies. */
+export type Judged = {
+  readonly verdict: Permit | Refusal;
+  readonly policyVersion: string;
+  readonly shadow: ShadowVerdict | null;
 };

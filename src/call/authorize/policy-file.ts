@@ -1,5 +1,6 @@
 /** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
 import { z } from "zod";
+import { durationMs, instantMs } from "./written.ts";
 
 const name = z
   .string()
@@ -18,7 +19,7 @@ const KINDS = ["autonomous", "service", "fleet", "collective", "synthetic", "hum
 
 const who = z
   .strictObject({
-    agent: facet("An agent's id or name.").optional(),
+    agent: facet("An agent's id or name, or group:NAME.").optional(),
     instance: facet("One running copy of an agent, as its token proves.").optional(),
     team: facet("The agent's team.").optional(),
     workflow: facet("The agent's workflow.").optional(),
@@ -36,7 +37,38 @@ const patterns = (description: string) =>
   z
     .array(text.max(1024))
     .min(1)
-    .describe(`${description} server/tool, resource:server/uri, prompt:server/name or method:server/method; * matches any characters.`);
+    .describe(
+      `${description} server/tool, resource:server/uri, prompt:server/name, method:server/method, or group:NAME; * matches any characters.`,
+    );
+
+const instant = (description: string) =>
+  z
+    .string()
+    .refine((written) => instantMs(written) !== null, "must be a date or an RFC 3339 time: 2026-12-01 or 2026-12-01T09:00:00+01:00")
+    .describe(`${description} A date (midnight UTC) or an RFC 3339 time.`);
+
+const WITHIN_WORDS = "must be a whole number with s, m, h or d: 15m";
+const approval = z
+  .strictObject({
+    by: z
+      .array(
+        z
+          .string()
+          .regex(/^(role:(approver|admin)|key:[A-Za-z0-9][A-Za-z0-9._@:-]{0,127})$/, "must be role:approver, role:admin or key:NAME"),
+      )
+      .min(1)
+      .describe("Who may approve: role:approver, role:admin, or key:NAME of an admin key."),
+    within: z
+      .string(WITHIN_WORDS)
+      .regex(/^[1-9][0-9]{0,5}(s|m|h|d)$/, { error: WITHIN_WORDS, abort: true })
+      .refine((written) => durationMs(written) <= APPROVAL_MS_MAX, "is longer than 7 days")
+      .default("15m")
+      .describe("How long the question stands; then the answer is no."),
+  })
+  .describe("The call waits until a person approves it.");
+
+/** What nobody has looked at for a week is not waited for. */
+const APPROVAL_MS_MAX = 7 * 86_400_000;
 
 const RULE_KEYS = "must have either permit or forbid";
 const entitlement = z
@@ -55,6 +87,10 @@ const entitlement = z
       .min(1)
       .optional()
       .describe("OAuth scopes that the access token must have."),
+    from: instant("Since when it counts.").optional(),
+    until: instant("When it ends; the first instant at which it counts no more.").optional(),
+    approval: approval.optional(),
+    shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
       .default("hidden")
@@ -64,7 +100,23 @@ const entitlement = z
   .refine(
     (rule) => rule.forbid === undefined || rule.requires === undefined,
     "a forbid cannot require scopes: write a permit that requires them",
+  )
+  .refine((rule) => rule.forbid === undefined || rule.approval === undefined, "a forbid is final: write a permit that needs an approval")
+  .refine(
+    ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
+    "until is not after from, so it would never count",
   );
+
+const groupName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "is not a name: 1 to 64 letters, digits, dots, dashes and underscores");
+const groups = z.strictObject({
+  agents: z.record(groupName, z.array(text).min(1)).default({}).describe("Agents by id or name; patterns too."),
+  tools: z
+    .record(groupName, z.array(text.max(1024)).min(1))
+    .default({})
+    .describe("Patterns of what is permitted or forbidden."),
+});
 
 export const EACH = ["agent", "instance", "team", "workflow", "customer", "subject", "server", "tool"] as const;
 const eachName = z.enum(EACH);
@@ -116,6 +168,9 @@ export const policyFileSchema = z.strictObject({
     )
     .default({})
     .describe("Agents that this file owns: their attributes change here only."),
+  groups: groups
+    .prefault({})
+    .describe("Lists with a name, for all policy files: written group:NAME in who.agent, permit, forbid and tools."),
   entitlements: z
     .array(entitlement)
     .default([])
@@ -128,6 +183,7 @@ export type BudgetFile = z.output<typeof budget>;
 /** Null: an element that the schema refuses; the others are still looked at, so that all problems show at once. */
 export type PolicyFile = {
   readonly agents: z.output<typeof policyFileSchema>["agents"];
+  readonly groups: z.output<typeof groups>;
   readonly entitlements: readonly (EntitlementFile | null)[];
   readonly budgets: readonly (BudgetFile | null)[];
 };
@@ -136,10 +192,10 @@ export type DeclaredAgent = { readonly name: string; readonly file: string; read
 
 /** What can be read of a file that the schema refuses. */
 export function readablePart(data: unknown): PolicyFile {
-  const { agents, entitlements, budgets } = (data ?? {}) as Record<string, unknown>;
-  const declared = policyFileSchema.shape.agents.safeParse(agents);
+  const { agents, groups: named, entitlements, budgets } = (data ?? {}) as Record<string, unknown>;
   return {
-    agents: declared.success ? declared.data : {},
+    agents: policyFileSchema.shape.agents.safeParse(agents).data ?? {},
+    groups: policyFileSchema.shape.groups.safeParse(named).data ?? { agents: {}, tools: {} },
     entitlements: Array.isArray(entitlements) ? entitlements.map((item) => entitlement.safeParse(item).data ?? null) : [],
     budgets: Array.isArray(budgets) ? budgets.map((item) => budget.safeParse(item).data ?? null) : [],
   };

@@ -1,11 +1,13 @@
 /** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
 import { type Condition, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
+import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
-import type { Draw, RuleRef } from "./permit.ts";
-import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile } from "./policy-file.ts";
+import type { Approval, Draw, RuleRef } from "./permit.ts";
+import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Who } from "./who.ts";
+import { durationMs, instantMs } from "./written.ts";
 
 export type PolicySource = { readonly file: string; readonly policy: PolicyFile; lineOf(path: Path): number };
 export type Path = readonly (string | number)[];
@@ -13,7 +15,10 @@ export type Path = readonly (string | number)[];
 export type PolicyFault = { readonly file: string; readonly path: Path; readonly offset: number | null; readonly message: string };
 
 /** What the config says of a server, as far as policies depend on it. */
-export type ServerFacts = ReadonlyMap<string, { readonly reserve: { readonly tool_tokens: number } }>;
+export type ServerFacts = ReadonlyMap<string, { readonly reserve: { readonly tool_tokens: number }; readonly region?: string | null }>;
+
+/** Milliseconds since the epoch: the first at which it counts, and the first at which it counts no more; null: without that border. */
+export type Validity = { readonly fromMs: number | null; readonly untilMs: number | null };
 
 export type Rule = {
   readonly ref: RuleRef;
@@ -24,6 +29,11 @@ export type Rule = {
   readonly requires: readonly string[];
   /** Says `entitlement_denied` where silence would say `tool_unknown`. */
   readonly named: boolean;
+  /** Null: at any time. */
+  readonly validity: Validity | null;
+  readonly approval: Approval | null;
+  /** Judged beside the decision, never part of it. */
+  readonly shadow: boolean;
 };
 
 export type Each = (typeof EACH)[number];
@@ -45,12 +55,13 @@ export type Rules = {
   readonly index: TargetIndex<Rule>;
   readonly budgetIndex: TargetIndex<Budget>;
   readonly servers: ReadonlySet<string>;
+  readonly regions: ReadonlyMap<string, string>;
 };
 
 export type Compiled = { readonly rules: Rules; readonly faults: readonly PolicyFault[]; readonly warnings: readonly PolicyFault[] };
 
 export function compilePolicies(sources: readonly PolicySource[], servers: ServerFacts, policyVersion: string): Compiled {
-  const compiler = new Compiler(servers);
+  const compiler = new Compiler(servers, groupsOf(sources));
   for (const source of sources) compiler.read(source);
   const { rules, budgets, faults, warnings } = compiler;
   const index = new TargetIndex<Rule>();
@@ -58,7 +69,9 @@ export function compilePolicies(sources: readonly PolicySource[], servers: Serve
   const budgetIndex = new TargetIndex<Budget>();
   for (const budget of budgets) for (const target of budget.targets ?? []) budgetIndex.add(target, budget);
   const byName = rules.toSorted((a, b) => (a.ref.name < b.ref.name ? -1 : 1));
-  return { rules: { policyVersion, rules: byName, budgets, index, budgetIndex, servers: new Set(servers.keys()) }, faults, warnings };
+  const regions = new Map([...servers].flatMap(([server, { region }]) => (region == null ? [] : [[server, region]])));
+  const names = new Set(servers.keys());
+  return { rules: { policyVersion, rules: byName, budgets, index, budgetIndex, servers: names, regions }, faults, warnings };
 }
 
 /** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
@@ -70,15 +83,19 @@ class Compiler {
   readonly faults: PolicyFault[] = [];
   readonly warnings: PolicyFault[] = [];
   readonly #servers: ServerFacts;
+  readonly #groups: Groups;
   readonly #seen = new Map<string, string>();
 
-  constructor(servers: ServerFacts) {
+  constructor(servers: ServerFacts, groups: Groups) {
     this.#servers = servers;
+    this.#groups = groups;
   }
 
   read(source: PolicySource): void {
     const { file, policy } = source;
     for (const name of Object.keys(policy.agents)) this.#claim("agent", name, source, ["agents", name]);
+    for (const kind of ["agents", "tools"] as const)
+      for (const name of Object.keys(policy.groups[kind])) this.#claim(`group of ${kind}`, name, source, ["groups", kind, name]);
     for (const [index, entitlement] of policy.entitlements.entries()) {
       if (entitlement === null) continue;
       const path = ["entitlements", index];
@@ -106,12 +123,29 @@ class Compiler {
     return {
       ref: { name: entitlement.name, file, line },
       effect,
-      who: compileWho(entitlement.who),
+      who: this.#who(file, entitlement.who, [...path, "who"]),
       targets: this.#targets(file, entitlement.permit ?? entitlement.forbid ?? [], [...path, effect]),
       condition: entitlement.when === undefined ? null : this.#condition(file, entitlement.when, [...path, "when"]),
       requires: entitlement.requires ?? [],
       named: entitlement.disclosure === "named",
+      validity: validityOf(entitlement),
+      approval:
+        entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
+      shadow: entitlement.shadow,
     };
+  }
+
+  #who(file: string, who: WhoFile | undefined, path: Path): Who {
+    if (who?.agent === undefined) return compileWho(who);
+    const agent = [who.agent].flat().flatMap((written) => this.#expand(file, this.#groups.agents, written, [...path, "agent"]));
+    return compileWho({ ...who, agent });
+  }
+
+  #expand(file: string, groups: Groups[keyof Groups], written: string, path: Path): readonly string[] {
+    const entries = expanded(groups, written);
+    if (!("problem" in entries)) return entries;
+    this.#say(file, path, entries.problem);
+    return [];
   }
 
   #budget(file: string, budget: BudgetFile, path: Path): Budget {
@@ -120,22 +154,27 @@ class Compiler {
     if (hard && meter === "tool_tokens") this.#checkReserve(file, targets, [...path, "meter"]);
     const each = [...new Set(budget.each === undefined ? [] : [budget.each].flat())];
     const draw = { budget: name, meter, limit: amountOf(budget.limit), period, timeZone, hard, overrun };
-    return { who: compileWho(budget.who), targets, each, draw };
+    return { who: this.#who(file, budget.who, [...path, "who"]), targets, each, draw };
   }
 
   #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {
     return written.flatMap((text, index) => {
-      const pattern = parsePattern(text);
-      if ("problem" in pattern) {
-        this.#say(file, [...path, index], pattern.problem);
-        return [];
-      }
-      if (!isPattern(pattern.server) && !this.#servers.has(pattern.server) && pattern.server !== FEATURES) {
-        const message = `the config has no server ${pattern.server}, so ${text} matches nothing`;
-        this.warnings.push({ file, path: [...path, index], offset: null, message });
-      }
-      return [pattern];
+      const at = [...path, index];
+      return this.#expand(file, this.#groups.tools, text, at).flatMap((entry) => this.#target(file, entry, at));
     });
+  }
+
+  #target(file: string, text: string, path: Path): TargetPattern[] {
+    const pattern = parsePattern(text);
+    if ("problem" in pattern) {
+      this.#say(file, path, pattern.problem);
+      return [];
+    }
+    if (!isPattern(pattern.server) && !this.#servers.has(pattern.server) && pattern.server !== FEATURES) {
+      const message = `the config has no server ${pattern.server}, so ${text} matches nothing`;
+      this.warnings.push({ file, path, offset: null, message });
+    }
+    return [pattern];
   }
 
   #condition(file: string, expression: string, path: Path): Condition | null {
@@ -162,4 +201,9 @@ class Compiler {
   #say(file: string, path: Path, message: string): void {
     this.faults.push({ file, path, offset: null, message });
   }
+}
+
+function validityOf({ from, until }: EntitlementFile): Validity | null {
+  if (from === undefined && until === undefined) return null;
+  return { fromMs: from === undefined ? null : instantMs(from), untilMs: until === undefined ? null : instantMs(until) };
 }

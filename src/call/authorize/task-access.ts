@@ -2,9 +2,10 @@
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Listed, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { candidatesOf, type PolicySet, reachOf, viewOf } from "./candidates.ts";
-import { circumstancesOf, decide, holds, noteOf, openTo, permitBy, stepUp } from "./decide.ts";
-import type { Permit } from "./permit.ts";
+import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
+import { circumstancesOf } from "./circumstances.ts";
+import { decide, holds, noteOf, noteOfRef, openTo, permitBy, shadowOf, shadowVerdict, stepUp } from "./decide.ts";
+import type { Judged, Permit } from "./permit.ts";
 import { subscribed } from "./subscriptions.ts";
 import { declaresTasks, TASKS_EXTENSION } from "./task-request.ts";
 import type { Task, Tasks } from "./tasks.ts";
@@ -17,7 +18,17 @@ export type TaskRules = {
   readonly carries: (server: McpRequest["server"]) => boolean;
 };
 
-export function decideWithTasks(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: number): Permit | Refusal {
+export function judgeWithTasks(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: number): Judged {
+  const { policySet } = rules;
+  const decided = decideWithTasks(rules, agent, request, nowMs);
+  const waits = !isRefusal(decided) && decided.approval !== null;
+  const verdict = waits ? refuse("approval_required", {}, noteOfRef(decided.rule)) : decided;
+  const observed = isRefusal(verdict) ? null : verdict.observed;
+  const shadow = observed !== null ? shadowVerdict("observe", observed) : shadowOf(policySet, agent, request, nowMs);
+  return { verdict, policyVersion: policySet.policyVersion, shadow };
+}
+
+function decideWithTasks(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: number): Permit | Refusal {
   const { server, method } = request;
   if (request.course === "task") return followTask(rules, agent, request, nowMs);
   const decision = decide(rules.policySet, agent, request, nowMs);
@@ -50,14 +61,15 @@ function followTask(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: 
   const { policySet, tasks, carries } = rules;
   const { server, target } = request;
   const view = viewOf(policySet, agent);
-  if (reachOf(policySet, view, server) === null) {
+  const enforced = policySet.mode === "enforce";
+  if (enforced && reachOf(policySet, view, server, nowMs) === null) {
     return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${server}`);
   }
   if (target === null || !carries(server)) return NOT_CARRIED;
   const { forbids } = candidatesOf(policySet, view, server, target);
-  const circumstances = circumstancesOf(view, agent, server, target, nowMs, request);
-  const forbid = forbids.find((rule) => holds(rule, circumstances, []) !== false);
-  if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, server, target, []));
+  const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, request);
+  const forbid = forbids.find((rule) => isInForce(rule, nowMs) && holds(rule, circumstances, []) !== false);
+  if (enforced && forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, server, target, []));
   if (request.era === "modern" && !declaresTasks(request.body)) return UNDECLARED;
   const task = tasks.of(agent.principal, request);
   return task === null ? UNKNOWN : permitFor(rules, agent, server, task, nowMs);
@@ -65,10 +77,16 @@ function followTask(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: 
 
 /** As a call of the same target would be judged, but for its arguments: those were judged when it was made. */
 function permitFor({ policySet }: TaskRules, agent: Agent, server: string, { target }: Task, nowMs: number): Permit | Refusal {
+  const verdict = enforcedFor(policySet, agent, server, target, nowMs);
+  if (policySet.mode === "enforce" || !isRefusal(verdict)) return verdict;
+  return { ...permitBy(policySet, null, [], []), observed: verdict };
+}
+
+function enforcedFor(policySet: PolicySet, agent: Agent, server: string, target: Task["target"], nowMs: number): Permit | Refusal {
   const view = viewOf(policySet, agent);
   const candidates = candidatesOf(policySet, view, server, target);
   const faults: string[] = [];
-  const open = openTo(candidates, circumstancesOf(view, agent, server, target, nowMs, null), faults);
+  const open = openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), faults);
   if ("hiddenBy" in open) return refuse("task_unknown", {}, noteOf(open.hiddenBy, server, target, faults));
   const rule = open.permits.find(({ requires }) => requires.every((scope) => scope === "mcp" || agent.scopes.has(scope)));
   if (rule !== undefined) return permitBy(policySet, rule.ref, candidates.draws, faults);

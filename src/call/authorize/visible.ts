@@ -2,21 +2,24 @@
 import type { Target } from "../accept/request.ts";
 import type { Agent, AgentProfile } from "../authenticate/agent.ts";
 import { candidatesOf, type PolicySet, reachOf, viewOf } from "./candidates.ts";
-import { circumstancesOf, openTo } from "./decide.ts";
+import { circumstancesOf } from "./circumstances.ts";
+import { openTo } from "./decide.ts";
 import { facetsOfProfile } from "./who.ts";
 
 /** Conditions on arguments and scopes never hide: a refusal that names its demand does more for a caller than silence. */
 export function visible(policySet: PolicySet, agent: Agent, server: string, nowMs: number): (target: Target) => boolean {
+  if (policySet.mode === "observe") return () => true;
   const view = viewOf(policySet, agent);
   return (target) => {
     const candidates = candidatesOf(policySet, view, server, target);
-    return !("hiddenBy" in openTo(candidates, circumstancesOf(view, agent, server, target, nowMs, null), []));
+    return !("hiddenBy" in openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), []));
   };
 }
 
 /** False: for this agent the server does not exist. */
-export function reaches(policySet: PolicySet, agent: Agent, server: string): boolean {
-  return reachOf(policySet, viewOf(policySet, agent), server) !== null;
+export function reaches(policySet: PolicySet, agent: Agent, server: string, nowMs: number): boolean {
+  if (policySet.mode === "observe") return policySet.servers.has(server);
+  return reachOf(policySet, viewOf(policySet, agent), server, nowMs) !== null;
 }
 
 /** The scopes that may be issued to an agent: `mcp`, and those that a permit for it requires (decisions.md 24). */

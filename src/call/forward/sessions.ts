@@ -39,12 +39,12 @@ export type SessionsOptions = {
    * Within what streams are resumed. Which results were withheld is known to this process alone: where a budget may withhold one,
    * this is random, so that neither another gateway nor a later start hands it out.
    */
-  readonly epoch: string;
+  readonly epoch: () => string;
 };
 
 export function createSessions({ seal, backends, epoch }: SessionsOptions): Sessions {
   const holder = ({ principal }: Holder, { server, view }: Route) => JSON.stringify([principal, view, server, backends.get(server)]);
-  const streamHolder = (agent: Holder, stream: Stream) => JSON.stringify([holder(agent, stream), stream.sessionId, epoch]);
+  const streamHolder = (agent: Holder, stream: Stream) => JSON.stringify([holder(agent, stream), stream.sessionId, epoch()]);
   // By the server's own id, which is one, however many seals of it there are.
   const withheld = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   // Ids are compared as values: an upstream may write one in another way.

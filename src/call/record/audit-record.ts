@@ -1,5 +1,7 @@
 /** Pure. One record of the evidence: every field is there from the first row, null where not yet filled. */
 
+import type { ShadowVerdict } from "../authorize/permit.ts";
+
 /** Closed list of what is recorded besides calls. */
 export type RecordKind =
   | "call"
@@ -26,6 +28,7 @@ export type RecordKind =
   | "admin_key.created"
   | "admin_key.revoked"
   | "config.loaded"
+  | "policy.loaded"
   | "gateway.started"
   | "gateway.recovered";
 
@@ -103,6 +106,8 @@ export type AuditRecord = {
   readonly entitlement_result: string | null;
   readonly licence_result: string | null;
   readonly budget: readonly BudgetLine[];
+  /** What policies that are only tried (`mode: observe`, `shadow: true`) would have decided; it had no effect. */
+  readonly shadow: ShadowVerdict | null;
   readonly settlement: "posted" | "voided" | "unknown" | null;
   readonly usage: { readonly calls: number; readonly tool_tokens: number } | null;
   readonly token_count: { readonly source: string; readonly encoding: string; readonly counter: string } | null;

@@ -26,6 +26,7 @@ export function recordText(record: AuditRecord, source: string, usageEvent: stri
       `"schema_version":${text(r.schema_version)}`,
     after:
       `"server":${text(r.server)},"server_version":${text(r.server_version)},"settlement":${text(r.settlement)},` +
+      `"shadow":${orNull(r.shadow, shadow)},` +
       `"source":${text(source)},"subject":${text(r.subject)},"target":${orNull(r.target, target)},` +
       `"time_end":${text(r.time_end)},"time_start":${text(r.time_start)},"token":${orNull(r.token, tokenText)},` +
       `"token_count":${orNull(r.token_count, tokenCount)},"upstream":${orNull(r.upstream, upstream)},` +
@@ -67,6 +68,10 @@ function digest({ bytes, hmac }: Digest): string {
 
 function target({ kind, name }: Nullable<"target">): string {
   return `{"kind":${text(kind)},"name":${text(name)}}`;
+}
+
+function shadow({ decision, mode, note, reason, rule }: Nullable<"shadow">): string {
+  return `{"decision":${text(decision)},"mode":${text(mode)},"note":${text(note)},"reason":${text(reason)},"rule":${orNull(rule, ruleText)}}`;
 }
 
 function tokenCount({ counter, encoding, source }: Nullable<"token_count">): string {

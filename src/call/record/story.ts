@@ -1,9 +1,9 @@
 /** Pure. What is known of a call so far: each step adds its noun, and the records are written from it. */
 import type { CallId } from "../../ids.ts";
-import type { Refusal } from "../../refusal.ts";
+import { isRefusal, type Refusal } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { Permit } from "../authorize/permit.ts";
+import type { Judged, Permit } from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
@@ -30,6 +30,8 @@ export type Story = {
   /** Null where the request was refused before it could be parsed. A view's becomes the one to the server that it means. */
   request: McpRequest | null;
   agent: Agent | null;
+  /** Also of a refusal: by which version of the policies, and what those that are only tried would have said. */
+  judged: Judged | null;
   permit: Permit | null;
   /** Which round of which logical call this request is. */
   round: Round;
@@ -54,6 +56,7 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     opening,
     request,
     agent: null,
+    judged: null,
     permit: null,
     round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null, task: null },
     definition: null,
@@ -69,4 +72,11 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     refusal: null,
     fault: false,
   };
+}
+
+export function judgedIn(story: Story, judged: Judged): Permit | Refusal {
+  const { verdict } = judged;
+  story.judged = judged;
+  story.permit = isRefusal(verdict) ? null : verdict;
+  return verdict;
 }

@@ -1,13 +1,13 @@
 /** A leaked credential or token: found by its text, ended at once, and what it was used for is told. */
 import { createHash } from "node:crypto";
 import { decodeJwt } from "jose";
+import { instantOf } from "../../call/authorize/written.ts";
 import type { Leaked, StoredRecord } from "../../call/record/books.ts";
 import type { Reader } from "../../call/record/reader.ts";
 import { iso } from "../agents/profiles.ts";
 import type { Registry, RegistryFault } from "../agents/registry.ts";
 import type { AdminKeys } from "./admin-keys.ts";
 import { leak } from "./bodies.ts";
-import { instantOf } from "./instant.ts";
 import { faultAnswer } from "./registry-answers.ts";
 import { type Answer, type Caller, NOT_THERE, type Route, route } from "./route.ts";
 

@@ -15,14 +15,15 @@ export function createAdminListener(api: ReturnType<typeof createAdminApi>): Ser
 }
 
 /** Null: ready. Otherwise a word for why not; never a name of a server, agent or file. */
-export type Readiness = () => readonly { readonly check: string; readonly ok: boolean }[];
+/** `advisory`: shown, and no reason to send calls elsewhere. */
+export type Readiness = () => readonly { readonly check: string; readonly ok: boolean; readonly advisory?: boolean }[];
 
 export function createProbeListener(readiness: Readiness, metrics: () => Promise<string>): Server {
   const probes = new Hono();
   probes.get("/healthz", (c) => c.text("ok\n"));
   probes.get("/readyz", (c) => {
     const checks = readiness();
-    const ready = checks.every((each) => each.ok);
+    const ready = checks.every((each) => each.ok || each.advisory === true);
     return c.json({ ready, checks: Object.fromEntries(checks.map((each) => [each.check, each.ok])) }, ready ? 200 : 503);
   });
   probes.get("/metrics", async (c) => c.text(await metrics(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }));

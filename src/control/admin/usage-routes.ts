@@ -1,9 +1,10 @@
 /** Usage and budgets over the admin API; a key that is bound to a customer reads that customer's alone. */
+
+import { instantOf } from "../../call/authorize/written.ts";
 import { USAGE_DIMENSIONS, type UsageDimension } from "../../call/record/queries.ts";
 import type { Reader } from "../../call/record/reader.ts";
 import type { Registry } from "../agents/registry.ts";
 import { type BudgetRow, encodedScope } from "./budget-rows.ts";
-import { instantOf } from "./instant.ts";
 import { type Route, route } from "./route.ts";
 
 export type UsageParts = { readonly reader: Reader; readonly registry: Registry; readonly budgets: () => readonly BudgetRow[] };

@@ -21,6 +21,7 @@ export function actingAs(profile: AgentProfile, { scopes, subject, instance }: V
     clientId: profile.id,
     tokenId: null,
     expiresAtMs: Number.POSITIVE_INFINITY,
+    claims: {},
     environment: "live",
     principal: JSON.stringify(["vouched", profile.name, subject, instance]),
     accessToken: new AccessToken(""),

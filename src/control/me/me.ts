@@ -70,7 +70,8 @@ function send(answer: Answer, { status, json }: Page): void {
 type Answering = (parts: MeParts, agent: Agent, question: OwnQuestion) => Promise<Page | Refusal>;
 
 const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
-  async identity({ policySet, ledger, now }, agent) {
+  async identity({ policies, ledger, now }, agent) {
+    const { policySet } = policies;
     const nowMs = now();
     const servers = permittedTo(policySet, agent, policySet.servers, nowMs);
     return { status: 200, json: identityPage(agent, servers, sharesOf(policySet, ledger, agent, nowMs), LIMITS) };

@@ -19,7 +19,7 @@ export type PermittedServer = { readonly server: string; readonly tools: readonl
 
 export function permittedTo(policySet: PolicySet, agent: Agent, servers: Iterable<string>, nowMs: number): PermittedServer[] {
   const view = viewOf(policySet, agent);
-  const reached = [...servers].filter((server) => reachOf(policySet, view, server) !== null);
+  const reached = [...servers].filter((server) => reachOf(policySet, view, server, nowMs) !== null);
   return reached.map((server) => ({ server, tools: toolsOn(policySet, agent, view, server, nowMs) }));
 }
 

@@ -1,6 +1,6 @@
 /** Pure. What an agent may post about itself: closed forms in strict JSON, each wrong member named in fixed words. */
 import { parsePattern } from "../../call/authorize/pattern.ts";
-import { durationMs } from "../../config-parts.ts";
+import { durationMs } from "../../call/authorize/written.ts";
 import type { ServerName } from "../../ids.ts";
 import { isScanFault, type JsonNode, scanJson, stringValue } from "../../json.ts";
 import { type Refusal, refuse } from "../../refusal.ts";

@@ -1,7 +1,8 @@
 /** The decision without the call: what a call would hear now, from policy, budgets and the server's own list. Nothing is held or forwarded. */
 import type { Agent } from "../../call/authenticate/agent.ts";
 import type { PolicySet } from "../../call/authorize/candidates.ts";
-import { type Asked, decide } from "../../call/authorize/decide.ts";
+import type { Asked } from "../../call/authorize/circumstances.ts";
+import { decide } from "../../call/authorize/decide.ts";
 import type { Permit } from "../../call/authorize/permit.ts";
 import type { Ledger, Left, Usage } from "../../call/budget/reservation.ts";
 import type { Definition } from "../../call/forward/upstream.ts";
@@ -14,7 +15,7 @@ export type Intent = { readonly server: ServerName; readonly tool: string | null
 export type Rehearsal = { readonly permit: Permit | null; readonly refusal: Refusal | null; readonly left: readonly Left[] };
 
 export type RehearseParts = {
-  readonly policySet: PolicySet;
+  readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Pick<Ledger, "weigh">;
   /** What a call to the server holds. */
   readonly holdsOf: (server: ServerName) => Usage;
@@ -31,9 +32,10 @@ const NOTHING = Buffer.alloc(0);
 export async function rehearse(parts: RehearseParts, agent: Agent, { server, tool, argumentBytes }: Intent): Promise<Rehearsal> {
   if (!parts.available()) return { permit: null, refusal: refuse("store_unavailable"), left: [] };
   const nowMs = parts.now();
-  const permit = decide(parts.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
+  const permit = decide(parts.policies.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
   if (isRefusal(permit)) return { permit: null, refusal: permit, left: [] };
   if (tool === null) return { permit, refusal: null, left: [] };
+  if (permit.approval !== null) return { permit, refusal: refuse("approval_required"), left: [] };
   const { refusal, left } = parts.ledger.weigh(permit.draws, parts.holdsOf(server), nowMs);
   if (refusal !== null) return { permit, refusal, left };
   const definition = await parts.define(agent, server, tool);

@@ -38,7 +38,7 @@ export type Reservations = {
 
 export type ReservationsParts = {
   /** Knows `feature` as a server. */
-  readonly policySet: PolicySet;
+  readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Pick<Ledger, "hold" | "weigh">;
   readonly journal: Pick<Journal, "permit" | "settle" | "append" | "available">;
   readonly reader: Pick<Reader, "ask">;
@@ -66,7 +66,7 @@ const NONE: Usage = { calls: 0, tool_tokens: 0 };
 const OVERRUN = "deliver";
 
 export function createReservations(parts: ReservationsParts): Reservations {
-  const { policySet, ledger, journal, reader, scribe, fault } = parts;
+  const { policies, ledger, journal, reader, scribe, fault } = parts;
   const open = new Map<string, Open>();
   let opening = 0;
 
@@ -83,7 +83,7 @@ export function createReservations(parts: ReservationsParts): Reservations {
     const story = openStory({ ...request, era: null }, request);
     story.agent = agent;
     if (agent.subject !== null) story.subjectDigest = scribe.digest(agent, Buffer.from(agent.subject));
-    const permit = decide(policySet, agent, request, atMs);
+    const permit = decide(policies.policySet, agent, request, atMs);
     if (isRefusal(permit)) return sayNo(story, permit, wanted, []);
     const draws = permit.draws.map((draw) => ({ ...draw, overrun: OVERRUN }) as const);
     story.permit = { ...permit, draws };

@@ -38,7 +38,7 @@ function placesOf(policySet: PolicySet, budget: Budget, agent: Agent, nowMs: num
   const view = viewOf(policySet, agent);
   const byTool = budget.each.includes("tool");
   return [...policySet.servers].flatMap((server) => {
-    if (reachOf(policySet, view, server) === null) return [];
+    if (reachOf(policySet, view, server, nowMs) === null) return [];
     const isVisible = visible(policySet, agent, server, nowMs);
     const named = permits(policySet, view, server)
       .map(({ target }) => target)

@@ -1,0 +1,27 @@
+/** Pure. Times and durations as people write them in YAML. */
+
+const HOUR_MS = 3_600_000;
+
+/** `written` has the form that the schemas demand: `30s`. */
+export function durationMs(written: string): number {
+  const unit = /[a-z]+$/.exec(written)?.[0] ?? "ms";
+  return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS }[unit] ?? 1);
+}
+
+const INSTANT = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/;
+
+/** Milliseconds since the epoch of an RFC 3339 time, or of a date, which begins at midnight UTC; null where it is neither. */
+export function instantMs(written: string): number | null {
+  const found = INSTANT.exec(written);
+  const [, date = ""] = found ?? [];
+  const [midnightMs, ms] = [Date.parse(date), Date.parse(written)];
+  if (found === null || Number.isNaN(midnightMs) || Number.isNaN(ms)) return null;
+  // Date.parse rolls 2026-02-30 over into March.
+  return new Date(midnightMs).toISOString().startsWith(date) ? ms : null;
+}
+
+/** The same moment in UTC. Without an offset a time would mean another moment on another machine, and is none. */
+export function instantOf(written: string): string | null {
+  const ms = instantMs(written);
+  return ms === null ? null : new Date(ms).toISOString();
+}

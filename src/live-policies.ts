@@ -1,0 +1,118 @@
+/** The policies that count now: replaced as a whole when their files change or somebody asks, and never by a set that does not compile. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { PolicySet } from "./call/authorize/candidates.ts";
+import type { Config } from "./config.ts";
+import type { Registry } from "./control/agents/registry.ts";
+import type { Log } from "./observe.ts";
+import { isPolicyFile, loadPolicies } from "./policy-load.ts";
+
+export type LivePolicies = {
+  /** True once what the files say is in force, or was; false where it does not compile, and the old set goes on. */
+  reload(): Promise<boolean>;
+  /** False while the files do not compile, or could not be put in force. */
+  isCurrent(): boolean;
+  /** After another set is in force. */
+  onChange(heard: () => void): void;
+  close(): void;
+};
+
+export type LivePoliciesOptions = {
+  readonly config: Pick<Config, "policies" | "servers" | "mode">;
+  /** What all others read, each call once: its set is exchanged here. */
+  readonly inForce: { policySet: PolicySet };
+  readonly declare: Registry["declare"];
+  readonly act: (kind: "policy.loaded", by: string, details: Readonly<Record<string, string | number>>) => Promise<void>;
+  readonly log: Log;
+};
+
+/** Files are looked at this often, and read once they have stood still for as long: an editor writes in several steps. */
+const LOOK_MS = 500;
+
+export function followPolicies({ config, inForce, declare, act, log }: LivePoliciesOptions): LivePolicies {
+  let current = true;
+  let underWay: Promise<boolean> = Promise.resolve(true);
+  const listeners: (() => void)[] = [];
+
+  async function replace(): Promise<boolean> {
+    const next = loadPolicies(config.policies, config.servers, config.mode);
+    if ("problems" in next) {
+      const problems = next.problems.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
+      return keepOld(problems.join("\n"));
+    }
+    const { policySet } = next;
+    const was = inForce.policySet.policyVersion;
+    if (policySet.policyVersion === was) return settle();
+    try {
+      await declare(next.agents);
+      await act("policy.loaded", "config", {
+        ...{ policy_version: policySet.policyVersion, was },
+        ...{ entitlements: policySet.rules.length, budgets: policySet.budgets.length },
+      });
+    } catch (fault) {
+      return keepOld(fault instanceof Error ? fault.message : String(fault));
+    }
+    inForce.policySet = policySet;
+    for (const { file, line, message } of next.warnings) log.warn({ file, line }, message);
+    log.info({ policy_version: policySet.policyVersion, entitlements: policySet.rules.length }, "the policies have changed");
+    for (const heard of listeners) heard();
+    return settle();
+  }
+
+  function settle(): true {
+    if (!current) log.info({ policy_version: inForce.policySet.policyVersion }, "the policy files are good again");
+    current = true;
+    return true;
+  }
+
+  function keepOld(why: string): false {
+    current = false;
+    log.error(
+      { why, policy_version: inForce.policySet.policyVersion },
+      "the policy files cannot be put in force: the last good ones go on",
+    );
+    return false;
+  }
+
+  // One after the other: of two changes the later one stands.
+  const reload = () => {
+    underWay = underWay.then(replace).catch((fault: unknown) => keepOld(String(fault)));
+    return underWay;
+  };
+  const watch = watchFolder(config.policies, reload);
+  return {
+    reload,
+    isCurrent: () => current,
+    onChange: (heard) => void listeners.push(heard),
+    close: () => clearInterval(watch),
+  };
+}
+
+/** By what the files look like and not by events of the system, which mounted volumes and links that are switched do not give. */
+function watchFolder(folder: string, changed: () => Promise<unknown>): NodeJS.Timeout {
+  let read = appearance(folder);
+  let before = read;
+  return setInterval(() => {
+    const now = appearance(folder);
+    if (now !== read && now === before) {
+      read = now;
+      void changed();
+    }
+    before = now;
+  }, LOOK_MS).unref();
+}
+
+function appearance(folder: string): string {
+  try {
+    return readdirSync(folder)
+      .filter(isPolicyFile)
+      .toSorted()
+      .map((name) => {
+        const { ino, mtimeMs, size } = statSync(join(folder, name));
+        return `${name} ${ino} ${mtimeMs} ${size}`;
+      })
+      .join("\n");
+  } catch {
+    return "unreadable";
+  }
+}

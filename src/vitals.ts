@@ -1,0 +1,34 @@
+/** How the gateway is: what its probes answer and its metrics show. */
+import type { Journal } from "./call/record/journal.ts";
+import type { Readiness } from "./control/admin/listeners.ts";
+import type { Registry } from "./control/agents/registry.ts";
+import type { LivePolicies } from "./live-policies.ts";
+import type { Metrics } from "./observe.ts";
+
+export type VitalsParts = {
+  readonly metrics: Metrics;
+  readonly journal: Journal;
+  readonly registry: Pick<Registry, "isStale">;
+  readonly policies: Pick<LivePolicies, "isCurrent">;
+  readonly isListening: () => boolean;
+  readonly inFlight: () => number;
+  /** True where Node.js has faults that a newer one mends. */
+  readonly outdated: boolean;
+};
+
+export function showVitals({ metrics, journal, registry, policies, isListening, inFlight, outdated }: VitalsParts): Readiness {
+  const bit = (is: boolean) => (is ? 1 : 0);
+  metrics.gauge("tollgate_runtime_outdated", "1 while Node.js is older than 24.22.1.", () => bit(outdated));
+  metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => bit(journal.available));
+  metrics.gauge("tollgate_requests_in_flight", "Requests that are not answered to their end.", inFlight);
+  metrics.gauge("tollgate_policy_current", "1 while what the policy files say is in force, 0 while the last good ones go on.", () =>
+    bit(policies.isCurrent()),
+  );
+  return () => [
+    { check: "listening", ok: isListening() },
+    { check: "journal", ok: journal.available },
+    { check: "registry", ok: !registry.isStale() },
+    // The last good ones go on: a slip in a file must not take every gateway out of service.
+    { check: "policies", ok: policies.isCurrent(), advisory: true },
+  ];
+}
