@@ -1,6 +1,8 @@
 /** Streams through a gateway process: who leaves, who stalls, who waits, and how each of them ends. */
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Door, openDoor } from "../fixtures/listener.ts";
 import { GatewayProcess, legacyRequest, modernRequest } from "./gateway-process.ts";
@@ -204,6 +206,31 @@ test("streams end with their access token: a subscription with its result, a GET
     await expect.poll(() => idle.size, { timeout: 10_000 }).toBe(0);
   } finally {
     await short.signal("SIGKILL");
+  }
+});
+
+test("streams end when a change of the policies leaves their agent nothing on the server, and no others", async () => {
+  const changing = await start();
+  try {
+    const at = `${changing.publicUrl}/mcp/up`;
+    const [by, other] = [await admit(changing, "bot"), await admit(changing, "other")];
+    const [listening, hearing, staying] = await Promise.all([
+      modernRequest(at, by, "subscriptions/listen", LISTEN, "sub-1"),
+      openGet(at, by),
+      modernRequest(at, other, "subscriptions/listen", LISTEN, "sub-2"),
+    ]);
+    writeFileSync(join(changing.folder, "policies", "test.yaml"), POLICIES.replace("permit:", "who: { agent: other }, permit:"));
+    changing.child?.kill("SIGHUP");
+    // Read to the end: a broken stream would reject.
+    expect(messagesIn(await listening.text())).toMatchObject([{ id: "sub-1", result: { resultType: "complete" } }]);
+    expect(messagesIn(await hearing.text())).toEqual([]);
+    await expect.poll(() => idle.size, { timeout: 10_000 }).toBe(1);
+    for (const res of idle) res.write(event("hello"));
+    const reader = staying.body?.getReader();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toContain("hello");
+    await reader?.cancel();
+  } finally {
+    await changing.signal("SIGKILL");
   }
 });
 
