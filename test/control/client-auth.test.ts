@@ -105,6 +105,10 @@ describe("a client secret", () => {
   test("none at all is refused", async () => {
     await expectRefused(await plane.token(grant()));
     await expectRefused(await plane.token({ ...grant(), client_id: agent.id }));
+    // Nor does a name alone make a client of whoever exchanges a token.
+    const exchange = { grant_type: "urn:ietf:params:oauth:grant-type:token-exchange", subject_token: "x", subject_token_type: "x" };
+    const answer = await plane.token({ ...exchange, client_id: agent.id });
+    expect([answer.status, ((await answer.json()) as { error: string }).error]).toEqual([401, "invalid_client"]);
   });
 });
 
@@ -178,6 +182,11 @@ describe("a client assertion (private_key_jwt)", () => {
     const jwk = await exportJWK(strangers.publicKey);
     const assertion = await new SignJWT(claimsOf()).setProtectedHeader({ alg: "ES256", jwk, kid: "one" }).sign(strangers.privateKey);
     await expectRefused(await present(assertion), assertion);
+  });
+
+  test.each([7, null, ["one"], { one: 1 }])("whose kid is no text (%j) is refused, and is no fault", async (kid) => {
+    const answer = await present(await signed({}, { kid }));
+    expect([answer.status, ((await answer.json()) as { error: string }).error]).toEqual([401, "invalid_client"]);
   });
 
   test("of another type, or for another client_id, is refused", async () => {

@@ -128,6 +128,27 @@ describe("a folder that several gateways share", () => {
   });
 });
 
+describe("admin keys", () => {
+  test("are never named as another author of records, and only those that count have places", async () => {
+    const dataDir = folder();
+    const store = await openControlStore(dataDir);
+    let nowMs = Date.now();
+    const keys = await openAdminKeys({ store, dataDir, gatewayId: "gw", audit: async () => {}, now: () => nowMs });
+    for (const name of ["agent", "config", "Gateway", "agt_01"])
+      expect(await keys.create({ name, role: "viewer" }, "first")).toMatchObject({ fault: "invalid" });
+    const make = (name: string, more: object = {}) => keys.create({ name, role: "viewer", customer: "acme", ...more }, "first");
+    for (let i = 0; i < 100; i++) expect(await make(`short-${i}`, { expiresInMs: 1_000 })).not.toHaveProperty("fault");
+    expect(await make("beyond")).toMatchObject({ fault: "conflict", detail: "the customer acme has 100 admin keys already" });
+    expect(await make("of-another", { customer: "globex" })).not.toHaveProperty("fault");
+    await keys.revoke("short-7", "first");
+    expect(await make("in-its-place")).not.toHaveProperty("fault");
+    expect(await make("beyond")).toMatchObject({ fault: "conflict" });
+    nowMs += 2_000;
+    expect(await make("after-they-ended")).not.toHaveProperty("fault");
+    await store.close();
+  });
+});
+
 describe("the first admin key", () => {
   const openFirst = (store: ControlStore, dataDir: string) =>
     openAdminKeys({ store, dataDir, gatewayId: "gw", audit: async () => {}, now: Date.now });

@@ -134,6 +134,15 @@ describe("a delegated token", () => {
     expect(await exchange(await sign({}), null)).toMatchObject({ status: 401, error: "invalid_client" });
   });
 
+  test("by an actor token alone is for the route of that token, and no other", async () => {
+    const token = await own(first, "read", "/tickets");
+    const actor = { actor_token: token, actor_token_type: ACCESS_TOKEN };
+    const to = (route: string) => ({ ...actor, resource: `${plane.publicUrl}/mcp/${route}` });
+    expect((await exchange(token, null, to("tickets"))).status).toBe(200);
+    expect(await exchange(token, null, to("crm"))).toMatchObject({ status: 400, error: "invalid_target" });
+    expect((await exchange(token, first, to("crm"))).status).toBe(200);
+  });
+
   test("ends with the first of what it was made from", async () => {
     const subject = await sign({}, { seconds: 60 });
     const made = await exchange(subject, first);
@@ -174,6 +183,21 @@ describe("a delegated token", () => {
     const held = (await exchange(await own(other), second)).access_token;
     await plane.registry.changeState(other.id, "suspend", null, "test");
     expect(await enters(held)).toMatchObject({ refused: "credential_invalid" });
+  });
+
+  test("ends when the agent is suspended that another issuer's token named, and with the actor's token of another issuer", async () => {
+    const named = await createAgent(plane.registry, "named-elsewhere");
+    const held = (await exchange(await sign({ azp: "named-elsewhere" }), second)).access_token;
+    expect(await enters(held)).toMatchObject({ profile: { name: "second" } });
+    await plane.registry.changeState(named.id, "suspend", null, "test");
+    expect(await enters(held)).toMatchObject({ refused: "credential_invalid" });
+
+    const jti = randomUUID();
+    const actor = { actor_token: await sign({ azp: "second", jti }), actor_token_type: ACCESS_TOKEN };
+    const acted = (await exchange(await sign({}), second, actor)).access_token;
+    expect(await enters(acted)).toMatchObject({ subject: "ann" });
+    await plane.registry.revokeToken(USERS, jti, Date.now() + 60_000, "test");
+    expect(await enters(acted)).toMatchObject({ refused: "credential_invalid" });
   });
 });
 

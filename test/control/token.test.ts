@@ -128,6 +128,14 @@ describe("the scope parameter", () => {
     expect(decodeJwt(access_token).scope).toBe(scope);
   });
 
+  test.each(["constructor", "__proto__", "toString", "hasOwnProperty"])("the grant type %s is none", async (grant_type) => {
+    const answer = await plane.token({ grant_type }, basic(agent.id, agent.secret));
+    expect([answer.status, ((await answer.json()) as { error: string }).error]).toEqual([400, "unsupported_grant_type"]);
+    const unproved = await plane.token({ grant_type });
+    expect(unproved.status).toBeGreaterThanOrEqual(400);
+    expect(unproved.status).toBeLessThan(500);
+  });
+
   test.each(["admin", "tickets.read admin", "openid", "offline_access", "*", "TICKETS.READ"])("the scope %j is refused", async (scope) => {
     const answer = await plane.token(grant({ scope }), basic(agent.id, agent.secret));
     expect(answer.status).toBe(400);
