@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, refusals, authorizationServer, issuers, clients, views, servers, sync";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -135,7 +135,7 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
     /env.API_KEY: a secret never/,
   ],
   ["__proto__", `${GOOD}__proto__: { admin: true }\n`, /__proto__ is not allowed/],
-  ["a later part", `${GOOD}mode: observe\n`, /mode: unknown key/],
+  ["a later part", `${GOOD}webhooks: []\n`, /webhooks: unknown key/],
 ];
 
 test.each(WRONG)("%s is refused", (_what, yaml, problem) => {
