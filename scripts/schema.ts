@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { casesJsonSchema } from "../src/call/authorize/cases-file.ts";
 import { policyJsonSchema } from "../src/call/authorize/policy-file.ts";
 import { configSchema } from "../src/config-schema.ts";
 
@@ -9,6 +10,7 @@ import { configSchema } from "../src/config-schema.ts";
 export function schemaFiles(): ReadonlyMap<string, string> {
   const files = new Map([
     ["config.schema.json", { title: "Tollgate configuration", ...z.toJSONSchema(configSchema, { io: "input" }) }],
+    ["cases.schema.json", { title: "Tollgate policy cases", ...casesJsonSchema() }],
     ["policy.schema.json", { title: "Tollgate policy file", ...policyJsonSchema() }],
   ]);
   return new Map([...files].map(([name, schema]) => [name, `${JSON.stringify(schema, null, 2)}\n`]));

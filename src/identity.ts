@@ -61,7 +61,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
     ? createAuthorizationServer({
         ...{ publicUrl, accessTokenTtlMs: config.authorizationServer.accessTokenTtlMs },
         ...{ store, registry, signingKey, issued, now, fault },
-        scopesFor: (profile: AgentProfile) => scopesFor(policySet(), profile),
+        scopesFor: (profile: AgentProfile) => scopesFor(policySet(), profile, now()),
         verify: authenticator.verify,
         audiences: () => audiences,
         fetchFromOutside: outbound.fetchFromOutside,

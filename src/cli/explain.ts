@@ -6,7 +6,7 @@ import { grouped, plain } from "./table.ts";
 export function explain(record: AuditRecord): string[] {
   const parts =
     record.administrator === null
-      ? [what(record), who(record), decision(record), ...record.budget.map(budget), usage(record), outcome(record)]
+      ? [what(record), who(record), decision(record), shadow(record), ...record.budget.map(budget), usage(record), outcome(record)]
       : [what(record), who(record), details(record)];
   // Names come from outside: no line may steer the terminal.
   return parts.filter((line) => line !== "").map(plain);
@@ -39,9 +39,18 @@ function decision(record: AuditRecord): string {
   const meaning = record.reason !== null && Object.hasOwn(WIRE, record.reason) ? WIRE[record.reason as keyof typeof WIRE].title : "";
   const note = record.note === null ? "" : ` (${record.note})`;
   // A refusal after a permit is not the permitting rule's: a budget, a credential, the server.
-  const refused = record.rule === null ? "Refused" : `Permitted${rule}, then refused`;
+  const refused = record.entitlement_result === "permitted" ? `Permitted${rule}, then refused` : `Refused${rule}`;
   const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : refused;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
+}
+
+/** What policies that are only tried would have said. */
+function shadow({ shadow: verdict }: AuditRecord): string {
+  // Records from before there were any have no such member.
+  if (verdict == null) return "";
+  const by = verdict.rule === null ? "" : ` by ${verdict.rule.name} (${verdict.rule.file}:${verdict.rule.line})`;
+  const tried = verdict.mode === "observe" ? "Policies are only observed. Enforced, this would be" : "With the shadow rules this would be";
+  return `${tried} ${verdict.decision === "permit" ? `permitted${by}` : `refused${by}: ${verdict.reason ?? ""}`}.`;
 }
 
 function budget(line: BudgetLine): string {

@@ -10,6 +10,7 @@ import { registerDemo } from "./demo.ts";
 import { registerInit } from "./init.ts";
 import { EXIT, Exit, type Io, processIo } from "./io.ts";
 import { registerLeak } from "./leak.ts";
+import { registerPolicy } from "./policy.ts";
 import { registerServe } from "./serve.ts";
 import { registerToken } from "./token.ts";
 import { registerUsage } from "./usage.ts";
@@ -34,6 +35,7 @@ export function createProgram(io: Io = processIo): Command {
   registerUsage(program, io);
   registerBudget(program, io);
   registerAudit(program, io);
+  registerPolicy(program, io);
   registerWhy(program, io);
   const output = { writeOut: (text: string) => io.out(text.trimEnd()), writeErr: (text: string) => io.err(text.trimEnd()) };
   everyCommand(program, (command) => command.exitOverride().configureOutput(output));

@@ -207,8 +207,8 @@ entitlements:
 });
 
 test("a scope may be issued when a permit for the agent requires it", () => {
-  expect(scopesFor(OFFICE, agentOf(REFUNDER).profile)).toEqual(["mcp", "billing.read", "billing.refund"]);
-  expect(scopesFor(OFFICE, agentOf().profile)).toEqual(["mcp"]);
+  expect(scopesFor(OFFICE, agentOf(REFUNDER).profile, 0)).toEqual(["mcp", "billing.read", "billing.refund"]);
+  expect(scopesFor(OFFICE, agentOf().profile, 0)).toEqual(["mcp"]);
 });
 
 test("an agent that changes its team is judged anew", () => {

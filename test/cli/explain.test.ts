@@ -101,7 +101,13 @@ describe("a refused call", () => {
   });
 
   test("after a permit does not blame the rule that permitted", () => {
-    const words = said({ ...refused, reason: "budget_exhausted", rule: { name: "small", file: "p.yaml", line: 9 }, note: "budget month" });
+    const words = said({
+      ...refused,
+      entitlement_result: "permitted",
+      reason: "budget_exhausted",
+      rule: { name: "small", file: "p.yaml", line: 9 },
+      note: "budget month",
+    });
     expect(words).toContain("Permitted by small (p.yaml:9), then refused: budget_exhausted");
     expect(words).toContain("(budget month)");
   });

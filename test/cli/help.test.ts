@@ -15,7 +15,7 @@ function leaves(command: Command = createProgram(silent), words: readonly string
 
 /** Words as a shell would split them; quotes keep spaces. */
 function split(line: string): string[] {
-  return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
+  return [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, bare]) => double ?? single ?? bare ?? "");
 }
 
 /** Parses without doing: true when the named command would have run. */
@@ -33,7 +33,7 @@ async function reaches(args: readonly string[], words: readonly string[]): Promi
 
 const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agent show, agent suspend, agent reinstate, agent revoke, agent rotate,
   agent offboard, agent import, customer create, customer list, customer show, customer suspend, customer reinstate, customer end,
-  admin-key create, admin-key list, admin-key revoke, leak report, token, usage, budget list, audit tail, audit show, audit verify, why`;
+  admin-key create, admin-key list, admin-key revoke, leak report, token, usage, budget list, policy explain, policy test, policy diff, audit tail, audit show, audit verify, why`;
 
 test("these commands are offered, and no others", () => {
   expect(
@@ -62,7 +62,7 @@ describe.each(leaves().map(({ words, command }) => ({ name: words.join(" "), wor
     expect(err).toContain("--no-such-option");
   });
 
-  test("refuses one argument too many, with exit 2", async () => {
+  test.skipIf(command.registeredArguments.some(({ variadic }) => variadic))("refuses one argument too many, with exit 2", async () => {
     const { code, err } = await tollgate([...words, ...command.registeredArguments.map(() => "x"), "one-too-many", ...required]);
     expect(code).toBe(2);
     expect(err).toContain("too many arguments");

@@ -1,12 +1,13 @@
 /** Which rules and budgets can matter to an agent at a target: found once, kept while they are asked for. */
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import type { RuleRef } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
-import type { Draw, RuleRef } from "./permit.ts";
+import type { Draw } from "./permit.ts";
 import type { Budget, Each, Rule, Rules } from "./policy-set.ts";
 import { asciiUri, isPlainUri } from "./resource-uri.ts";
 import { type Facets, facetsOf } from "./who.ts";

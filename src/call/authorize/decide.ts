@@ -1,12 +1,12 @@
 /** Pure. Forbid wins; silence refuses; order never matters. */
-import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
+import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Candidates, candidatesOf, drawsOf, isInForce, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
 import { type Asked, circumstancesOf } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
-import type { Draw, Permit, RuleRef, ShadowVerdict } from "./permit.ts";
+import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
 import type { Rule } from "./policy-set.ts";
 import { subscribed } from "./subscriptions.ts";
 
@@ -42,7 +42,7 @@ export function shadowOf(policySet: PolicySet, agent: Agent, asked: Asked, nowMs
 
 /** What was judged, and has no effect. */
 export function shadowVerdict(mode: ShadowVerdict["mode"], verdict: Permit | Refusal): ShadowVerdict {
-  if (isRefusal(verdict)) return { mode, decision: "refuse", reason: verdict.refused, rule: null, note: verdict.note };
+  if (isRefusal(verdict)) return { mode, decision: "refuse", reason: verdict.refused, rule: verdict.rule, note: verdict.note };
   if (verdict.approval !== null) return { mode, decision: "refuse", reason: "approval_required", rule: verdict.rule, note: null };
   return { mode, decision: "permit", reason: null, rule: verdict.rule, note: null };
 }
@@ -55,7 +55,7 @@ function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Perm
   const draws = target === null || asked.course !== "metered" ? NO_DRAWS : drawsOf(policySet, view, server, target);
   const soft = draws.map((draw) => ({ ...draw, hard: false }));
   if (isRefusal(verdict)) return { ...permitBy(policySet, null, soft, NO_FAULTS), observed: verdict };
-  const observed = verdict.approval === null ? null : refuse("approval_required", {}, noteOfRef(verdict.rule));
+  const observed = verdict.approval === null ? null : refuse("approval_required", {}, noteOfRef(verdict.rule), verdict.rule);
   return { ...verdict, draws: soft, approval: null, observed };
 }
 
@@ -97,7 +97,7 @@ function passFree(
   const faults: string[] = [];
   const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, asked);
   const forbid = forbids.find((rule) => isInForce(rule, nowMs) && holds(rule, circumstances, faults) !== false);
-  if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, asked.server, target, faults));
+  if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, asked.server, target, faults), forbid.ref);
   const closed = target.name === "subscriptions/listen" ? closedSubscription(policySet, view, agent, asked, nowMs) : null;
   return closed ?? permitBy(policySet, reach, NO_DRAWS, faults);
 }
@@ -110,7 +110,7 @@ function closedSubscription(policySet: PolicySet, view: View, agent: Agent, aske
     const target: Target = { kind: "resource", name };
     const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, null);
     const open = openTo(candidatesOf(policySet, view, asked.server, target), circumstances, []);
-    if ("hiddenBy" in open) return refuse("tool_unknown", {}, noteOf(open.hiddenBy, asked.server, target, []));
+    if ("hiddenBy" in open) return refuse("tool_unknown", {}, noteOf(open.hiddenBy, asked.server, target, []), refOf(open.hiddenBy));
   }
   return null;
 }
@@ -130,9 +130,10 @@ function decideTarget(
   const open = openTo(candidates, circumstances, faults);
   if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
-  if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults));
+  if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
-  if (rule === null) return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults));
+  if (rule === null)
+    return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
   const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
   return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval };
@@ -199,8 +200,8 @@ export function permitBy(
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
 function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[]): Refusal {
   const note = noteOf(by, server, target, faults);
-  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named)) return refuse("entitlement_denied", {}, note);
-  return refuse(target.kind === "method" ? "method_unknown" : "tool_unknown", {}, note);
+  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named)) return refuse("entitlement_denied", {}, note, refOf(by));
+  return refuse(target.kind === "method" ? "method_unknown" : "tool_unknown", {}, note, refOf(by));
 }
 
 /** MCP, step-up authorization: all scopes that the call needs, with those held that would be lost in a new token. */
@@ -208,7 +209,7 @@ export function stepUp(view: View, agent: Agent, rule: Rule, note: string): Refu
   const held = [...agent.scopes].filter((scope) => view.scopes.has(scope));
   const needed = new Set([...rule.requires, ...held].toSorted());
   needed.delete("mcp");
-  return refuse("scope_insufficient", { scope: ["mcp", ...needed].join(" ") }, note);
+  return refuse("scope_insufficient", { scope: ["mcp", ...needed].join(" ") }, note, rule.ref);
 }
 
 /** For our own record: the rule that refuses, or that there is none. */
@@ -220,4 +221,8 @@ export function noteOf(rule: Rule | null, server: string, target: Target, faults
 
 export function noteOfRef(ref: RuleRef | null): string {
   return ref === null ? "no rule" : `${ref.name} (${ref.file}:${ref.line})`;
+}
+
+function refOf(rule: Rule | null): RuleRef | null {
+  return rule === null ? null : rule.ref;
 }

@@ -1,7 +1,5 @@
 /** Pure. The answer to "is this allowed?": the rule that decided, and every budget that now has to carry the call. */
-import type { Reason, Refusal } from "../../refusal.ts";
-
-export type RuleRef = { readonly name: string; readonly file: string; readonly line: number };
+import type { Reason, Refusal, RuleRef } from "../../refusal.ts";
 
 export type Meter = "calls" | "tool_tokens";
 

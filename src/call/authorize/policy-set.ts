@@ -1,9 +1,10 @@
 /** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
+import type { RuleRef } from "../../refusal.ts";
 import { type Condition, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
-import type { Approval, Draw, RuleRef } from "./permit.ts";
+import type { Approval, Draw } from "./permit.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Who } from "./who.ts";
@@ -24,6 +25,8 @@ export type Rule = {
   readonly ref: RuleRef;
   readonly effect: "permit" | "forbid";
   readonly who: Who;
+  /** As it was written, groups in full; for explanations. */
+  readonly written: { readonly who: WhoFile | null; readonly when: string | null };
   readonly targets: readonly TargetPattern[];
   readonly condition: Condition | null;
   readonly requires: readonly string[];
@@ -120,10 +123,12 @@ class Compiler {
 
   #rule(file: string, entitlement: EntitlementFile, path: Path, line: number): Rule {
     const effect = entitlement.permit === undefined ? "forbid" : "permit";
+    const who = this.#who(file, entitlement.who, [...path, "who"]);
     return {
       ref: { name: entitlement.name, file, line },
       effect,
-      who: this.#who(file, entitlement.who, [...path, "who"]),
+      who: compileWho(who),
+      written: { who: who ?? null, when: entitlement.when ?? null },
       targets: this.#targets(file, entitlement.permit ?? entitlement.forbid ?? [], [...path, effect]),
       condition: entitlement.when === undefined ? null : this.#condition(file, entitlement.when, [...path, "when"]),
       requires: entitlement.requires ?? [],
@@ -135,10 +140,10 @@ class Compiler {
     };
   }
 
-  #who(file: string, who: WhoFile | undefined, path: Path): Who {
-    if (who?.agent === undefined) return compileWho(who);
+  #who(file: string, who: WhoFile | undefined, path: Path): WhoFile | undefined {
+    if (who?.agent === undefined) return who;
     const agent = [who.agent].flat().flatMap((written) => this.#expand(file, this.#groups.agents, written, [...path, "agent"]));
-    return compileWho({ ...who, agent });
+    return { ...who, agent };
   }
 
   #expand(file: string, groups: Groups[keyof Groups], written: string, path: Path): readonly string[] {
@@ -154,7 +159,7 @@ class Compiler {
     if (hard && meter === "tool_tokens") this.#checkReserve(file, targets, [...path, "meter"]);
     const each = [...new Set(budget.each === undefined ? [] : [budget.each].flat())];
     const draw = { budget: name, meter, limit: amountOf(budget.limit), period, timeZone, hard, overrun };
-    return { who: this.#who(file, budget.who, [...path, "who"]), targets, each, draw };
+    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each, draw };
   }
 
   #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {

@@ -22,7 +22,7 @@ export function judgeWithTasks(rules: TaskRules, agent: Agent, request: McpReque
   const { policySet } = rules;
   const decided = decideWithTasks(rules, agent, request, nowMs);
   const waits = !isRefusal(decided) && decided.approval !== null;
-  const verdict = waits ? refuse("approval_required", {}, noteOfRef(decided.rule)) : decided;
+  const verdict = waits ? refuse("approval_required", {}, noteOfRef(decided.rule), decided.rule) : decided;
   const observed = isRefusal(verdict) ? null : verdict.observed;
   const shadow = observed !== null ? shadowVerdict("observe", observed) : shadowOf(policySet, agent, request, nowMs);
   return { verdict, policyVersion: policySet.policyVersion, shadow };
@@ -69,7 +69,7 @@ function followTask(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: 
   const { forbids } = candidatesOf(policySet, view, server, target);
   const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, request);
   const forbid = forbids.find((rule) => isInForce(rule, nowMs) && holds(rule, circumstances, []) !== false);
-  if (enforced && forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, server, target, []));
+  if (enforced && forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, server, target, []), forbid.ref);
   if (request.era === "modern" && !declaresTasks(request.body)) return UNDECLARED;
   const task = tasks.of(agent.principal, request);
   return task === null ? UNKNOWN : permitFor(rules, agent, server, task, nowMs);
@@ -87,7 +87,7 @@ function enforcedFor(policySet: PolicySet, agent: Agent, server: string, target:
   const candidates = candidatesOf(policySet, view, server, target);
   const faults: string[] = [];
   const open = openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), faults);
-  if ("hiddenBy" in open) return refuse("task_unknown", {}, noteOf(open.hiddenBy, server, target, faults));
+  if ("hiddenBy" in open) return refuse("task_unknown", {}, noteOf(open.hiddenBy, server, target, faults), open.hiddenBy?.ref ?? null);
   const rule = open.permits.find(({ requires }) => requires.every((scope) => scope === "mcp" || agent.scopes.has(scope)));
   if (rule !== undefined) return permitBy(policySet, rule.ref, candidates.draws, faults);
   const [lacking] = open.permits;

@@ -1,7 +1,7 @@
 /** Pure. What an agent sees: exactly what a call with the right arguments and scopes could reach. */
 import type { Target } from "../accept/request.ts";
 import type { Agent, AgentProfile } from "../authenticate/agent.ts";
-import { candidatesOf, type PolicySet, reachOf, viewOf } from "./candidates.ts";
+import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
 import { openTo } from "./decide.ts";
 import { facetsOfProfile } from "./who.ts";
@@ -23,8 +23,10 @@ export function reaches(policySet: PolicySet, agent: Agent, server: string, nowM
 }
 
 /** The scopes that may be issued to an agent: `mcp`, and those that a permit for it requires (decisions.md 24). */
-export function scopesFor(policySet: PolicySet, profile: AgentProfile): string[] {
+export function scopesFor(policySet: PolicySet, profile: AgentProfile, nowMs: number): string[] {
   const facets = facetsOfProfile(profile);
-  const required = policySet.rules.filter((rule) => rule.who(facets)).flatMap((rule) => rule.requires);
+  const required = policySet.rules
+    .filter((rule) => !rule.shadow && isInForce(rule, nowMs) && rule.who(facets))
+    .flatMap((rule) => rule.requires);
   return ["mcp", ...new Set(required.filter((scope) => scope !== "mcp").toSorted())];
 }

@@ -52,7 +52,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     decision: permit === null ? "refuse" : story.refusal !== null && outcome === null ? "refuse" : "permit",
     reason: story.refusal?.refused ?? null,
     note: story.refusal?.note ?? null,
-    rule: permit?.rule ?? null,
+    rule: permit?.rule ?? story.refusal?.rule ?? null,
     condition_faults: permit?.conditionFaults ?? [],
     policy_version: story.judged?.policyVersion ?? permit?.policyVersion ?? null,
     config_version: scribe.configVersion(),

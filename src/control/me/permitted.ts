@@ -1,6 +1,6 @@
 /** Pure. What policies permit an agent, in their own patterns: at most this, and never what is hidden from it by name. */
 import type { Agent } from "../../call/authenticate/agent.ts";
-import { type PolicySet, reachOf, type View, viewOf } from "../../call/authorize/candidates.ts";
+import { isInForce, type PolicySet, reachOf, type View, viewOf } from "../../call/authorize/candidates.ts";
 import { globOf, isPattern } from "../../call/authorize/glob.ts";
 import type { TargetPattern } from "../../call/authorize/pattern.ts";
 import { writtenAs } from "../../call/authorize/pattern.ts";
@@ -26,9 +26,11 @@ export function permittedTo(policySet: PolicySet, agent: Agent, servers: Iterabl
 function toolsOn(policySet: PolicySet, agent: Agent, view: View, server: string, nowMs: number): PermittedTool[] {
   const isVisible = visible(policySet, agent, server, nowMs);
   const tools = new Map<string, PermittedTool>();
-  for (const { rule, target } of permits(policySet, view, server)) {
+  for (const { rule, target } of permits(policySet, view, server, nowMs)) {
     if (target.kind !== "tool") continue;
-    const shown = isPattern(target.name) ? !isTaken(policySet, view, server, target) : isVisible({ kind: "tool", name: target.name });
+    const shown = isPattern(target.name)
+      ? !isTaken(policySet, view, server, target, nowMs)
+      : isVisible({ kind: "tool", name: target.name });
     if (!shown) continue;
     const requires = rule.requires.filter((scope) => scope !== "mcp");
     const tool = { pattern: writtenAs(server, target), requires, conditional: rule.condition !== null };
@@ -38,17 +40,19 @@ function toolsOn(policySet: PolicySet, agent: Agent, view: View, server: string,
 }
 
 /** What any permit for the caller names on the server, as far as its account goes. */
-export function permits({ rules }: PolicySet, view: View, server: string): { rule: Rule; target: TargetPattern }[] {
+export function permits({ rules }: PolicySet, view: View, server: string, nowMs: number): { rule: Rule; target: TargetPattern }[] {
   return rules
-    .filter((rule) => rule.effect === "permit" && view.matched.has(rule))
+    .filter((rule) => rule.effect === "permit" && !rule.shadow && isInForce(rule, nowMs) && view.matched.has(rule))
     .flatMap((rule) => rule.targets.map((target) => ({ rule, target })))
     .filter(({ target }) => globOf(target.server)(server) && view.ceiling?.touches(server, target.kind) !== false);
 }
 
 /** Forbidden whole, whatever else is so. */
-function isTaken({ rules }: PolicySet, view: View, server: string, { kind, name }: TargetPattern): boolean {
+function isTaken({ rules }: PolicySet, view: View, server: string, { kind, name }: TargetPattern, nowMs: number): boolean {
   return rules
-    .filter((rule) => rule.effect === "forbid" && rule.condition === null && view.matched.has(rule))
+    .filter(
+      (rule) => rule.effect === "forbid" && rule.condition === null && !rule.shadow && isInForce(rule, nowMs) && view.matched.has(rule),
+    )
     .flatMap((rule) => rule.targets)
     .some((away) => away.kind === kind && globOf(away.server)(server) && (away.name === name || globOf(away.name)(name)));
 }

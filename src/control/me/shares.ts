@@ -40,7 +40,7 @@ function placesOf(policySet: PolicySet, budget: Budget, agent: Agent, nowMs: num
   return [...policySet.servers].flatMap((server) => {
     if (reachOf(policySet, view, server, nowMs) === null) return [];
     const isVisible = visible(policySet, agent, server, nowMs);
-    const named = permits(policySet, view, server)
+    const named = permits(policySet, view, server, nowMs)
       .map(({ target }) => target)
       .filter((target) => isPattern(target.name) || isVisible({ kind: target.kind, name: target.name }))
       .filter((target) => budget.targets === null || budget.targets.some((drawn) => mayMeet(drawn, target, server)));

@@ -1,0 +1,119 @@
+/** `policy explain`: one decision that nobody has asked for yet. */
+import { resolve } from "node:path";
+import { type Command, InvalidArgumentError } from "commander";
+import { type Considered, type Explanation, explainDecision } from "../call/authorize/explain.ts";
+import { instantMs } from "../call/authorize/written.ts";
+import type { Config } from "../config.ts";
+import { type ImaginedAgent, imagine, imagineCall } from "../imagined.ts";
+import { WIRE } from "../refusal.ts";
+import { adminClient, NoGateway } from "./admin-client.ts";
+import { type CommonOptions, configOf, print } from "./command.ts";
+import { EXIT, Exit, type Io, paint } from "./io.ts";
+import { policiesOf } from "./policy-folder.ts";
+import { plain } from "./table.ts";
+
+export type ExplainOptions = CommonOptions & {
+  readonly agent: string;
+  readonly tool: string;
+  readonly args?: unknown;
+  readonly scope?: readonly string[];
+  readonly role?: readonly string[];
+  readonly subject?: string;
+  readonly instance?: string;
+  readonly claims?: unknown;
+  readonly team?: string;
+  readonly customer?: string;
+  readonly workflow?: string;
+  readonly kind?: string;
+  readonly at?: number;
+  readonly policies?: string;
+};
+
+export function addCallOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      "--agent <name>",
+      "who calls: declared in a policy file, registered at the running gateway, or described by the options below",
+    )
+    .requiredOption("--tool <target>", "server/tool, resource:server/uri, prompt:server/name or method:server/method")
+    .option("--args <json>", "the arguments of the call", jsonObject)
+    .option("--scope <scope...>", "scopes of its token beside mcp")
+    .option("--role <role...>", "roles in its token")
+    .option("--subject <user>", "the user on whose behalf it acts")
+    .option("--instance <id>", "which copy of it")
+    .option("--claims <json>", "claims of its token", jsonObject)
+    .option("--team <team>", "for an agent that is not registered")
+    .option("--customer <customer>", "for an agent that is not registered")
+    .option("--workflow <workflow>", "for an agent that is not registered")
+    .option("--kind <kind>", "for an agent that is not registered")
+    .option("--at <time>", "when (default: now)", instant)
+    .option("--policies <folder>", "another folder of policies");
+}
+
+export async function explainPolicy(options: ExplainOptions, io: Io): Promise<void> {
+  const config = configOf(options, io);
+  const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config.servers);
+  const call = imagineCall(options.tool, options.args);
+  if ("problem" in call) throw new Exit(EXIT.usage, `--tool: ${call.problem}`);
+  const described = declared.get(options.agent) ?? (await describedBy(options, config, io));
+  const { scope: scopes, role: roles, subject, instance, claims } = options;
+  const agent = imagine({ ...described, scopes, roles, subject, instance, claims: claims as ImaginedAgent["claims"] });
+  const explanation = explainDecision(policySet, agent, call, options.at ?? Date.now());
+  const json = { ...explanation, agent: options.agent, tool: options.tool, policy_version: policySet.policyVersion };
+  print(io, options, json, () => textOf(io, options, explanation, config));
+  process.exitCode = explanation.decision === "permit" ? EXIT.done : EXIT.no;
+}
+
+/** By the options where they say anything of it; else as the running gateway knows it. */
+async function describedBy(options: ExplainOptions, config: Config, io: Io): Promise<ImaginedAgent> {
+  const { agent: name, team, customer, workflow, kind } = options;
+  if ([team, customer, workflow, kind].some((said) => said !== undefined))
+    return { name, team, customer, workflow, kind: kind as ImaginedAgent["kind"] };
+  try {
+    const known = await adminClient(config, io).get<Record<string, string | null>>(`/agents/${encodeURIComponent(name)}`);
+    const said = Object.fromEntries(Object.entries(known).filter(([, value]) => typeof value === "string"));
+    return { ...said, name: known.name ?? name } as ImaginedAgent;
+  } catch (fault) {
+    if (!(fault instanceof Exit)) throw fault;
+    const why = fault instanceof NoGateway ? "no gateway is running that would know it" : "the running gateway does not know it";
+    throw new Exit(EXIT.usage, `no policy file declares ${name}, and ${why}: describe it (--team, --customer, --workflow, --kind)`);
+  }
+}
+
+function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanation, { mode }: Config): string {
+  const { decision, reason, rule, facts, considered, others } = explanation;
+  const by = rule === null ? "no rule permits it" : `${rule.name} (${rule.file}:${rule.line})`;
+  const verdict =
+    decision === "permit" ? paint(io, "green", `permit ${agent} ${tool}`) : paint(io, "red", `refuse ${agent} ${tool}: ${reason}`);
+  const lines = [
+    `${verdict}, by ${by}`,
+    ...(reason === null ? [] : [`  ${WIRE[reason].title}. ${WIRE[reason].remedy}`]),
+    ...(facts.scope === undefined ? [] : [`  the token would need: ${facts.scope}`]),
+    ...(mode === "observe" ? ["  mode is observe: this would be recorded, and the call would go on"] : []),
+    ...considered.map((each) => consideredLine(io, each)),
+    ...(others > 0 ? [paint(io, "dim", `${others} more rules are about something else`)] : []),
+  ];
+  return lines.map((line) => (io.color ? line : plain(line))).join("\n");
+}
+
+function consideredLine(io: Io, { name, file, line, effect, outcome, differs }: Considered): string {
+  const head = `${outcome === "decides" ? "*" : " "} ${effect} ${name} (${file}:${line})`;
+  if (outcome !== "differs") return differs.length === 0 ? `${head}: ${outcome}` : `${head}: ${outcome}; ${differs.join("; ")}`;
+  return `${head}: ${paint(io, "dim", differs.join("; "))}`;
+}
+
+function jsonObject(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch {
+    // Told below.
+  }
+  throw new InvalidArgumentError('It must be a JSON object: {"limit":5}');
+}
+
+function instant(text: string): number {
+  const ms = instantMs(text);
+  if (ms === null) throw new InvalidArgumentError("It must be a date or an RFC 3339 time: 2026-12-01T09:00:00Z");
+  return ms;
+}

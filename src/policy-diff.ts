@@ -1,0 +1,108 @@
+/** Pure. Two sets of policies compared: who gains what, who loses what, and what is asked for more or less. */
+import type { Target } from "./call/accept/request.ts";
+import type { Agent } from "./call/authenticate/agent.ts";
+import { candidatesOf, isInForce, type PolicySet, viewOf } from "./call/authorize/candidates.ts";
+import { isPattern } from "./call/authorize/glob.ts";
+import { writtenAs } from "./call/authorize/pattern.ts";
+import type { Rule } from "./call/authorize/policy-set.ts";
+import { visible } from "./call/authorize/visible.ts";
+import { type ImaginedAgent, imagine } from "./imagined.ts";
+
+/** `gains`: permitted now, under whatever conditions. `wider` may permit more than before, `narrower` permits nothing more. */
+export type Difference = {
+  readonly change: "gains" | "loses" | "wider" | "narrower";
+  readonly agent: string;
+  readonly target: string;
+  /** The rules that give it, as they are demanded: before and after. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+};
+
+/** Each is judged with every scope, role and instance that a rule asks for: what could be had is compared, not what one token has. */
+export function compareSets(before: PolicySet, after: PolicySet, declared: readonly ImaginedAgent[], nowMs: number): Difference[] {
+  const agents = [...declared, ...representatives([...before.rules, ...after.rules], declared)].map(imagine);
+  const targets = targetsOf([...before.rules, ...after.rules], new Set([...before.servers, ...after.servers]));
+  return agents.flatMap((agent) => targets.flatMap((place) => compareOne(before, after, agent, place, nowMs) ?? []));
+}
+
+function compareOne(
+  before: PolicySet,
+  after: PolicySet,
+  agent: Agent,
+  { written, server, target }: Place,
+  nowMs: number,
+): Difference | null {
+  const [was, is] = [before, after].map((set) => demandsOf(set, agent, server, target, nowMs)) as [Demands | null, Demands | null];
+  const facts = { agent: agent.profile.name, target: written, before: was?.permits ?? [], after: is?.permits ?? [] };
+  if (was === null) return is === null ? null : { change: "gains", ...facts };
+  if (is === null) return { change: "loses", ...facts };
+  const [oldPermits, newPermits, oldForbids, newForbids] = [was.permits, is.permits, was.forbids, is.forbids].map(
+    (list) => new Set(list),
+  ) as [Set<string>, Set<string>, Set<string>, Set<string>];
+  const same = oldPermits.symmetricDifference(newPermits).size + oldForbids.symmetricDifference(newForbids).size === 0;
+  if (same) return null;
+  // Only what is plainly less is called so: one permit fewer, one forbid more.
+  const narrower = newPermits.isSubsetOf(oldPermits) && oldForbids.isSubsetOf(newForbids);
+  const shown = { ...facts, before: [...facts.before, ...was.forbids], after: [...facts.after, ...is.forbids] };
+  return { change: narrower ? "narrower" : "wider", ...shown };
+}
+
+type Demands = { readonly permits: readonly string[]; readonly forbids: readonly string[] };
+
+/** Null: not to be had. */
+function demandsOf(policySet: PolicySet, agent: Agent, server: string, target: Target, nowMs: number): Demands | null {
+  if (!visible(policySet, agent, server, nowMs)(target)) return null;
+  const { permits, forbids } = candidatesOf(policySet, viewOf(policySet, agent), server, target);
+  const inForce = (rules: readonly Rule[]) => rules.filter((rule) => isInForce(rule, nowMs)).map(demandOf);
+  return { permits: inForce(permits), forbids: inForce(forbids) };
+}
+
+/** What a rule asks for; its name and place change nothing. */
+function demandOf({ effect, written, requires, approval, validity }: Rule): string {
+  const demands = [
+    written.when === null ? null : `when ${written.when}`,
+    requires.length === 0 ? null : `requires ${requires.toSorted().join(" ")}`,
+    approval === null ? null : `approval by ${approval.by.toSorted().join(" or ")}`,
+    validity?.fromMs == null ? null : `from ${new Date(validity.fromMs).toISOString()}`,
+    validity?.untilMs == null ? null : `until ${new Date(validity.untilMs).toISOString()}`,
+  ].filter((demand) => demand !== null);
+  return demands.length === 0 ? effect : `${effect} ${demands.join(", ")}`;
+}
+
+/** For every `who` that is written somebody whom it matches, and one stranger whom only rules for everybody match. */
+function representatives(rules: readonly Rule[], declared: readonly ImaginedAgent[]): ImaginedAgent[] {
+  const taken = new Set(declared.map(({ name }) => name));
+  const found = new Map<string, ImaginedAgent>([["", { name: "(any other agent)" }]]);
+  for (const { written } of rules) {
+    if (written.who === null) continue;
+    const one = (value: string | readonly string[] | undefined) =>
+      value === undefined ? undefined : [value].flat()[0]?.replaceAll("*", "x");
+    const { agent, customer, team, workflow, kind, instance, subject, role } = written.who;
+    const name = one(agent);
+    if (name !== undefined && taken.has(name) && Object.keys(written.who).length === 1) continue;
+    const label = Object.entries(written.who).map(([key, value]) => `${key} ${[value].flat().join("|")}`);
+    const [roleName, ofKind] = [one(role), one(kind)];
+    found.set(JSON.stringify(written.who), {
+      name: name ?? `(${label.join(", ")})`,
+      ...{ customer: one(customer), team: one(team), workflow: one(workflow), instance: one(instance), subject: one(subject) },
+      ...{ kind: ofKind as ImaginedAgent["kind"], roles: roleName === undefined ? [] : [roleName] },
+    });
+  }
+  return [...found.values()];
+}
+
+/** `written`: as a policy has it, patterns and all. */
+type Place = { readonly written: string; readonly server: string; readonly target: Target };
+
+/** Every name that a rule writes, and for every pattern a name that only it means. */
+function targetsOf(rules: readonly Rule[], servers: ReadonlySet<string>): Place[] {
+  const found = new Map<string, Place>();
+  for (const { kind, server, name } of rules.flatMap(({ targets }) => targets)) {
+    for (const each of isPattern(server) ? servers : [server]) {
+      const target: Target = { kind, name: name.replaceAll("*", "x") };
+      const written = writtenAs(each, { kind, name });
+      found.set(written, { written, server: each, target });
+    }
+  }
+  return [...found.values()];
+}
