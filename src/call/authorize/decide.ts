@@ -128,7 +128,7 @@ function decideTarget(
   const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = openTo(candidates, circumstances, faults);
-  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults);
+  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, nowMs);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
@@ -198,9 +198,10 @@ export function permitBy(
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
-function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[]): Refusal {
+function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[], nowMs: number): Refusal {
   const note = noteOf(by, server, target, faults);
-  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named)) return refuse("entitlement_denied", {}, note, refOf(by));
+  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs)))
+    return refuse("entitlement_denied", {}, note, refOf(by));
   return refuse(target.kind === "method" ? "method_unknown" : "tool_unknown", {}, note, refOf(by));
 }
 
