@@ -3,12 +3,11 @@ import { randomUUID } from "node:crypto";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
-import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
+import type { TaskRules } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
 import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
-import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
 import { createOutbound } from "./call/forward/outbound.ts";
@@ -19,7 +18,6 @@ import { openJournal } from "./call/record/journal-client.ts";
 import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
-import type { Steps } from "./call/steps.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
@@ -38,10 +36,10 @@ import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
-import { isRefusal } from "./refusal.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
+import { createSteps } from "./verbs.ts";
 import { createViews } from "./views.ts";
 import { showVitals } from "./vitals.ts";
 
@@ -164,47 +162,12 @@ async function assemble(
     configVersion,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
-  const tell = createTeller({ metrics, log, mono, sessions });
-  const steps: Steps = {
-    authenticate,
-    address: views.address,
-    authorize: views.authorize,
-    openSession: sessions.open,
-    visible: (agent, { course, server }) => {
-      const visible = () => visibleWithTasks(taskRules, agent, server, now());
-      // A stream may outlive the policies that it began under.
-      return course === "list" ? visible() : course === "stream" ? (element) => visible()(element) : null;
-    },
-    async define(agent, server, toolName) {
-      // A list is read with the general token: that of one tool may not open it.
-      const issued = await exchange.exchange(agent, server);
-      return isRefusal(issued) ? issued : upstreams.get(server).definition(toolName, agent, issued);
-    },
-    round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
-    expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
-      if (kind === "input_required") rounds.remember(principal, request, round, requestState);
-      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
-    },
-    hold(permit, { callId, server, receivedAtMs }, round) {
-      const tool_tokens = config.servers.get(server)?.reserve.tool_tokens ?? 0;
-      const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens }, receivedAtMs);
-      if (isRefusal(held)) rounds.putBack(round);
-      return isRefusal(held) ? held : billedOnce(held, round.task);
-    },
-    exchange: views.exchange,
-    forward: (job) => views.get(job.request.server).forward(job),
-    countTokens: counter.count,
-    journal,
-    scribe,
-    stopped(agent, request) {
-      if (request.course !== "stream" && request.method !== "subscriptions/listen") return stopping.signal;
-      return streams.open(request.callId, agent, () => !isRefusal(views.authorize(agent, request).verdict));
-    },
-    tell(story, thrown) {
-      streams.closed(story.opening.callId);
-      tell(story, thrown);
-    },
-  };
+  const steps = createSteps({
+    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
+    stopping: stopping.signal,
+    holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
+    tell: createTeller({ metrics, log, mono, sessions }),
+  });
 
   const counted = <T>(work: Promise<T>) => {
     inFlight += 1;

@@ -15,6 +15,8 @@ export type Facts = {
   readonly header?: string;
   readonly limit?: number;
   readonly upstream_status?: number;
+  /** The question to a person that this call waits for. */
+  readonly approval_id?: string;
   /** Which member of a posted body is wrong, and what it must be: fixed words. */
   readonly invalid?: string;
   /** MCP 2026-07-28, as -32021 names what the client has to declare. */

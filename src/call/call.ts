@@ -11,11 +11,10 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable, unlessAway } from "./record/journal.ts";
-import { judgedIn, openStory, type Story } from "./record/story.ts";
+import { approvedIn, inspectedIn, judgedIn, openStory, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
-/** Null: the answer is given. */
-type Verdict = Promise<Refusal | null>;
+type Verdict = Promise<Refusal | null>; // Null: the answer is given.
 
 export async function live(request: McpRequest, answer: Answer, steps: Steps): Promise<void> {
   const story = openStory(request, request);
@@ -49,7 +48,9 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   story.request = addressed;
   const permit = judgedIn(story, steps.authorize(agent, addressed));
   if (isRefusal(permit)) return permit;
-  const request = steps.openSession(agent, addressed);
+  const approved = approvedIn(story, await steps.approve(agent, addressed, permit));
+  if (isRefusal(approved)) return approved;
+  const request = steps.openSession(agent, approved.request);
   if (isRefusal(request)) return request;
   story.request = request;
   story.round = steps.round(agent, request);
@@ -62,10 +63,13 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
+  const suspect = inspectedIn(story, await steps.inspect(permit, agent, request, null));
+  if (suspect !== null) return suspect;
   const issued = await steps.exchange(agent, request.server, request.target?.kind === "tool" ? request.target.name : null);
   if (isRefusal(issued)) return issued;
-  const unknown = await recognise(story, request, agent, issued, steps);
-  if (unknown !== null) return unknown;
+  const definition = await steps.recognise(agent, request, permit, issued);
+  if (isRefusal(definition)) return definition;
+  story.definition = definition;
   story.issued = issued;
   story.reservation = reservation;
   story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));
@@ -74,7 +78,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   reservation.sent();
   try {
     const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
-    story.outcome = outcome;
+    story.outcome = await inspectResult(story, permit, agent, request, outcome, steps);
     steps.expectRound(agent, request, story.round, outcome);
     if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
     story.settlement = await settle(story, request, outcome, reservation, steps);
@@ -88,14 +92,10 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   return null;
 }
 
-/** A tool that its server does not list is unknown, whatever a policy's pattern reaches. */
-async function recognise(story: Story, request: McpRequest, agent: Agent, issued: IssuedToken, steps: Steps): Verdict {
-  if (request.target?.kind !== "tool") return null;
-  const definition = await steps.define(agent, request.server, request.target.name, issued);
-  if (isRefusal(definition)) return definition;
-  if (definition === null) return refuse("tool_unknown");
-  story.definition = definition.sha256;
-  return null;
+/** What a guard refuses was made and is charged, and stays here. */
+async function inspectResult(story: Story, permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome, steps: Steps) {
+  const refusal = inspectedIn(story, await steps.inspect(permit, agent, request, outcome));
+  return refusal === null ? outcome : { ...outcome, refusal };
 }
 
 /** Free of charge: forwarded, recorded, answered. A stream is recorded when it opens and when it closes. */

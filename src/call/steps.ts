@@ -3,12 +3,12 @@ import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Listed, McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
-import type { Judged, Permit } from "./authorize/permit.ts";
+import type { Approved, Inspected, Judged, Permit } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
 import type { Round } from "./budget/rounds.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
-import type { Definition, ForwardJob } from "./forward/upstream.ts";
+import type { ForwardJob } from "./forward/upstream.ts";
 import type { Scribe } from "./record/compose.ts";
 import type { Journal } from "./record/journal.ts";
 import type { Story } from "./record/story.ts";
@@ -19,14 +19,18 @@ export type Steps = {
   /** A request to several servers as one becomes one to the server that it means. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Judged;
+  /** Where the permit asks for a person's yes: the call as it goes on with it, or the refusal that tells how to wait for it. */
+  approve(agent: Agent, request: McpRequest, permit: Permit): Approved | Refusal | Promise<Approved | Refusal>;
   /** The request with its server's own session and event id; refused where they belong to another principal or route, or to nobody. */
   openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */
   expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;
   /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */
   visible(agent: Agent, request: McpRequest): ((element: Listed) => boolean) | null;
-  /** The tool as its server lists it, read with the agent's upstream credential; null: the server has no such tool. */
-  define(agent: Agent, server: ServerName, toolName: string, issued: IssuedToken): Promise<Definition | null | Refusal>;
+  /** Hex SHA-256 of the called tool's definition, null for what is no tool. A tool that its server does not list is unknown, whatever a pattern reaches. */
+  recognise(agent: Agent, request: McpRequest, permit: Permit, issued: IssuedToken): Promise<string | null | Refusal>;
+  /** Asks the guards that the permit names: about the arguments, or about what the server answered. */
+  inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
   hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;

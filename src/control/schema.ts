@@ -1,16 +1,17 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
 
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 type Dialect = "sqlite" | "postgres";
 
-/** How an empty database is made, or one of version 2 brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
-export function schemaFor(dialect: Dialect, from: 0 | 2 = 0): readonly string[] {
+/** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
+export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 = 0): readonly string[] {
   const words: Record<string, string> =
     dialect === "sqlite"
       ? { int: "INTEGER", bytes: "BLOB", serial: "INTEGER PRIMARY KEY AUTOINCREMENT", end: " STRICT" }
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
-  return (from === 0 ? SCHEMA : FROM_VERSION_2).map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
+  const statements = { 0: SCHEMA, 2: [...FROM_VERSION_2, ...FROM_VERSION_3], 3: FROM_VERSION_3 }[from];
+  return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
 
 const ACCESS_REQUEST = [
@@ -28,6 +29,48 @@ const ACCESS_REQUEST = [
   decided_reason TEXT
 ){end}`,
   "CREATE INDEX access_request_by_agent ON access_request (agent_id)",
+];
+/** A person's decision that a call waits for. `arguments` is what the person is shown: gone once it is decided. */
+const APPROVAL = [
+  `CREATE TABLE approval (
+  id             TEXT PRIMARY KEY,
+  agent_id       TEXT NOT NULL REFERENCES agent (id),
+  customer       TEXT NOT NULL,
+  fingerprint    TEXT NOT NULL,
+  call_id        TEXT NOT NULL,
+  target         TEXT NOT NULL,
+  arguments      TEXT,
+  rule           TEXT NOT NULL,
+  approvers      TEXT NOT NULL,
+  link_hash      {bytes} NOT NULL UNIQUE,
+  state          TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired')),
+  expires_ms     {int} NOT NULL,
+  created_at     TEXT NOT NULL,
+  decided_at     TEXT,
+  decided_by     TEXT,
+  decided_reason TEXT,
+  used_by        TEXT
+){end}`,
+  "CREATE INDEX approval_by_fingerprint ON approval (fingerprint)",
+  "CREATE INDEX approval_by_expiry ON approval (expires_ms)",
+];
+/** The definitions of tools that count; `seen_*` is one that differs and waits for a yes. A tool that was never approved has a `seen_*` alone. */
+const TOOL_PIN = [
+  `CREATE TABLE tool_pin (
+  server          TEXT NOT NULL,
+  tool            TEXT NOT NULL,
+  sha256          TEXT,
+  definition      TEXT,
+  pinned_at       TEXT,
+  pinned_by       TEXT,
+  seen_sha256     TEXT,
+  seen_definition TEXT,
+  seen_at         TEXT,
+  PRIMARY KEY (server, tool),
+  CHECK ((sha256 IS NULL) = (definition IS NULL)),
+  CHECK ((seen_sha256 IS NULL) = (seen_definition IS NULL))
+){end}`,
+  "CREATE TABLE pinned_server (server TEXT PRIMARY KEY, version TEXT, pinned_at TEXT NOT NULL){end}",
 ];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
@@ -139,6 +182,8 @@ const SCHEMA = [
   PRIMARY KEY (principal, key)
 ){end}`,
   ...ACCESS_REQUEST,
+  ...APPROVAL,
+  ...TOOL_PIN,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -159,6 +204,9 @@ const FROM_VERSION_2 = [
   "INSERT INTO access_request SELECT * FROM old_access_request",
   "DROP TABLE old_access_request",
 ];
+
+/** Version 3 knew no approvals and no pins. */
+const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

@@ -15,6 +15,9 @@ export type Tables = {
   readonly admin_key: AdminKeyRow;
   readonly idempotent_post: IdempotentPostRow;
   readonly access_request: AccessRequestRow;
+  readonly approval: ApprovalRow;
+  readonly tool_pin: ToolPinRow;
+  readonly pinned_server: PinnedServerRow;
   readonly change: ChangeRow;
 };
 
@@ -147,6 +150,52 @@ export type AccessRequestRow = {
   readonly decided_reason: string | null;
 };
 
+export type ApprovalRow = {
+  readonly id: string;
+  readonly agent_id: string;
+  readonly customer: string;
+  /** SHA-256 of who calls what with which arguments, hex. */
+  readonly fingerprint: string;
+  /** Of the call that was refused until somebody decides. */
+  readonly call_id: string;
+  /** As policies write it. */
+  readonly target: string;
+  /** What the approver is shown; null once it is decided, or where it was too long. */
+  readonly arguments: string | null;
+  /** JSON of the rule that asks. */
+  readonly rule: string;
+  /** JSON list: `role:approver`, `key:NAME`. */
+  readonly approvers: string;
+  /** SHA-256 of the secret in the one-use link. */
+  readonly link_hash: Buffer;
+  readonly state: "pending" | "approved" | "denied" | "expired";
+  /** When a pending one becomes a no, and an approved one can no longer be used. */
+  readonly expires_ms: number;
+  readonly created_at: string;
+  readonly decided_at: string | null;
+  readonly decided_by: string | null;
+  readonly decided_reason: string | null;
+  /** The call that it let through. */
+  readonly used_by: string | null;
+};
+
+/** The definition of a tool that counts, and one that differs from it and waits for a yes. */
+export type ToolPinRow = {
+  readonly server: string;
+  readonly tool: string;
+  /** Hex SHA-256 of the JCS form, and that form; null: never approved. */
+  readonly sha256: string | null;
+  readonly definition: string | null;
+  readonly pinned_at: string | null;
+  readonly pinned_by: string | null;
+  readonly seen_sha256: string | null;
+  readonly seen_definition: string | null;
+  readonly seen_at: string | null;
+};
+
+/** A server whose tools have been seen: what is new there from then on waits for a yes. */
+export type PinnedServerRow = { readonly server: string; readonly version: string | null; readonly pinned_at: string };
+
 /** What every gateway must look at again; written in the transaction that changed it. */
 export type ChangeRow = { readonly seq: Generated<number>; readonly kind: ChangeKind; readonly id: string; readonly at_ms: number };
-export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key";
+export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin";

@@ -8,6 +8,8 @@ const bot = (name: string, more: object = {}) => ({ name, owner: "owner@example.
 const declared = (name: string, more: object = {}) => new Map([[name, { ...bot(name), ...more }]]);
 const ELSEWHERE = "https://login.example.com";
 const MINUTE = 60_000;
+/** Tables that version 4 brought. */
+const NEW_IN_4 = ["DROP TABLE approval", "DROP TABLE tool_pin", "DROP TABLE pinned_server"];
 
 onBoth("what ends", (openAt, kind) => {
   test("with an agent that is suspended ends what others made of tokens that another issuer gave it, and not what itself made of them", async () => {
@@ -113,6 +115,16 @@ onBoth("what ends", (openAt, kind) => {
     expect(registry.credentialsOf(profile.id)).toHaveLength(2);
   });
 
+  test("a registry of the third schema gets what is new in this one", async () => {
+    const first = await openAt();
+    const version = kind === "sqlite" ? "PRAGMA user_version = 3" : "UPDATE tollgate_schema SET version = 3";
+    for (const statement of [...NEW_IN_4, version]) await sql.raw(statement).execute(first.store.db);
+    await closeAll();
+    const { store } = await openAt(first);
+    for (const table of ["approval", "tool_pin", "pinned_server"] as const)
+      expect(await store.db.selectFrom(table).selectAll().execute()).toEqual([]);
+  });
+
   test("a registry of the second schema becomes one of this schema, with its tokens and requests", async () => {
     const first = await openAt();
     const { profile } = issued(await first.registry.create(bot("old"), "a"));
@@ -124,6 +136,7 @@ onBoth("what ends", (openAt, kind) => {
       "ALTER TABLE issued_token DROP COLUMN parent_agent_id",
       "ALTER TABLE issued_token DROP COLUMN actor_issuer",
       "DROP TABLE former_name",
+      ...NEW_IN_4,
       `INSERT INTO access_request VALUES ('req_1', '${profile.id}', 'default', '[]', 'needs it', NULL, 'pending', 'now', NULL, NULL, NULL)`,
       version,
     ])

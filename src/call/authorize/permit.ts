@@ -1,5 +1,6 @@
 /** Pure. The answer to "is this allowed?": the rule that decided, and every budget that now has to carry the call. */
 import type { Reason, Refusal, RuleRef } from "../../refusal.ts";
+import type { McpRequest } from "../accept/request.ts";
 
 export type Meter = "calls" | "tool_tokens";
 
@@ -23,6 +24,36 @@ export type Draw = {
 
 /** A person has to say yes: who may (`role:approver`, `key:NAME`), and how long the question stands. */
 export type Approval = { readonly by: readonly string[]; readonly withinMs: number };
+
+/** What became of a question to a person, as the record has it. `by` and `reason` are null until somebody decides. */
+export type ApprovalLine = {
+  readonly id: string;
+  readonly state: "pending" | "approved" | "denied" | "expired";
+  readonly by: string | null;
+  readonly reason: string | null;
+  /** RFC 3339, UTC. */
+  readonly decided_at: string | null;
+};
+
+/** The call as it goes on: without what was said to the gateway itself. `approval` null: nobody had to be asked. */
+export type Approved = { readonly request: McpRequest; readonly approval: ApprovalLine | null };
+
+/** What one guard said of the arguments or of the result. */
+export type InspectionLine = {
+  /** Its name in the configuration. */
+  readonly inspector: string;
+  readonly of: "arguments" | "result";
+  /** `failed`: no verdict came, and the guard's failure mode decided. */
+  readonly verdict: "allow" | "refuse" | "failed";
+  /** The guard's own word for why; null where it gave none. */
+  readonly code: string | null;
+  /** `sha256:<hex>` of the guard's answer; null where none came. */
+  readonly digest: string | null;
+  readonly duration_ms: number;
+};
+
+/** What all guards of one permit said. */
+export type Inspected = { readonly inspections: readonly InspectionLine[]; readonly refusal: Refusal | null };
 
 /** What a decision would have been: that of the enforced rules in `observe`, that of all rules where some are `shadow`. */
 export type ShadowVerdict = {

@@ -4,7 +4,7 @@ import type { Listed, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
-import { decide, holds, noteOf, noteOfRef, openTo, permitBy, shadowOf, shadowVerdict, stepUp } from "./decide.ts";
+import { decide, holds, noteOf, openTo, permitBy, shadowOf, shadowVerdict, stepUp } from "./decide.ts";
 import type { Judged, Permit } from "./permit.ts";
 import { subscribed } from "./subscriptions.ts";
 import { declaresTasks, TASKS_EXTENSION } from "./task-request.ts";
@@ -20,9 +20,7 @@ export type TaskRules = {
 
 export function judgeWithTasks(rules: TaskRules, agent: Agent, request: McpRequest, nowMs: number): Judged {
   const { policySet } = rules;
-  const decided = decideWithTasks(rules, agent, request, nowMs);
-  const waits = !isRefusal(decided) && decided.approval !== null;
-  const verdict = waits ? refuse("approval_required", {}, noteOfRef(decided.rule), decided.rule) : decided;
+  const verdict = decideWithTasks(rules, agent, request, nowMs);
   const observed = isRefusal(verdict) ? null : verdict.observed;
   const shadow = observed !== null ? shadowVerdict("observe", observed) : shadowOf(policySet, agent, request, nowMs);
   return { verdict, policyVersion: policySet.policyVersion, shadow };

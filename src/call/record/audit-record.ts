@@ -1,6 +1,6 @@
 /** Pure. One record of the evidence: every field is there from the first row, null where not yet filled. */
 
-import type { ShadowVerdict } from "../authorize/permit.ts";
+import type { ApprovalLine, InspectionLine, ShadowVerdict } from "../authorize/permit.ts";
 
 /** Closed list of what is recorded besides calls. */
 export type RecordKind =
@@ -25,6 +25,12 @@ export type RecordKind =
   | "token.revoked"
   | "access_request.created"
   | "access_request.decided"
+  | "approval.created"
+  | "approval.decided"
+  | "approval.expired"
+  | "tool.pinned"
+  | "tool.changed"
+  | "tool.approved"
   | "admin_key.created"
   | "admin_key.revoked"
   | "config.loaded"
@@ -122,7 +128,10 @@ export type AuditRecord = {
   readonly environment: "live" | "test";
   readonly region: string | null;
   readonly rate: number | null;
-  readonly approval: null;
+  /** The person's yes that let it through, or the question that it waits for. */
+  readonly approval: ApprovalLine | null;
+  /** What external guards said of it. */
+  readonly inspections: readonly InspectionLine[];
   readonly oversight: null;
   readonly incident: null;
   readonly posture: null;

@@ -53,6 +53,8 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     reason: story.refusal?.refused ?? null,
     note: story.refusal?.note ?? null,
     rule: permit?.rule ?? story.refusal?.rule ?? null,
+    approval: story.approval ?? waitingFor(story),
+    inspections: story.inspections,
     condition_faults: permit?.conditionFaults ?? [],
     policy_version: story.judged?.policyVersion ?? permit?.policyVersion ?? null,
     config_version: scribe.configVersion(),
@@ -74,6 +76,12 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
           },
     environment: agent?.environment ?? "live",
   };
+}
+
+/** A call that is refused until a person decides names the question. */
+function waitingFor({ refusal }: Story): AuditRecord["approval"] {
+  const id = refusal?.facts.approval_id;
+  return id === undefined ? null : { id, state: "pending", by: null, reason: null, decided_at: null };
 }
 
 /** Only for what was sent: a refused or unsent call is never billed. */
@@ -245,6 +253,7 @@ const BLANK: AuditRecord = {
   region: null,
   rate: null,
   approval: null,
+  inspections: [],
   oversight: null,
   incident: null,
   posture: null,

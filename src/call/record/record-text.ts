@@ -14,11 +14,11 @@ export function recordText(record: AuditRecord, source: string, usageEvent: stri
   return {
     before:
       `{"actor_chain":${texts(r.actor_chain)},"administrator":${text(r.administrator)},"agent":${orNull(r.agent, agentText)},` +
-      `"approval":${unset(r.approval)},"arguments":${orNull(r.arguments, digest)},"budget":${list(r.budget, budgetLine)},` +
+      `"approval":${orNull(r.approval, approval)},"arguments":${orNull(r.arguments, digest)},"budget":${list(r.budget, budgetLine)},` +
       `"call_id":${text(r.call_id)},"condition_faults":${texts(r.condition_faults)},"config_version":${text(r.config_version)},` +
       `"decision":${text(r.decision)},"definition":${text(r.definition)},"details":${orNull(r.details, canonicalJson)},` +
       `"duration_ms":${number(r.duration_ms)},"entitlement_result":${text(r.entitlement_result)},` +
-      `"environment":${text(r.environment)},"incident":${unset(r.incident)},"kind":${text(r.kind)},"licence_result":${text(r.licence_result)},` +
+      `"environment":${text(r.environment)},"incident":${unset(r.incident)},"inspections":${list(r.inspections, inspection)},"kind":${text(r.kind)},"licence_result":${text(r.licence_result)},` +
       `"logical_call_id":${text(r.logical_call_id)},"model":${unset(r.model)},"note":${text(r.note)},"outcome":${text(r.outcome)},` +
       `"oversight":${unset(r.oversight)},"policy_version":${text(r.policy_version)},"posture":${unset(r.posture)},"prices_version":${text(r.prices_version)},` +
       `"rate":${number(r.rate)},"reason":${text(r.reason)},"region":${text(r.region)},"remediation":${unset(r.remediation)},` +
@@ -72,6 +72,17 @@ function target({ kind, name }: Nullable<"target">): string {
 
 function shadow({ decision, mode, note, reason, rule }: Nullable<"shadow">): string {
   return `{"decision":${text(decision)},"mode":${text(mode)},"note":${text(note)},"reason":${text(reason)},"rule":${orNull(rule, ruleText)}}`;
+}
+
+function approval({ by, decided_at, id, reason, state }: Nullable<"approval">): string {
+  return `{"by":${text(by)},"decided_at":${text(decided_at)},"id":${text(id)},"reason":${text(reason)},"state":${text(state)}}`;
+}
+
+function inspection({ code, digest: sha256, duration_ms, inspector, of, verdict }: AuditRecord["inspections"][number]): string {
+  return (
+    `{"code":${text(code)},"digest":${text(sha256)},"duration_ms":${number(duration_ms)},"inspector":${text(inspector)},` +
+    `"of":${text(of)},"verdict":${text(verdict)}}`
+  );
 }
 
 function tokenCount({ counter, encoding, source }: Nullable<"token_count">): string {

@@ -3,7 +3,7 @@ import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { Judged, Permit } from "../authorize/permit.ts";
+import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit } from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
@@ -33,6 +33,9 @@ export type Story = {
   /** Also of a refusal: by which version of the policies, and what those that are only tried would have said. */
   judged: Judged | null;
   permit: Permit | null;
+  /** Null: nobody had to be asked. */
+  approval: ApprovalLine | null;
+  inspections: readonly InspectionLine[];
   /** Which round of which logical call this request is. */
   round: Round;
   /** Hex SHA-256 of the tool's definition. */
@@ -58,6 +61,8 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     agent: null,
     judged: null,
     permit: null,
+    approval: null,
+    inspections: [],
     round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null, task: null },
     definition: null,
     reservation: null,
@@ -79,4 +84,14 @@ export function judgedIn(story: Story, judged: Judged): Permit | Refusal {
   story.judged = judged;
   story.permit = isRefusal(verdict) ? null : verdict;
   return verdict;
+}
+
+export function approvedIn(story: Story, approved: Approved | Refusal): Approved | Refusal {
+  if (!isRefusal(approved)) story.approval = approved.approval;
+  return approved;
+}
+
+export function inspectedIn(story: Story, { inspections, refusal }: Inspected): Refusal | null {
+  story.inspections = [...story.inspections, ...inspections];
+  return refusal;
 }

@@ -1,0 +1,86 @@
+/** The verbs of a call's life, put together from the parts that the gateway has made. */
+import { noteOfRef } from "./call/authorize/decide.ts";
+import type { Inspected } from "./call/authorize/permit.ts";
+import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
+import type { Ledger } from "./call/budget/reservation.ts";
+import type { Rounds } from "./call/budget/rounds.ts";
+import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
+import type { Exchange } from "./call/exchange/exchange.ts";
+import type { Sessions } from "./call/forward/sessions.ts";
+import type { TokenCounter } from "./call/record/token-counter.ts";
+import type { Steps } from "./call/steps.ts";
+import type { ServerName } from "./ids.ts";
+import type { OpenStreams } from "./open-streams.ts";
+import { isRefusal, refuse } from "./refusal.ts";
+import type { Upstreams } from "./upstreams.ts";
+import type { Views } from "./views.ts";
+
+export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tell"> & {
+  readonly views: Views;
+  readonly sessions: Sessions;
+  readonly taskRules: TaskRules;
+  readonly exchange: Pick<Exchange, "exchange">;
+  readonly upstreams: Upstreams;
+  readonly rounds: Rounds;
+  readonly ledger: Ledger;
+  readonly counter: TokenCounter;
+  readonly streams: OpenStreams;
+  /** Aborts when the gateway gives up draining. */
+  readonly stopping: AbortSignal;
+  /** Tool tokens that a call to the server holds. */
+  readonly holdsOf: (server: ServerName) => number;
+  readonly now: () => number;
+};
+
+const NOT_INSPECTED: Inspected = Object.freeze({ inspections: [], refusal: null });
+
+export function createSteps(parts: VerbParts): Steps {
+  const { authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
+  const { tasks } = taskRules;
+  return {
+    authenticate,
+    address: views.address,
+    authorize: views.authorize,
+    openSession: sessions.open,
+    visible: (agent, { course, server }) => {
+      const visible = () => visibleWithTasks(taskRules, agent, server, now());
+      // A stream may outlive the policies that it began under.
+      return course === "list" ? visible() : course === "stream" ? (element) => visible()(element) : null;
+    },
+    approve: (_agent, request, { approval, rule }) =>
+      approval === null ? { request, approval: null } : refuse("approval_required", {}, noteOfRef(rule), rule),
+    inspect: () => NOT_INSPECTED,
+    async recognise(agent, { server, target }) {
+      if (target?.kind !== "tool") return null;
+      // A list is read with the general token: that of one tool may not open it.
+      const issued = await exchange.exchange(agent, server);
+      if (isRefusal(issued)) return issued;
+      const definition = await upstreams.get(server).definition(target.name, agent, issued);
+      if (isRefusal(definition)) return definition;
+      return definition === null ? refuse("tool_unknown") : definition.sha256;
+    },
+    round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
+    expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
+      if (kind === "input_required") rounds.remember(principal, request, round, requestState);
+      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
+    },
+    hold(permit, { callId, server, receivedAtMs }, round) {
+      const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens: parts.holdsOf(server) }, receivedAtMs);
+      if (isRefusal(held)) rounds.putBack(round);
+      return isRefusal(held) ? held : billedOnce(held, round.task);
+    },
+    exchange: views.exchange,
+    forward: (job) => views.get(job.request.server).forward(job),
+    countTokens: parts.counter.count,
+    journal,
+    scribe,
+    stopped(agent, request) {
+      if (request.course !== "stream" && request.method !== "subscriptions/listen") return parts.stopping;
+      return streams.open(request.callId, agent, () => !isRefusal(views.authorize(agent, request).verdict));
+    },
+    tell(story, thrown) {
+      streams.closed(story.opening.callId);
+      parts.tell(story, thrown);
+    },
+  };
+}
