@@ -1,6 +1,22 @@
 /** A YAML file as plain data whose every key and value knows its line; nothing in it can mean more than it shows. */
 import { readFileSync } from "node:fs";
-import { isMap, isPair, isScalar, isSeq, LineCounter, type Node, type ParsedNode, Parser, parseDocument as parseYaml, Scalar } from "yaml";
+import {
+  type AliasEvent,
+  boolCoreTag,
+  EVENT_ID,
+  type Event,
+  floatCoreTag,
+  getScalarValue,
+  intCoreTag,
+  type MappingEvent,
+  NOT_RESOLVED,
+  nullCoreTag,
+  parseEvents,
+  SCALAR_STYLE,
+  type ScalarEvent,
+  type SequenceEvent,
+  YAMLException,
+} from "js-yaml";
 
 /** One thing to mend, where it stands. Lines and columns count from 1; a file that cannot be read has 1:1. */
 export type Problem = { readonly file: string; readonly line: number; readonly column: number; readonly message: string };
@@ -22,8 +38,10 @@ export type Document = {
   locateWithin(path: Path, offset: number): Position;
 };
 
-// A policy of 10,000 rules is about 1 MB; parsing one takes about a second. Larger is a mistake.
+// A policy of 10,000 rules is about 1 MB; reading one takes about 0.2 s. Larger is a mistake.
 const DOCUMENT_BYTES_MAX = 4_194_304;
+/** Nothing of ours nests deeper than a dozen levels. */
+const DEPTH_MAX = 64;
 
 export function readDocument(file: string): Document {
   let bytes: Buffer;
@@ -43,109 +61,173 @@ export function parseDocument(file: string, bytes: Buffer): Document {
   } catch {
     return unreadable(file, "is not UTF-8");
   }
-  try {
-    return compose(file, bytes, text);
-  } catch (fault) {
-    if (fault instanceof RangeError) return unreadable(file, "is nested too deeply");
-    throw fault;
-  }
+  return compose(file, bytes, text);
 }
 
 function compose(file: string, bytes: Buffer, text: string): Document {
-  const lines = new LineCounter();
+  const at = positionsIn(text);
   const problems: Problem[] = [];
-  const at = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
-  const report = (offset: number, message: string): void => {
-    const position = at(offset);
-    if (!problems.some((known) => known.line === position.line && known.column === position.column)) {
-      problems.push({ file, ...position, message });
-    }
-  };
-  for (const token of new Parser(lines.addNewLine).parse(text)) findSpecials(token, report);
-  // The parser throws without a position on some aliases; what was found above is then enough.
-  if (problems.length > 0) return { ...unreadable(file, ""), bytes, problems };
-  const tree = parseYaml(text, { version: "1.2", merge: false, stringKeys: true, prettyErrors: false });
-  for (const fault of [...tree.errors, ...tree.warnings]) report(fault.pos[0], MESSAGES.get(fault.code) ?? lowered(fault.message));
-  const readable = tree.errors.every((fault) => fault.code === "DUPLICATE_KEY");
-  findForbiddenKeys(tree.contents, report);
-  const find = (path: Path, wanted: "key" | "value"): Node | null => nodeAt(tree.contents, path, wanted);
+  const report = (offset: number, message: string): void => void problems.push({ file, ...at(offset), message });
+  let events: Event[];
+  try {
+    events = parseEvents(text, { maxDepth: DEPTH_MAX });
+  } catch (fault) {
+    if (!(fault instanceof YAMLException)) throw fault;
+    const deep = /maxDepth/.test(fault.reason);
+    report(fault.mark?.position ?? 0, deep ? `is nested too deeply: at most ${DEPTH_MAX} levels` : fault.reason);
+    return { ...unreadable(file, ""), bytes, problems };
+  }
+  for (const event of events) findSpecials(event, report);
+  const [second] = events.flatMap((event, index) => (event.type === EVENT_ID.DOCUMENT && index > 0 ? [index] : []));
+  if (second !== undefined) report(startOfDocument(events, second, text), "a second document begins here: one file holds one document");
+  const isReadable = problems.length === 0;
+  const root = treeOf(events, text, report);
   return {
     file,
     bytes,
-    data: readable ? tree.toJS() : undefined,
+    data: isReadable ? (root === null ? null : root.value) : undefined,
     problems,
-    locate: (path) => at(startOf(find(path, "value"))),
-    locateKey: (path) => at(startOf(find(path, "key"))),
-    locateWithin: (path, offset) => at(startWithin(find(path, "value"), text, offset)),
+    locate: (path) => at(startOf(find(root, path, "value"))),
+    locateKey: (path) => at(startOf(find(root, path, "key"))),
+    locateWithin: (path, offset) => at(startWithin(find(root, path, "value"), offset)),
   };
 }
 
-const MESSAGES = new Map<string, string>([
-  ["DUPLICATE_KEY", "this key stands here twice: keep one"],
-  ["MULTIPLE_DOCS", "a second document begins here: one file holds one document"],
-  ["NON_STRING_KEY", "a key is a plain text"],
-]);
-
-const lowered = (message: string): string => message.charAt(0).toLowerCase() + message.slice(1);
-
-const SPECIALS = new Map([
-  ["tag", "a YAML tag is not allowed: put the text in quotes"],
-  ["anchor", "a YAML anchor is not allowed: put the text in quotes, or write the value out"],
-  ["alias", "a YAML alias is not allowed: put the text in quotes, or write the value out"],
-  ["directive", "a YAML directive is not allowed: remove the line"],
-]);
-
-/** Every tag, anchor, alias and directive of the source, before any of them can act (`when: !args.x` would be an empty text). */
-function findSpecials(token: unknown, report: (offset: number, message: string) => void): void {
-  if (typeof token !== "object" || token === null) return;
-  if ("type" in token && "offset" in token && typeof token.type === "string" && typeof token.offset === "number") {
-    const message = SPECIALS.get(token.type);
-    if (message !== undefined) report(token.offset, message);
-  }
-  for (const part of Object.values(token)) findSpecials(part, report);
-}
-
-function findForbiddenKeys(node: unknown, report: (offset: number, message: string) => void): void {
-  if (isMap(node)) {
-    for (const pair of node.items) {
-      const key = isScalar(pair.key) ? pair.key.value : null;
-      if (key === "__proto__") report(startOf(pair.key as Node), "__proto__ is not allowed as a key");
-      if (key === "<<") report(startOf(pair.key as Node), "a YAML merge key is not allowed: write the values out");
-      findForbiddenKeys(pair.value, report);
+/** From an offset to its line and column. */
+function positionsIn(text: string): (offset: number) => Position {
+  const starts = [0];
+  for (let i = text.indexOf("\n"); i !== -1; i = text.indexOf("\n", i + 1)) starts.push(i + 1);
+  return (offset) => {
+    let [low, high] = [0, starts.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
     }
-  }
-  if (isSeq(node)) for (const item of node.items) findForbiddenKeys(item, report);
+    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 };
+  };
 }
 
-function nodeAt(root: ParsedNode | null, path: Path, wanted: "key" | "value"): Node | null {
-  let node: unknown = root;
+type Report = (offset: number, message: string) => void;
+
+/** Every tag, anchor, alias and directive: each can make a text mean something else than it shows (`when: !args.x` would be an empty text). */
+function findSpecials(event: Event, report: Report): void {
+  if (event.type === EVENT_ID.POP) return;
+  if (event.type === EVENT_ID.DOCUMENT) {
+    if (event.directives.length > 0) report(0, "a YAML directive is not allowed: remove the line");
+    return;
+  }
+  if (event.type === EVENT_ID.ALIAS)
+    report(event.anchorStart - 1, "a YAML alias is not allowed: put the text in quotes, or write the value out");
+  else if (event.anchorStart !== -1)
+    report(event.anchorStart - 1, "a YAML anchor is not allowed: put the text in quotes, or write the value out");
+  if (event.type !== EVENT_ID.ALIAS && event.tagStart !== -1) report(event.tagStart, "a YAML tag is not allowed: put the text in quotes");
+}
+
+/** Where the `---` stands that begins it, or else what follows it. */
+function startOfDocument(events: readonly Event[], index: number, text: string): number {
+  const next = events[index + 1];
+  const start =
+    next === undefined || next.type === EVENT_ID.POP || next.type === EVENT_ID.DOCUMENT ? text.length : startOfEvent(next, text);
+  const marker = text.lastIndexOf("\n---", start);
+  return marker === -1 ? start : marker + 1;
+}
+
+/** A value with its place; `key` is that of the entry which holds it, null elsewhere. */
+type Placed = {
+  readonly start: number;
+  readonly key: number | null;
+  readonly value: unknown;
+  /** Of a map by key, of a list by index. */
+  readonly parts: ReadonlyMap<string | number, Placed> | null;
+  /** A text of one line without escapes stands in the source as it is, from here. */
+  readonly textStart: number | null;
+};
+
+/** Null where the file is empty. What is no plain data is reported and left out. */
+function treeOf(events: readonly Event[], text: string, report: Report): Placed | null {
+  let next = 1;
+  const place = (key: number | null): Placed => {
+    const event = events[next++];
+    if (event === undefined || event.type === EVENT_ID.POP || event.type === EVENT_ID.DOCUMENT) throw new Error("events out of order");
+    const start = startOfEvent(event, text);
+    if (event.type === EVENT_ID.SEQUENCE) return { start, key, ...listOf(), textStart: null };
+    if (event.type === EVENT_ID.MAPPING) return { start, key, ...mapOf(), textStart: null };
+    if (event.type === EVENT_ID.ALIAS) return { start, key, value: null, parts: null, textStart: null };
+    return { start: event.valueStart === -1 ? (key ?? 0) : start, key, ...scalarOf(event, text), parts: null };
+  };
+  const listOf = (): Pick<Placed, "value" | "parts"> => {
+    const parts = new Map<number, Placed>();
+    while (events[next]?.type !== EVENT_ID.POP) parts.set(parts.size, place(null));
+    next += 1;
+    return { parts, value: [...parts.values()].map(({ value }) => value) };
+  };
+  const mapOf = (): Pick<Placed, "value" | "parts"> => {
+    const parts = new Map<string, Placed>();
+    while (events[next]?.type !== EVENT_ID.POP) {
+      const event = events[next];
+      const { start } = place(null);
+      const name = event?.type === EVENT_ID.SCALAR ? getScalarValue(text, event) : null;
+      if (name === null) report(start, "a key is a plain text");
+      else if (parts.has(name)) report(start, "this key stands here twice: keep one");
+      if (name === "__proto__") report(start, "__proto__ is not allowed as a key");
+      if (name === "<<") report(start, "a YAML merge key is not allowed: write the values out");
+      const value = place(start);
+      if (name !== null && name !== "__proto__") parts.set(name, value);
+    }
+    next += 1;
+    return { parts, value: Object.fromEntries([...parts].map(([name, { value }]) => [name, value])) };
+  };
+  return events.length === 0 ? null : place(null);
+}
+
+/** YAML 1.2, core schema: quotes make a text of anything. */
+function scalarOf(event: ScalarEvent, text: string): Pick<Placed, "value" | "textStart"> {
+  const written = getScalarValue(text, event);
+  const textStart = text.startsWith(written, event.valueStart) ? event.valueStart : null;
+  if (event.style !== SCALAR_STYLE.PLAIN) return { value: written, textStart };
+  for (const tag of [nullCoreTag, boolCoreTag, intCoreTag, floatCoreTag]) {
+    const value: unknown = tag.resolve(written, false, tag.tagName);
+    if (value !== NOT_RESOLVED) return { value, textStart: null };
+  }
+  return { value: written, textStart };
+}
+
+/** Where a person would say that it begins: at its quote, or at the sign of a block. */
+function startOfEvent(event: ScalarEvent | AliasEvent | SequenceEvent | MappingEvent, text: string): number {
+  if (event.type === EVENT_ID.ALIAS) return event.anchorStart - 1;
+  if (event.type !== EVENT_ID.SCALAR) return event.start;
+  const { style, valueStart } = event;
+  if (valueStart === -1 || style === SCALAR_STYLE.PLAIN) return Math.max(0, valueStart);
+  if (style === SCALAR_STYLE.SINGLE_QUOTED || style === SCALAR_STYLE.DOUBLE_QUOTED) return valueStart - 1;
+  const line = text.lastIndexOf("\n", valueStart - 2) + 1;
+  const sign = /[|>][-+0-9]*[ \t]*(#.*)?\r?\n?$/.exec(text.slice(line, valueStart));
+  return sign === null ? valueStart : line + sign.index;
+}
+
+/** The nearest thing around where there is none. */
+function find(root: Placed | null, path: Path, wanted: "key" | "value"): Placed | number | null {
+  let node = root;
   for (const [depth, step] of path.entries()) {
-    const last = depth === path.length - 1;
-    if (isMap(node)) {
-      const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && item.key.value === String(step));
-      if (pair === undefined) break;
-      const empty = pair.value === null || (isScalar(pair.value) && pair.value.range?.[0] === pair.value.range?.[1]);
-      if (last && (wanted === "key" || empty)) return pair.key as Node;
-      node = pair.value;
-    } else if (isSeq(node) && typeof step === "number" && node.items[step] !== undefined) {
-      node = node.items[step];
-    } else break;
+    const part: Placed | undefined = node?.parts?.get(typeof step === "number" && !isList(node) ? String(step) : step);
+    if (part === undefined) break;
+    if (depth === path.length - 1 && wanted === "key" && part.key !== null) return part.key;
+    node = part;
   }
-  return node as Node | null;
+  return node;
 }
 
-function startOf(node: Node | null): number {
-  return node?.range?.[0] ?? 0;
+function isList({ value }: Placed): boolean {
+  return Array.isArray(value);
 }
 
-function startWithin(node: Node | null, text: string, offset: number): number {
-  const start = startOf(node);
-  if (!isScalar(node) || typeof node.value !== "string") return start;
-  const first = node.type === Scalar.PLAIN ? start : start + 1;
-  return text.startsWith(node.value, first) ? first + offset : start;
+function startOf(found: Placed | number | null): number {
+  return typeof found === "number" ? found : (found?.start ?? 0);
+}
+
+function startWithin(found: Placed | number | null, offset: number): number {
+  const textStart = typeof found === "number" ? null : (found?.textStart ?? null);
+  return textStart === null ? startOf(found) : textStart + offset;
 }
 
 function unreadable(file: string, message: string): Document {

@@ -27,7 +27,7 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],
   canonicalize: ["src/call/record/", "src/call/forward/"],
-  yaml: ["src/document.ts"],
+  "js-yaml": ["src/document.ts"],
   zod: ["src/config", "src/call/authorize/", "src/control/admin/"],
   pino: ["src/observe.ts"],
   "prom-client": ["src/observe.ts"],

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { parse } from "yaml";
+import { load } from "js-yaml";
 import type { Mode, Revision } from "./baseline.ts";
 import type { Check, Run, Scenario } from "./compare.ts";
 
@@ -27,7 +27,7 @@ type Requirements = Readonly<Record<Mode, readonly string[]>> & {
 
 /** The scenarios that a revision requires, frozen at its release, and what the suite runs besides without scoring. */
 export function requirementsOf(revision: Revision): Requirements {
-  return parse(readFileSync(join(PACKAGE, "requirements", `${revision}.yaml`), "utf8")) as Requirements;
+  return load(readFileSync(join(PACKAGE, "requirements", `${revision}.yaml`), "utf8")) as Requirements;
 }
 
 /** The suite as a client of the server at `url`. */
