@@ -1,8 +1,7 @@
 /** `npm run prove:policy [-- --quick | --seed N --count N | --control]`: what must be true of every set of policies, asked of random ones. */
 import { parseArgs } from "node:util";
-import { LRUCache } from "lru-cache";
 import type { Agent } from "../../src/call/authenticate/agent.ts";
-import type { PolicySet } from "../../src/call/authorize/candidates.ts";
+import { type PolicySet, policySetOf } from "../../src/call/authorize/candidates.ts";
 import type { Asked } from "../../src/call/authorize/circumstances.ts";
 import type { Condition } from "../../src/call/authorize/condition.ts";
 import { decide } from "../../src/call/authorize/decide.ts";
@@ -28,7 +27,7 @@ export const PRODUCT: Subject = {
     const { rules, faults } = compilePolicies(sources, FACTS, "v");
     if (faults.length > 0) throw new Error(faults.map(({ message }) => message).join());
     // Small caches: they are made quickly, and what falls out of them is looked up anew.
-    return { ...rules, mode: "enforce", views: new LRUCache({ max: 2 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 3 }) };
+    return policySetOf(rules, "enforce", { views: 2, candidates: 3 });
   },
   decide,
 };
@@ -190,12 +189,12 @@ export const SABOTEURS: Readonly<Record<string, Subject>> = {
     },
   },
   "the first rule of the file decides": {
-    build: (files) => {
-      const set = PRODUCT.build(files);
-      const names = files.flat().map(({ name }) => name);
-      return { ...set, rules: set.rules.toSorted((a, b) => names.indexOf(a.ref.name) - names.indexOf(b.ref.name)) };
+    build: (files) =>
+      PRODUCT.build(files.map((rules) => rules.map((rule, i) => ({ ...rule, name: `${String(i).padStart(4, "0")}~${rule.name}` })))),
+    decide(...asked) {
+      const verdict = decide(...asked);
+      return verdict.rule === null ? verdict : { ...verdict, rule: { ...verdict.rule, name: verdict.rule.name.replace(/^\d+~/, "") } };
     },
-    decide,
   },
 };
 const KEPT = new WeakMap<PolicySet, Map<string, ReturnType<typeof decide>>>();

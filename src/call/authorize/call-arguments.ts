@@ -10,8 +10,9 @@ export type CallArguments = {
 /** Throws on what CEL has no value for: a number beyond a double's range, an integer of more than 40 digits. */
 export function readArguments(bytes: Uint8Array): CallArguments {
   if (separatorsIn(bytes) > VALUES_MAX) throw new RangeError(`more than ${VALUES_MAX} values`);
-  let longest = 0;
   const text = utf8.decode(bytes);
+  if (!NEEDS_SOURCE.test(text)) return readPlain(text, bytes.length);
+  let longest = 0;
   const value = parseJson(text, (_key, part, { source }) => {
     if (typeof part === "number") return numberOf(source ?? "");
     if (Array.isArray(part)) longest = Math.max(longest, part.length);
@@ -22,6 +23,29 @@ export function readArguments(bytes: Uint8Array): CallArguments {
     return map;
   });
   return { value, longest, bytes: bytes.length };
+}
+
+/** A number (or what looks like one in a text) that a double may not hold, or that is none of the integers. */
+const NEEDS_SOURCE = /[0-9][.eE]|[0-9]{16}/;
+
+/** Most arguments: asking V8 for the source of each value takes 5 us a call, this 1. A property test holds both ways equal. */
+function readPlain(text: string, bytes: number): CallArguments {
+  let longest = 0;
+  const valueFor = (part: unknown): unknown => {
+    if (typeof part === "number") return BigInt(part);
+    if (typeof part !== "object" || part === null) return part;
+    if (Array.isArray(part)) {
+      longest = Math.max(longest, part.length);
+      return part.map(valueFor);
+    }
+    const keys = Object.keys(part);
+    longest = Math.max(longest, keys.length);
+    const map = new Map<string, unknown>();
+    for (const key of keys) map.set(key, valueFor((part as Record<string, unknown>)[key]));
+    return map;
+  };
+  const value = valueFor(JSON.parse(text));
+  return { value, longest, bytes };
 }
 
 /** Made once: making one costs more than decoding the arguments of a call. */

@@ -8,7 +8,7 @@ import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
-import type { Budget, Each, Rule, Rules } from "./policy-set.ts";
+import { type Budget, byName, type Each, type Rule, type Rules, rulesFor } from "./policy-set.ts";
 import { asciiUri, isPlainUri } from "./resource-uri.ts";
 import { type Facets, facetsOf } from "./who.ts";
 
@@ -19,14 +19,14 @@ export type PolicySet = Rules & {
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
-  readonly candidates: LRUCache<string, Candidates>;
+  /** Views that have looked something up since the last time they all forgot it, and how much at most. */
+  readonly kept: { readonly views: Set<View>; count: number; readonly max: number };
 };
 
 /** The rules as one caller meets them. */
 export type View = {
-  /** Short and unique within the policy set. */
-  readonly key: string;
   readonly facets: Facets;
+  /** In the order of their names. */
   readonly matched: ReadonlySet<Rule>;
   /** Scopes that some permit for this caller requires. */
   readonly scopes: ReadonlySet<string>;
@@ -36,30 +36,38 @@ export type View = {
   readonly ceiling: Ceiling | null;
   /** By server: the rules that permit anything there, by name. */
   readonly reach: Map<string, readonly Rule[]>;
+  /** What was found before, by server, kind and name: text keys of all three took longer to make than the look-ups take. */
+  readonly known: Map<string, Readonly<Record<Target["kind"], Map<string, Candidates>>>>;
 };
+
+/** The rules that the arguments decide among, or the one that hides the target: null where no rule permits it. */
+export type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | { readonly hiddenBy: Rule | null };
 
 export type Candidates = {
   readonly permits: readonly Rule[];
   readonly forbids: readonly Rule[];
   readonly draws: readonly Draw[];
+  /** What is left of them at every call, where neither the time nor a condition beside the arguments has a say; null: it differs. */
+  readonly settled: Open | null;
+  /** None of them has a condition: nothing has to be looked at. */
+  readonly unconditional: boolean;
   /** What it would be with the shadow rules among them; null: none of them is about this. */
   readonly withShadows: Candidates | null;
 };
 
-// A view of 200 rules is about 10 kB, a candidate about 300 bytes: 50 MB at the very most.
+// A view of 200 rules is about 10 kB, a candidate about 400 bytes: 50 MB at the very most.
 const VIEWS_MAX = 4096;
 const CANDIDATES_MAX = 16_384;
 // Longer keys (many roles, long URIs) are looked up anew: nobody fills the memory with them.
 const KEY_LENGTH_MAX = 512;
 
-export function policySetOf(rules: Rules, mode: PolicySet["mode"] = "enforce"): PolicySet {
-  return {
-    ...rules,
-    mode,
-    views: new LRUCache({ max: VIEWS_MAX }),
-    viewOfAgent: new WeakMap(),
-    candidates: new LRUCache({ max: CANDIDATES_MAX }),
-  };
+export function policySetOf(
+  rules: Rules,
+  mode: PolicySet["mode"] = "enforce",
+  { views, candidates } = { views: VIEWS_MAX, candidates: CANDIDATES_MAX },
+): PolicySet {
+  const kept = { views: new Set<View>(), count: 0, max: candidates };
+  return { ...rules, mode, views: new LRUCache({ max: views }), viewOfAgent: new WeakMap(), kept };
 }
 
 export function viewOf(policySet: PolicySet, agent: Agent): View {
@@ -91,10 +99,9 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
   const known = policySet.views.get(key);
   if (known !== undefined) return known;
   const facets = facetsOf(agent);
-  const matched = policySet.rules.filter((rule) => rule.who(facets));
+  const matched = rulesFor(policySet, facets);
   const { instance, roles } = agent;
   const view: View = {
-    key: createHash("sha256").update(key).digest("base64url"),
     facets,
     matched: new Set(matched),
     scopes: new Set(matched.flatMap((rule) => rule.requires)),
@@ -103,6 +110,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
     ),
     ceiling: ceilingOf(account.tools),
     reach: new Map(),
+    known: new Map(),
   };
   if (key.length <= KEY_LENGTH_MAX) policySet.views.set(key, view);
   return view;
@@ -110,43 +118,66 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
 
 // Model Context Protocol 2025-11-25, tools: names SHOULD be of these. Others are twins in waiting: hidden and refused.
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
-const NOTHING: Candidates = Object.freeze({ permits: [], forbids: [], draws: [], withShadows: null });
+const NOTHING: Candidates = Object.freeze({
+  ...{ permits: [], forbids: [], draws: [], withShadows: null },
+  ...{ settled: { hiddenBy: null }, unconditional: true },
+});
 
 export function candidatesOf(policySet: PolicySet, view: View, server: string, asked: Target): Candidates {
   if (asked.kind === "resource" && !isPlainUri(asked.name)) return NOTHING;
   const target: Target = asked.kind === "resource" ? { kind: "resource", name: asciiUri(asked.name) } : asked;
-  const key = `${view.key}${target.kind}:${server}/${target.name}`;
-  const known = policySet.candidates.get(key);
+  const known = view.known.get(server)?.[target.kind].get(target.name);
   if (known !== undefined) return known;
   if ((target.kind === "tool" && !TOOL_NAME.test(target.name)) || !policySet.servers.has(server)) return NOTHING;
-  const found = [...policySet.index.find(server, target)].filter((rule) => view.matched.has(rule)).toSorted(byName);
+  const found = [...policySet.index.find(server, target)].filter((rule) => view.matched.has(rule)).sort(byName);
   // A name that no rule mentions is not kept: whoever invents names would push out those in use.
   if (found.length === 0) return NOTHING;
   const isCovered = view.ceiling?.covers(server, target) !== false;
   const draws = drawsOf(policySet, view, server, target);
-  const among = (rules: readonly Rule[], withShadows: Candidates | null): Candidates => ({
-    permits: isCovered ? rules.filter((rule) => rule.effect === "permit") : [],
-    forbids: rules.filter((rule) => rule.effect === "forbid"),
-    ...{ draws, withShadows },
-  });
+  const among = (rules: readonly Rule[], withShadows: Candidates | null): Candidates => {
+    const permits = isCovered ? rules.filter((rule) => rule.effect === "permit") : [];
+    const forbids = rules.filter((rule) => rule.effect === "forbid");
+    return { permits, forbids, draws, withShadows, settled: settledBy(permits, forbids), unconditional: !rules.some(hasCondition) };
+  };
   const enforced = found.filter((rule) => !rule.shadow);
   const candidates = among(enforced, enforced.length === found.length ? null : among(found, null));
-  if (key.length <= KEY_LENGTH_MAX) policySet.candidates.set(key, candidates);
+  if (target.name.length <= KEY_LENGTH_MAX) keep(policySet, view, server, target, candidates);
   return candidates;
 }
 
-const byName = (a: Rule, b: Rule): number => (a.ref.name < b.ref.name ? -1 : 1);
+/** All is forgotten at once when it is too much: the next call of each looks it up anew. */
+function keep({ kept }: PolicySet, view: View, server: string, { kind, name }: Target, candidates: Candidates): void {
+  if (kept.count >= kept.max) {
+    for (const each of kept.views) each.known.clear();
+    kept.views.clear();
+    kept.count = 0;
+  }
+  const ofServer = view.known.get(server) ?? { tool: new Map(), prompt: new Map(), resource: new Map(), method: new Map() };
+  view.known.set(server, ofServer);
+  ofServer[kind].set(name, candidates);
+  kept.views.add(view);
+  kept.count += 1;
+}
+
+const hasCondition = ({ condition }: Rule): boolean => condition !== null;
+
+function settledBy(permits: readonly Rule[], forbids: readonly Rule[]): Open | null {
+  const isSettled = ({ validity, condition }: Rule) => validity === null && condition?.readsArguments !== false;
+  if (![...permits, ...forbids].every(isSettled)) return null;
+  const hiding = forbids.find((rule) => rule.condition === null);
+  return hiding !== undefined || permits.length === 0 ? { hiddenBy: hiding ?? null } : { permits, forbids };
+}
 
 /** The first permit by name that gives this caller anything at all on the server now, unless an unconditional forbid takes just that away. */
 export function reachOf(policySet: PolicySet, view: View, server: string, nowMs: number): RuleRef | null {
   if (!policySet.servers.has(server)) return null;
-  const known = view.reach.get(server) ?? givingOn(policySet, view, server);
+  const known = view.reach.get(server) ?? givingOn(view, server);
   view.reach.set(server, known);
   return known.find((rule) => isInForce(rule, nowMs))?.ref ?? null;
 }
 
-function givingOn(policySet: PolicySet, view: View, server: string): readonly Rule[] {
-  const matched = policySet.rules.filter((rule) => view.matched.has(rule) && !rule.shadow);
+function givingOn(view: View, server: string): readonly Rule[] {
+  const matched = [...view.matched].filter((rule) => !rule.shadow);
   const taken = matched
     .filter((rule) => rule.effect === "forbid" && rule.condition === null && rule.validity === null)
     .flatMap((rule) => rule.targets)

@@ -2,7 +2,7 @@
 import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { type Candidates, candidatesOf, drawsOf, isInForce, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
+import { type Candidates, candidatesOf, drawsOf, isInForce, type Open, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
 import { type Asked, circumstancesOf } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
@@ -109,7 +109,7 @@ function closedSubscription(policySet: PolicySet, view: View, agent: Agent, aske
   for (const name of uris) {
     const target: Target = { kind: "resource", name };
     const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, null);
-    const open = openTo(candidatesOf(policySet, view, asked.server, target), circumstances, []);
+    const open = openTo(candidatesOf(policySet, view, asked.server, target), circumstances, [], nowMs);
     if ("hiddenBy" in open) return refuse("tool_unknown", {}, noteOf(open.hiddenBy, asked.server, target, []), refOf(open.hiddenBy));
   }
   return null;
@@ -125,9 +125,9 @@ function decideTarget(
   nowMs: number,
 ): Permit | Refusal {
   const { server } = asked;
-  const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, asked);
+  const circumstances = candidates.unconditional ? NOT_LOOKED_AT : circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
-  const open = openTo(candidates, circumstances, faults);
+  const open = candidates.settled ?? openTo(candidates, circumstances, faults, nowMs);
   if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, nowMs);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
@@ -159,14 +159,11 @@ function lackedBy({ requires }: Rule, agent: Agent): number {
   return requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope)).length;
 }
 
-type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | { readonly hiddenBy: Rule | null };
-
 /**
  * What is left when everything but the arguments is judged: this alone decides what is listed, and a call goes on from here,
  * so that what is not listed can never be called.
  */
-export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[]): Open {
-  const nowMs = circumstances.now.getTime();
+export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[], nowMs: number): Open {
   const now = (rule: Rule): boolean => rule.condition === null || !rule.condition.readsArguments;
   const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
   for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
@@ -185,6 +182,8 @@ export function holds(rule: Rule, circumstances: Circumstances, faults: string[]
   return result;
 }
 
+/** For rules without conditions: making the real one costs more than the decision. */
+const NOT_LOOKED_AT = Object.freeze({}) as Circumstances;
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 

@@ -7,7 +7,8 @@ import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw } from "./permit.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
 import { TargetIndex } from "./target-index.ts";
-import { compileWho, type Who } from "./who.ts";
+import { compileWho, type Facets, type Who } from "./who.ts";
+import { WhoIndex } from "./who-index.ts";
 import { durationMs, instantMs } from "./written.ts";
 
 export type PolicySource = { readonly file: string; readonly policy: PolicyFile; lineOf(path: Path): number };
@@ -56,6 +57,7 @@ export type Rules = {
   /** In the order of the files: the first that cannot carry a call is the one named. */
   readonly budgets: readonly Budget[];
   readonly index: TargetIndex<Rule>;
+  readonly whoIndex: WhoIndex<Rule>;
   readonly budgetIndex: TargetIndex<Budget>;
   readonly servers: ReadonlySet<string>;
   readonly regions: ReadonlyMap<string, string>;
@@ -69,13 +71,22 @@ export function compilePolicies(sources: readonly PolicySource[], servers: Serve
   const { rules, budgets, faults, warnings } = compiler;
   const index = new TargetIndex<Rule>();
   for (const rule of rules) for (const target of rule.targets) index.add(target, rule);
+  const whoIndex = new WhoIndex<Rule>();
+  for (const rule of rules) whoIndex.add(rule.written.who, rule);
   const budgetIndex = new TargetIndex<Budget>();
   for (const budget of budgets) for (const target of budget.targets ?? []) budgetIndex.add(target, budget);
-  const byName = rules.toSorted((a, b) => (a.ref.name < b.ref.name ? -1 : 1));
+  const sorted = rules.toSorted(byName);
   const regions = new Map([...servers].flatMap(([server, { region }]) => (region == null ? [] : [[server, region]])));
   const names = new Set(servers.keys());
-  return { rules: { policyVersion, rules: byName, budgets, index, budgetIndex, servers: names, regions }, faults, warnings };
+  return { rules: { policyVersion, rules: sorted, budgets, index, whoIndex, budgetIndex, servers: names, regions }, faults, warnings };
 }
+
+/** The rules that are about a caller, by name. */
+export function rulesFor({ whoIndex }: Pick<Rules, "whoIndex">, facets: Facets): Rule[] {
+  return [...whoIndex.find(facets)].filter((rule) => rule.who(facets)).sort(byName);
+}
+
+export const byName = (a: Rule, b: Rule): number => (a.ref.name < b.ref.name ? -1 : 1);
 
 /** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
 const FEATURES = "feature";

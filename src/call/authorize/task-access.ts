@@ -84,7 +84,7 @@ function enforcedFor(policySet: PolicySet, agent: Agent, server: string, target:
   const view = viewOf(policySet, agent);
   const candidates = candidatesOf(policySet, view, server, target);
   const faults: string[] = [];
-  const open = openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), faults);
+  const open = openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), faults, nowMs);
   if ("hiddenBy" in open) return refuse("task_unknown", {}, noteOf(open.hiddenBy, server, target, faults), open.hiddenBy?.ref ?? null);
   const rule = open.permits.find(({ requires }) => requires.every((scope) => scope === "mcp" || agent.scopes.has(scope)));
   if (rule !== undefined) return permitBy(policySet, rule.ref, candidates.draws, faults);

@@ -4,6 +4,7 @@ import type { Agent, AgentProfile } from "../authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
 import { openTo } from "./decide.ts";
+import { rulesFor } from "./policy-set.ts";
 import { facetsOfProfile } from "./who.ts";
 
 /** Conditions on arguments and scopes never hide: a refusal that names its demand does more for a caller than silence. */
@@ -12,7 +13,7 @@ export function visible(policySet: PolicySet, agent: Agent, server: string, nowM
   const view = viewOf(policySet, agent);
   return (target) => {
     const candidates = candidatesOf(policySet, view, server, target);
-    return !("hiddenBy" in openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), []));
+    return !("hiddenBy" in openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), [], nowMs));
   };
 }
 
@@ -25,8 +26,8 @@ export function reaches(policySet: PolicySet, agent: Agent, server: string, nowM
 /** The scopes that may be issued to an agent: `mcp`, and those that a permit for it requires (decisions.md 24). */
 export function scopesFor(policySet: PolicySet, profile: AgentProfile, nowMs: number): string[] {
   const facets = facetsOfProfile(profile);
-  const required = policySet.rules
-    .filter((rule) => !rule.shadow && isInForce(rule, nowMs) && rule.who(facets))
+  const required = rulesFor(policySet, facets)
+    .filter((rule) => !rule.shadow && isInForce(rule, nowMs))
     .flatMap((rule) => rule.requires);
   return ["mcp", ...new Set(required.filter((scope) => scope !== "mcp").toSorted())];
 }
