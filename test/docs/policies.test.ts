@@ -43,4 +43,4 @@ test("three agents and two servers: the files and commands of docs/policies.md d
   const compared = await paste(folder, diff);
   expect(compared.output).toMatch(/wider +refund-bot +billing\/get-sum/);
   expect(compared.output).toContain("somebody may do more");
-});
+}, 120_000);
