@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Config } from "../config.ts";
+import type { Problem } from "../document.ts";
 import { isPolicyFile, loadPolicies } from "../policy-load.ts";
 import { problemLines } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -26,14 +27,15 @@ export function policyText(entitlement: string): string {
 export function checkWith({ folder, name }: PolicyPlace, text: string, servers: Config["servers"], io: Io): void {
   const draft = mkdtempSync(join(tmpdir(), "tollgate-draft-"));
   try {
-    // The same name, so that problems are told where they are.
     const copy = join(draft, basename(folder));
     mkdirSync(copy);
     for (const each of readdirSync(folder).filter(isPolicyFile)) copyFileSync(join(folder, each), join(copy, each));
     writeFileSync(join(copy, name), text, { flag: "wx" });
     const loaded = loadPolicies(copy, servers);
-    if ("problems" in loaded) throw new Exit(EXIT.config, problemLines(loaded.problems));
-    for (const warning of loaded.warnings) if (warning.file.endsWith(`/${name}`)) io.err(problemLines([warning]));
+    // Told where they would be: the copy is gone by then.
+    const placed = (problem: Problem) => ({ ...problem, file: problem.file.replace(copy, folder) });
+    if ("problems" in loaded) throw new Exit(EXIT.config, problemLines(loaded.problems.map(placed)));
+    for (const warning of loaded.warnings) if (warning.file.endsWith(`/${name}`)) io.err(problemLines([placed(warning)]));
   } finally {
     rmSync(draft, { recursive: true, force: true });
   }
