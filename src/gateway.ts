@@ -1,5 +1,6 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
 import { randomUUID } from "node:crypto";
+import { openHumanApproval } from "./approving.ts";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
@@ -162,7 +163,10 @@ async function assemble(
     configVersion,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
+  const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });
+  closing.push(() => approval.close());
   const steps = createSteps({
+    approval: approval.step,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
@@ -208,7 +212,9 @@ async function assemble(
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now }),
       ...embedding.routes,
+      ...approval.routes(),
     ],
+    linked: approval.page(keys),
     hosts: () => loopbackHosts(config.admin),
     now,
     fault,

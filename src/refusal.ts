@@ -35,7 +35,12 @@ export type Refusal = {
   readonly code: number | null;
   /** The rule that says no, for our own record; null where none does. */
   readonly rule: RuleRef | null;
+  /** Set where the client can put a question to its user in place of the error (multi round-trip requests, MCP 2026-07-28). */
+  readonly question?: Question;
 };
+
+/** One form without fields: the user is told something, and continues or does not. */
+export type Question = { readonly message: string; readonly key: string; readonly requestState: string };
 
 export function refuse(reason: Reason, facts: Facts = NO_FACTS, note: string | null = null, rule: RuleRef | null = null): Refusal {
   return { refused: reason, facts, note, code: null, rule };
@@ -148,6 +153,7 @@ export const WIRE = {
   tool_unknown: row(200, -32602, 404, "Unknown tool", "Use a tool of tools/list."),
   task_unknown: row(200, -32602, 404, "Unknown task", "Use the id of a task that a call of your own was answered with."),
   approval_required: row(200, 40330, 403, "A person has to approve this call", "Make the same call again once it is approved."),
+  approval_denied: row(200, 40331, 403, "A person has denied this call", "Do not repeat it; after retry_after_ms the same call asks anew."),
   call_unknown: row(404, null, 404, "Unknown call", "Use the id of a call of your own that has ended."),
   arguments_denied: row(
     200,

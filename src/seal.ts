@@ -2,7 +2,7 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 
 /** A sealed text of one purpose never opens as another's (a key of its own each, RFC 5869). */
-export type SealPurpose = "session" | "cursor";
+export type SealPurpose = "session" | "cursor" | "approval" | "approver";
 
 export type Seal = {
   /** base64url. `holder` names whom it is for; who is not the holder cannot open it. */
@@ -27,7 +27,12 @@ const BASE64URL = /^[A-Za-z0-9_-]+$/;
 /** `rootKey`: 32 random bytes. */
 export function createSeal(rootKey: Buffer): Seal {
   const derived = (purpose: SealPurpose | "mark") => Buffer.from(hkdfSync("sha256", rootKey, "", `tollgate seal ${purpose}`, 32));
-  const keys: Record<SealPurpose, Buffer> = { session: derived("session"), cursor: derived("cursor") };
+  const keys: Record<SealPurpose, Buffer> = {
+    session: derived("session"),
+    cursor: derived("cursor"),
+    approval: derived("approval"),
+    approver: derived("approver"),
+  };
   const markKey = derived("mark");
   const markOf = (holder: string, text: string) => {
     const mac = createHmac("sha256", markKey).update(JSON.stringify([holder, text]));

@@ -1,5 +1,4 @@
 /** The verbs of a call's life, put together from the parts that the gateway has made. */
-import { noteOfRef } from "./call/authorize/decide.ts";
 import type { Inspected } from "./call/authorize/permit.ts";
 import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
 import type { Ledger } from "./call/budget/reservation.ts";
@@ -9,6 +8,7 @@ import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { TokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
+import type { Approving } from "./control/approvals/approve.ts";
 import type { ServerName } from "./ids.ts";
 import type { OpenStreams } from "./open-streams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
@@ -19,6 +19,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   readonly views: Views;
   readonly sessions: Sessions;
   readonly taskRules: TaskRules;
+  readonly approval: Approving;
   readonly exchange: Pick<Exchange, "exchange">;
   readonly upstreams: Upstreams;
   readonly rounds: Rounds;
@@ -35,7 +36,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
 const NOT_INSPECTED: Inspected = Object.freeze({ inspections: [], refusal: null });
 
 export function createSteps(parts: VerbParts): Steps {
-  const { authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
+  const { authenticate, views, sessions, taskRules, approval, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
   const { tasks } = taskRules;
   return {
     authenticate,
@@ -47,8 +48,8 @@ export function createSteps(parts: VerbParts): Steps {
       // A stream may outlive the policies that it began under.
       return course === "list" ? visible() : course === "stream" ? (element) => visible()(element) : null;
     },
-    approve: (_agent, request, { approval, rule }) =>
-      approval === null ? { request, approval: null } : refuse("approval_required", {}, noteOfRef(rule), rule),
+    approve: approval.approve,
+    giveBack: approval.giveBack,
     inspect: () => NOT_INSPECTED,
     async recognise(agent, { server, target }) {
       if (target?.kind !== "tool") return null;
@@ -70,7 +71,7 @@ export function createSteps(parts: VerbParts): Steps {
       return isRefusal(held) ? held : billedOnce(held, round.task);
     },
     exchange: views.exchange,
-    forward: (job) => views.get(job.request.server).forward(job),
+    forward: (job) => approval.unlessSent(job.request.callId, views.get(job.request.server).forward(job)),
     countTokens: parts.counter.count,
     journal,
     scribe,

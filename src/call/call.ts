@@ -20,7 +20,7 @@ export async function live(request: McpRequest, answer: Answer, steps: Steps): P
   const story = openStory(request, request);
   let fault: unknown = null;
   try {
-    const refusal = await govern(story, request, answer, steps);
+    const refusal = await govern(story, request, answer, steps).finally(() => steps.giveBack(story));
     if (refusal !== null) await sayNo(story, refusal, answer, steps);
   } catch (thrown) {
     fault = thrown instanceof StoreUnavailable ? null : thrown;
@@ -48,12 +48,12 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   story.request = addressed;
   const permit = judgedIn(story, steps.authorize(agent, addressed));
   if (isRefusal(permit)) return permit;
-  const approved = approvedIn(story, await steps.approve(agent, addressed, permit));
+  story.round = steps.round(agent, addressed);
+  const approved = approvedIn(story, await steps.approve(agent, addressed, permit, story.round));
   if (isRefusal(approved)) return approved;
   const request = steps.openSession(agent, approved.request);
   if (isRefusal(request)) return request;
   story.request = request;
-  story.round = steps.round(agent, request);
   if (isMetered(request, story.round)) return meter(story, request, agent, permit, answer, steps);
   return pass(story, request, agent, answer, steps);
 }

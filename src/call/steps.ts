@@ -3,7 +3,7 @@ import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Listed, McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
-import type { Approved, Inspected, Judged, Permit } from "./authorize/permit.ts";
+import type { Approved, Inspected, Judged, Permit, Unapproved } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
 import type { Round } from "./budget/rounds.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
@@ -20,7 +20,9 @@ export type Steps = {
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Judged;
   /** Where the permit asks for a person's yes: the call as it goes on with it, or the refusal that tells how to wait for it. */
-  approve(agent: Agent, request: McpRequest, permit: Permit): Approved | Refusal | Promise<Approved | Refusal>;
+  approve(agent: Agent, request: McpRequest, permit: Permit, round: Round): Approved | Unapproved | Promise<Approved | Unapproved>;
+  /** What a person approved and was then not sent may be called again. Does nothing for what was sent, and never fails. */
+  giveBack(story: Story): Promise<void> | void;
   /** The request with its server's own session and event id; refused where they belong to another principal or route, or to nobody. */
   openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */

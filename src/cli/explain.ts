@@ -6,7 +6,16 @@ import { grouped, plain } from "./table.ts";
 export function explain(record: AuditRecord): string[] {
   const parts =
     record.administrator === null
-      ? [what(record), who(record), decision(record), shadow(record), ...record.budget.map(budget), usage(record), outcome(record)]
+      ? [
+          what(record),
+          who(record),
+          decision(record),
+          approval(record),
+          shadow(record),
+          ...record.budget.map(budget),
+          usage(record),
+          outcome(record),
+        ]
       : [what(record), who(record), details(record)];
   // Names come from outside: no line may steer the terminal.
   return parts.filter((line) => line !== "").map(plain);
@@ -42,6 +51,15 @@ function decision(record: AuditRecord): string {
   const refused = record.entitlement_result === "permitted" ? `Permitted${rule}, then refused` : `Refused${rule}`;
   const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : refused;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
+}
+
+/** Whom it waits for, or what a person said. */
+function approval({ approval: line }: AuditRecord): string {
+  // Records from before there were any have no such member.
+  if (line == null) return "";
+  const { id, state, by, decided_at, reason } = line;
+  if (state === "pending") return `It waits for the approval ${id}: tollgate approval list.`;
+  return `${by ?? "nobody"} ${state} it (${id}, ${decided_at ?? "at an unknown time"}): ${reason ?? "no reason recorded"}.`;
 }
 
 /** What policies that are only tried would have said. */

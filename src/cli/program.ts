@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { registerAdminKey } from "./admin-key.ts";
 import { registerAgent } from "./agent.ts";
+import { registerApproval } from "./approval.ts";
 import { registerAudit } from "./audit.ts";
 import { registerBudget } from "./budget.ts";
 import { registerCheck } from "./check.ts";
@@ -34,6 +35,7 @@ export function createProgram(io: Io = processIo): Command {
   registerToken(program, io);
   registerUsage(program, io);
   registerBudget(program, io);
+  registerApproval(program, io);
   registerAudit(program, io);
   registerPolicy(program, io);
   registerWhy(program, io);

@@ -30,7 +30,7 @@ const ACCESS_REQUEST = [
 ){end}`,
   "CREATE INDEX access_request_by_agent ON access_request (agent_id)",
 ];
-/** A person's decision that a call waits for. `arguments` is what the person is shown: gone once it is decided. */
+/** A person's decision that a call waits for. `arguments` is what the person is shown: gone once it is decided, and never there where it was too long. */
 const APPROVAL = [
   `CREATE TABLE approval (
   id             TEXT PRIMARY KEY,
@@ -39,10 +39,11 @@ const APPROVAL = [
   fingerprint    TEXT NOT NULL,
   call_id        TEXT NOT NULL,
   target         TEXT NOT NULL,
-  arguments      TEXT,
+  arguments        TEXT,
+  arguments_bytes  {int} NOT NULL,
+  arguments_sha256 TEXT NOT NULL,
   rule           TEXT NOT NULL,
   approvers      TEXT NOT NULL,
-  link_hash      {bytes} NOT NULL UNIQUE,
   state          TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired')),
   expires_ms     {int} NOT NULL,
   created_at     TEXT NOT NULL,
@@ -53,6 +54,7 @@ const APPROVAL = [
 ){end}`,
   "CREATE INDEX approval_by_fingerprint ON approval (fingerprint)",
   "CREATE INDEX approval_by_expiry ON approval (expires_ms)",
+  "CREATE INDEX approval_by_agent ON approval (agent_id)",
 ];
 /** The definitions of tools that count; `seen_*` is one that differs and waits for a yes. A tool that was never approved has a `seen_*` alone. */
 const TOOL_PIN = [

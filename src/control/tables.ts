@@ -154,7 +154,7 @@ export type ApprovalRow = {
   readonly id: string;
   readonly agent_id: string;
   readonly customer: string;
-  /** SHA-256 of who calls what with which arguments, hex. */
+  /** SHA-256 of who calls what with which arguments, and of the rule that asks whom, hex. */
   readonly fingerprint: string;
   /** Of the call that was refused until somebody decides. */
   readonly call_id: string;
@@ -162,12 +162,13 @@ export type ApprovalRow = {
   readonly target: string;
   /** What the approver is shown; null once it is decided, or where it was too long. */
   readonly arguments: string | null;
+  /** Of that text, also where it is not kept. */
+  readonly arguments_bytes: number;
+  readonly arguments_sha256: string;
   /** JSON of the rule that asks. */
   readonly rule: string;
   /** JSON list: `role:approver`, `key:NAME`. */
   readonly approvers: string;
-  /** SHA-256 of the secret in the one-use link. */
-  readonly link_hash: Buffer;
   readonly state: "pending" | "approved" | "denied" | "expired";
   /** When a pending one becomes a no, and an approved one can no longer be used. */
   readonly expires_ms: number;

@@ -46,6 +46,7 @@ const CONTRACT: Readonly<Record<Reason, readonly [number, number | null, number]
   concurrency_limited: [200, 42902, 429],
   access_requests_full: [429, null, 429],
   approval_required: [200, 40330, 403],
+  approval_denied: [200, 40331, 403],
   arguments_denied: [200, 40301, 403],
   entitlement_denied: [200, 40302, 403],
   agent_suspended: [200, 40310, 403],

@@ -57,6 +57,11 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "GET /access-requests/:id": ALL,
   "POST /access-requests/:id/approve": ["approver", "admin"],
   "POST /access-requests/:id/deny": ["approver", "admin"],
+  "GET /approvals": EVIDENCE,
+  "GET /approvals/:id": EVIDENCE,
+  // Whom the rule names, whatever its role.
+  "POST /approvals/:id/approve": ALL,
+  "POST /approvals/:id/deny": ALL,
 };
 
 let plane: Plane;

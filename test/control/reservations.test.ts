@@ -319,9 +319,30 @@ describe("/access-requests", () => {
     const withIt = await startParts(`entitlements:\n${pasted}`, undefined);
     started.push(withIt);
     const { policySet } = withIt;
-    expect(policySet.rules.map(({ ref, condition }) => [ref.name, condition !== null])).toEqual([[row.id, true]]);
-    const holds = (atMs: number) => policySet.rules[0]?.condition?.holds({ ...CIRCUMSTANCES, now: new Date(atMs) });
-    expect([holds((row.until_ms ?? 0) - 1), holds(row.until_ms ?? 0)]).toEqual([true, false]);
+    const fromMs = Date.parse(String(decided.json.decided_at));
+    expect(policySet.rules).toMatchObject([{ ref: { name: row.id }, condition: null, validity: { fromMs, untilMs: fromMs + 3_600_000 } }]);
+  });
+
+  test("a right without a duration is one of a week, which the answer says; the time begins with the approval", async () => {
+    const parts = await begin();
+    const profile = parts.registry.find(await parts.agent("bot"));
+    if (profile === undefined) throw new Error("bot");
+    const [open, ended] = [
+      await parts.accessRequests.create(profile, { ...ask, durationMs: null }),
+      await parts.accessRequests.create(profile, { ...ask, durationMs: 60_000 }),
+    ];
+    if ("refused" in open || "refused" in ended) throw new Error("refused");
+    // Nobody looks at it for a day.
+    parts.world.nowMs += 86_400_000;
+    const [week, minute] = [
+      await parts.ask(ADMIN, `POST /access-requests/${open.id}/approve`, { reason: "for now" }),
+      await parts.ask(ADMIN, `POST /access-requests/${ended.id}/approve`, { reason: "for now" }),
+    ];
+    const at = (afterMs: number) => new Date(parts.world.nowMs + afterMs).toISOString();
+    expect(week.json).toMatchObject({ until: at(7 * 86_400_000), note: "no duration was asked for: 7 days from its approval" });
+    expect(week.json.entitlement).toContain(`  from: "${at(0)}"\n  until: "${at(7 * 86_400_000)}"\n`);
+    expect(minute.json).toMatchObject({ until: at(60_000), note: null });
+    expect(parts.acts.at(-1)?.details).toMatchObject({ until: at(60_000) });
   });
 
   test("the first decision stands; another customer's request is not there", async () => {
@@ -347,6 +368,3 @@ describe("/access-requests", () => {
     expect((await parts.accessRequests.ofAgent(profile.id))[0]).toMatchObject({ state: "denied", decided_reason: "no" });
   });
 });
-
-const NONE = { args: () => null, claims: () => null };
-const CIRCUMSTANCES = { agent: new Map(), subject: null, customer: "acme", server: "crm", region: "", tool: "read", ...NONE };

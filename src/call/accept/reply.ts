@@ -1,5 +1,5 @@
 /** Pure. How each no is said on the wire: the table of refusals turned into status, headers and body. */
-import { type Facts, type Refusal, WIRE, type Wire } from "../../refusal.ts";
+import { type Facts, type Question, type Refusal, WIRE, type Wire } from "../../refusal.ts";
 import type { Course, Era } from "./request.ts";
 
 export type RefusalMode = "jsonrpc" | "http" | "toolResult";
@@ -25,6 +25,9 @@ export function replyOf(refusal: Refusal, context: ReplyContext): Reply {
   const wire: Wire = WIRE[refusal.refused];
   const status = statusOf(refusal, wire, context);
   const headers = { ...challenge(refusal, context), ...hints(refusal, status) };
+  if (refusal.question !== undefined && context.idText !== null) {
+    return { status: 200, headers: { "content-type": JSON_TYPE }, body: questionResult(refusal.question, context) };
+  }
   if (status === 200 && context.mode === "toolResult" && context.method === "tools/call" && context.idText !== null) {
     return { status, headers: { ...headers, "content-type": JSON_TYPE }, body: toolResult(refusal, context) };
   }
@@ -94,11 +97,20 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget } = factsOf(refusal);
-  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`].filter(Boolean).join(", ");
+  const { resets_at, budget, approval_id } = factsOf(refusal);
+  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`]
+    .filter(Boolean)
+    .join(", ");
   const text = `${title}${facts === "" ? "" : ` (${facts})`}. ${remedy} [${refusal.refused}, ${callId}]`;
   const result = { content: [{ type: "text", text }], isError: true, ...(era === "modern" ? { resultType: "complete" } : {}) };
   return `{"jsonrpc":"2.0","id":${idText ?? "null"},"result":${JSON.stringify(result)}}`;
+}
+
+/** SEP-2322: the client asks its user, and repeats the request with the answer and the state. */
+function questionResult({ message, key, requestState }: Question, { idText }: ReplyContext): string {
+  const params = { mode: "form", message, requestedSchema: { type: "object", properties: {} } };
+  const inputRequests = { [key]: { method: "elicitation/create", params } };
+  return `{"jsonrpc":"2.0","id":${idText ?? "null"},"result":${JSON.stringify({ resultType: "input_required", inputRequests, requestState })}}`;
 }
 
 /** RFC 6750 section 3, RFC 9728 section 5.1. A challenge only where another token would help. */

@@ -38,6 +38,9 @@ export type ApprovalLine = {
 /** The call as it goes on: without what was said to the gateway itself. `approval` null: nobody had to be asked. */
 export type Approved = { readonly request: McpRequest; readonly approval: ApprovalLine | null };
 
+/** `approval`: the question that the call waits for, or its denial; absent where nobody was asked. */
+export type Unapproved = Refusal & { readonly approval?: ApprovalLine };
+
 /** What one guard said of the arguments or of the result. */
 export type InspectionLine = {
   /** Its name in the configuration. */

@@ -53,7 +53,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     reason: story.refusal?.refused ?? null,
     note: story.refusal?.note ?? null,
     rule: permit?.rule ?? story.refusal?.rule ?? null,
-    approval: story.approval ?? waitingFor(story),
+    approval: story.approval,
     inspections: story.inspections,
     condition_faults: permit?.conditionFaults ?? [],
     policy_version: story.judged?.policyVersion ?? permit?.policyVersion ?? null,
@@ -76,12 +76,6 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
           },
     environment: agent?.environment ?? "live",
   };
-}
-
-/** A call that is refused until a person decides names the question. */
-function waitingFor({ refusal }: Story): AuditRecord["approval"] {
-  const id = refusal?.facts.approval_id;
-  return id === undefined ? null : { id, state: "pending", by: null, reason: null, decided_at: null };
 }
 
 /** Only for what was sent: a refused or unsent call is never billed. */

@@ -3,7 +3,7 @@ import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit } from "../authorize/permit.ts";
+import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit, Unapproved } from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
@@ -33,7 +33,7 @@ export type Story = {
   /** Also of a refusal: by which version of the policies, and what those that are only tried would have said. */
   judged: Judged | null;
   permit: Permit | null;
-  /** Null: nobody had to be asked. */
+  /** The yes that let it through, the question that it waits for, or the no; null: nobody had to be asked. */
   approval: ApprovalLine | null;
   inspections: readonly InspectionLine[];
   /** Which round of which logical call this request is. */
@@ -86,8 +86,8 @@ export function judgedIn(story: Story, judged: Judged): Permit | Refusal {
   return verdict;
 }
 
-export function approvedIn(story: Story, approved: Approved | Refusal): Approved | Refusal {
-  if (!isRefusal(approved)) story.approval = approved.approval;
+export function approvedIn(story: Story, approved: Approved | Unapproved): Approved | Unapproved {
+  story.approval = approved.approval ?? null;
   return approved;
 }
 

@@ -1,6 +1,6 @@
 /** What agents have asked for, and what a person decides. An approval changes no policy: it comes with the entitlement to paste. */
 import { z } from "zod";
-import { type AccessRequests, askedOf, requestPage } from "../me/access-requests.ts";
+import { type AccessRequests, askedOf, DEFAULT_DURATION_MS, requestPage, validityOf } from "../me/access-requests.ts";
 import type { AccessRequestRow } from "../tables.ts";
 import { isTheirs } from "./permissions.ts";
 import type { Answer, Caller, Route } from "./route.ts";
@@ -24,7 +24,7 @@ export function accessRequestRoutes({ accessRequests }: AccessRequestRoutesParts
         const known = await mine(accessRequests, caller, params.id);
         if (known === null) return NOT_THERE;
         const decided = await accessRequests.decide(known.id, { state, reason: body.reason, by: caller.name });
-        if (decided !== null) return { status: 200, json: requestJson(decided) };
+        if (decided !== null) return { status: 200, json: { ...requestJson(decided), note: noteOf(known) } };
         const first = (await accessRequests.find(known.id))?.state ?? "decided";
         return { status: 409, detail: `it was ${first} before` };
       },
@@ -74,16 +74,25 @@ function isState(written: string): written is AccessRequestRow["state"] {
 
 function requestJson(row: AccessRequestRow) {
   const { agent_id, customer, decided_by } = row;
-  return { ...requestPage(row), agent_id, customer, decided_by, entitlement: row.state === "denied" ? null : entitlementOf(row) };
+  const entitlement = row.state === "denied" ? null : entitlementOf(row);
+  return { ...requestPage(row), agent_id, customer, decided_by, entitlement, note: row.state === "pending" ? noteOf(row) : null };
+}
+
+/** Null: the agent has said for how long. */
+function noteOf({ until_ms }: AccessRequestRow): string | null {
+  return until_ms === null ? `no duration was asked for: ${DEFAULT_DURATION_MS / 86_400_000} days from its approval` : null;
 }
 
 /** YAML to paste under `entitlements:` of a policy file. JSON strings are YAML: nothing that the agent wrote can break out of them. */
-export function entitlementOf({ id, agent_id, asked, until_ms }: AccessRequestRow): string {
+export function entitlementOf(row: AccessRequestRow): string {
+  const { id, agent_id, asked } = row;
+  const { from, until } = validityOf(row);
   const lines = [
     `- name: ${id}`,
     `  who: { agent: ${agent_id} }`,
     `  permit: [${JSON.stringify(askedOf(asked))}]`,
-    ...(until_ms === null ? [] : [`  when: now < timestamp("${new Date(until_ms).toISOString()}")`]),
+    `  from: ${JSON.stringify(from)}`,
+    `  until: ${JSON.stringify(until)}`,
   ];
   return `${lines.join("\n")}\n`;
 }

@@ -22,6 +22,8 @@ export type AdminKeys = {
   identify(presented: string): Promise<Administrator | null>;
   /** One of ours by its text, ended or not. */
   byText(presented: string): Promise<AdminKeyRow | undefined>;
+  /** By the name of its key; null: there is none that counts now. */
+  standing(name: string): Promise<Administrator | null>;
   list(): Promise<readonly AdminKeyRow[]>;
   create(key: NewAdminKey, by: string): Promise<{ readonly row: AdminKeyRow; readonly key: string } | RegistryFault>;
   revoke(idOrName: string, by: string): Promise<AdminKeyRow | RegistryFault>;
@@ -54,15 +56,18 @@ export async function openAdminKeys(options: AdminKeysOptions): Promise<AdminKey
   if ((lstatSync(file).mode & 0o077) !== 0) throw new Error(`${file} can be read by others: chmod 600 ${file}`);
   const byText = (presented: string) =>
     store.db.selectFrom("admin_key").selectAll().where("hash", "=", hashSecret(presented)).executeTakeFirst();
+  const countingNow = (row: AdminKeyRow | undefined): Administrator | null => {
+    if (row === undefined || row.revoked_ms !== null || (row.expires_ms !== null && row.expires_ms <= now())) return null;
+    return { name: row.name, role: row.role, customer: row.customer };
+  };
   return {
     byText,
     async identify(presented) {
       if (!presented.startsWith(ADMIN_KEY_PREFIX)) return null;
       // Looked up by digest: what a timing could tell is a prefix of a hash, which leads nowhere.
-      const row = await byText(presented);
-      if (row === undefined || row.revoked_ms !== null || (row.expires_ms !== null && row.expires_ms <= now())) return null;
-      return { name: row.name, role: row.role, customer: row.customer };
+      return countingNow(await byText(presented));
     },
+    standing: async (name) => countingNow(await store.db.selectFrom("admin_key").selectAll().where("name", "=", name).executeTakeFirst()),
     list: () => store.db.selectFrom("admin_key").selectAll().orderBy("id").execute(),
     async create({ name, role, customer, expiresInMs }, by) {
       if (!NAME.test(name)) return { fault: "invalid", detail: "name: 1 to 128 of letters, digits, . _ @ : -" };

@@ -19,6 +19,8 @@ export type AdminOptions = {
   readonly hosts: () => ReadonlySet<string>;
   readonly now: () => number;
   readonly fault: (fault: unknown) => void;
+  /** Pages whose address is itself the credential; null: not one of them. */
+  readonly linked?: (request: Request) => Promise<Response> | null;
 };
 
 type Env = { Variables: { caller: Caller } };
@@ -38,6 +40,8 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
   api.use("*", async (c, next): Promise<Response | undefined> => {
     const host = (c.req.header("host") ?? "").toLowerCase();
     if (!options.hosts().has(host)) return fail(421, "the admin API is served on loopback names only");
+    const linked = options.linked?.(c.req.raw) ?? null;
+    if (linked !== null) return await linked;
     const origin = c.req.header("origin");
     if (origin !== undefined && origin !== `http://${host}`) return fail(403, "pages of other origins may not use the admin API");
     const [, presented] = /^Bearer ([A-Za-z0-9_-]{1,256})$/i.exec(c.req.header("authorization") ?? "") ?? [];

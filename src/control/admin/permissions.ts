@@ -8,15 +8,16 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   /** Sees who there is and what is used, and nothing of single calls. */
   viewer: SEES,
   /** Sees everything, the evidence included, and changes nothing. */
-  auditor: [...SEES, "audit:read", "admin_keys:read"],
+  auditor: [...SEES, "audit:read", "approvals:read", "admin_keys:read"],
   /** Runs the fleet: agents, credentials, tokens, decisions for embedders. */
-  operator: [...SEES, "audit:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
+  operator: [...SEES, "audit:read", "approvals:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
   /** Decides what agents ask for, and may stop one; cannot make one. */
-  approver: [...SEES, "audit:read", "requests:decide", "agents:stop"],
+  approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "agents:stop"],
   /** Everything, with the customers and the keys of all the others. */
   admin: [
     ...SEES,
     "audit:read",
+    "approvals:read",
     "admin_keys:read",
     "agents:write",
     "agents:stop",

@@ -37,6 +37,8 @@ export type AccessRequests = {
 
 /** Of one agent, undecided: a person has to read each of them. */
 export const OPEN_MAX = 20;
+/** What an approval gives where no duration was asked for: a right that nobody renews ends by itself. */
+export const DEFAULT_DURATION_MS = 7 * 86_400_000;
 /** An agent is shown its newest ones. */
 const SHOWN_MAX = 100;
 
@@ -84,13 +86,26 @@ export function openAccessRequests({ store, audit, now }: AccessRequestsOptions)
       return await store.write(async ({ db }) => {
         const row = await db.selectFrom("access_request").selectAll().where("id", "=", id).executeTakeFirst();
         if (row?.state !== "pending") return null;
-        const decided = { state, decided_at: new Date(now()).toISOString(), decided_by: by, decided_reason: reason };
-        await audit("access_request.decided", by, { ...factsOf(row), decision: state, reason });
+        const nowMs = now();
+        // The time that was asked for begins when it is given, and not while nobody had looked at it.
+        const until_ms = state === "approved" ? nowMs + durationOf(row) : row.until_ms;
+        const decided = { state, until_ms, decided_at: new Date(nowMs).toISOString(), decided_by: by, decided_reason: reason };
+        await audit("access_request.decided", by, { ...factsOf(row), decision: state, reason, until: untilOf({ ...row, until_ms }) });
         await db.updateTable("access_request").set(decided).where("id", "=", id).execute();
         return { ...row, ...decided };
       });
     },
   };
+}
+
+function durationOf({ until_ms, created_at }: AccessRequestRow): number {
+  return until_ms === null ? DEFAULT_DURATION_MS : until_ms - Date.parse(created_at);
+}
+
+/** From when until when the right counts, or would if it were given at once. */
+export function validityOf(row: AccessRequestRow): { readonly from: string; readonly until: string } {
+  const from = row.decided_at ?? row.created_at;
+  return { from, until: new Date(row.until_ms ?? Date.parse(from) + DEFAULT_DURATION_MS).toISOString() };
 }
 
 /** The agent's own words stay in the registry: it may have written a secret among them. */

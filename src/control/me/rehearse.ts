@@ -35,9 +35,9 @@ export async function rehearse(parts: RehearseParts, agent: Agent, { server, too
   const permit = decide(parts.policies.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
   if (isRefusal(permit)) return { permit: null, refusal: permit, left: [] };
   if (tool === null) return { permit, refusal: null, left: [] };
-  if (permit.approval !== null) return { permit, refusal: refuse("approval_required"), left: [] };
   const { refusal, left } = parts.ledger.weigh(permit.draws, parts.holdsOf(server), nowMs);
   if (refusal !== null) return { permit, refusal, left };
+  if (permit.approval !== null) return { permit, refusal: refuse("approval_required"), left };
   const definition = await parts.define(agent, server, tool);
   if (isRefusal(definition)) return { permit, refusal: definition, left };
   return definition === null ? { permit: null, refusal: refuse("tool_unknown"), left: [] } : { permit, refusal: null, left };
