@@ -6,6 +6,8 @@ import { globOf } from "./glob.ts";
 export type Condition = {
   /** Its result can differ from call to call by what the caller sends. */
   readonly readsArguments: boolean;
+  /** It looks at the token that the caller shows. */
+  readonly readsClaims: boolean;
   /** True, false, or null where it cannot be evaluated. */
   holds(circumstances: Circumstances): boolean | null;
 };
@@ -99,6 +101,7 @@ function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, fi
   const { readsArguments, readsClaims, repeatsArguments } = findings;
   return {
     readsArguments,
+    readsClaims,
     holds(circumstances) {
       const { agent, subject, customer, server, region, tool, now } = circumstances;
       const args = readsArguments ? circumstances.args() : null;
@@ -115,6 +118,26 @@ function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, fi
       }
     },
   };
+}
+
+/** The parts of an expression that compiles. */
+export function partsOf(expression: string): ASTNode {
+  return environment.parse(expression).ast;
+}
+
+/** The value of a part that looks at nothing but these variables; undefined where it looks at others, at none, or fails. */
+export function evaluatePlain(node: ASTNode, variables: ReadonlyMap<string, unknown>): unknown {
+  const names = namesIn(node);
+  if (names.length === 0 || !names.every((name) => variables.has(name))) return undefined;
+  try {
+    return environment.parse(node.input.slice(node.start, node.end))(Object.fromEntries(variables));
+  } catch {
+    return undefined;
+  }
+}
+
+function namesIn(node: ASTNode): string[] {
+  return node.op === "id" ? [node.args] : childrenOf(node.args).flatMap(namesIn);
 }
 
 /** What the expression uses, and the first thing in it that is not offered. */
