@@ -1,20 +1,30 @@
 /** Config and policies judged together: every problem of every file at once, in the order in which somebody mends them. */
 import { resolve } from "node:path";
 import { type Environment, loadConfig, policiesFolder } from "./config-load.ts";
+import { readKnown } from "./control/known.ts";
 import { type Problem, sortProblems } from "./document.ts";
 import { loadPolicies } from "./policy-load.ts";
 
-export function checkAll(configFile: string, env: Environment): readonly Problem[] {
-  return inspectAll(configFile, env).problems;
-}
+export type Inspection = {
+  readonly problems: readonly Problem[];
+  /** They never stop a start. */
+  readonly warnings: readonly Problem[];
+  /** What could not be looked at. */
+  readonly notes: readonly Problem[];
+};
 
-/** Warnings never stop a start. */
-export function inspectAll(configFile: string, env: Environment): { problems: readonly Problem[]; warnings: readonly Problem[] } {
+export async function inspectAll(configFile: string, env: Environment): Promise<Inspection> {
   const loaded = loadConfig(configFile, env);
-  const problems = "problems" in loaded ? [...loaded.problems] : [];
-  const folder = "problems" in loaded ? policiesFolder(resolve(configFile)) : loaded.config.policies;
-  // Without a config nothing is known of its servers: what depends on them is judged in the next run.
-  const policies = loadPolicies(folder, "problems" in loaded ? new Map() : loaded.config.servers);
-  if ("problems" in policies) problems.push(...policies.problems);
-  return { problems: sortProblems(problems), warnings: "problems" in loaded ? [] : sortProblems(policies.warnings) };
+  if ("problems" in loaded) {
+    // Without a config nothing is known of its servers: what depends on them is judged in the next run.
+    const policies = loadPolicies(policiesFolder(resolve(configFile)), new Map());
+    return { problems: sortProblems([...loaded.problems, ...("problems" in policies ? policies.problems : [])]), warnings: [], notes: [] };
+  }
+  const { config } = loaded;
+  const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
+  const policies = loadPolicies(config.policies, config.servers, config.mode, known);
+  const warnings =
+    unasked === null ? policies.warnings : [{ file: config.file, line: 1, column: 1, message: unasked }, ...policies.warnings];
+  const problems = [...("problems" in policies ? policies.problems : []), ...policies.mismatches];
+  return { problems: sortProblems(problems), warnings: sortProblems(warnings), notes: policies.notes };
 }

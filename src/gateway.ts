@@ -28,6 +28,7 @@ import { createAdminListener, createProbeListener } from "./control/admin/listen
 import { adminRoutes } from "./control/admin/routes.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openKeys } from "./control/keys.ts";
+import { knownIn } from "./control/known.ts";
 import { createEmbedding } from "./embedding.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
@@ -58,7 +59,7 @@ const DRAIN_MS = 30_000;
 const SWEEP_MS = 60_000;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const loaded = load(options.configFile, options.env, options.log);
+  const loaded = await load(options.configFile, options.env, options.log);
   const closing: (() => unknown)[] = [];
   const closeAll = async () => {
     for (const close of closing.splice(0).toReversed()) await close();
@@ -152,7 +153,7 @@ async function assemble(
   }
 
   followStops(registry, streams, exchange);
-  const reloading = followPolicies({ config, inForce, declare: registry.declare, act, log });
+  const reloading = followPolicies({ config, inForce, declare: registry.declare, known: () => knownIn(store.db), act, log });
   reloading.onChange(streams.judgeAnew);
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });

@@ -1,4 +1,5 @@
 /** Pure. What a schema found wrong with a file, in words that name the key and the remedy, at the line where it stands. */
+import { isNear } from "./call/authorize/nearest.ts";
 import type { Document, Path, Problem } from "./document.ts";
 
 /** The part of a zod issue that is read here. */
@@ -105,29 +106,6 @@ function unknownKey(key: string, known: readonly string[]): string {
   const near = known.filter((candidate) => isNear(key, candidate));
   if (near.length > 0) return `unknown key; did you mean ${near.join(" or ")}?`;
   return known.length === 0 ? "unknown key" : `unknown key; known here: ${known.join(", ")}`;
-}
-
-/** Same letters in another case, or at most two edits (one in a short word). */
-export function isNear(written: string, meant: string): boolean {
-  const [a, b] = [written.toLowerCase(), meant.toLowerCase()];
-  if (a === b || a === `${b}s` || b === `${a}s`) return true;
-  return a.length <= 64 && editDistance(a, b) <= (Math.min(a.length, b.length) <= 5 ? 1 : 2);
-}
-
-/** Levenshtein's distance with neighbours swapped counted as one edit, row by row. */
-function editDistance(a: string, b: string): number {
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? 0) + 1 : change;
-      next.push(Math.min(change, swapped, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    [before, row] = [row, next];
-  }
-  return row[b.length] ?? 0;
 }
 
 function knownKeys(schema: KeySource, path: Path): string[] {

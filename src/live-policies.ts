@@ -2,8 +2,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { PolicySet } from "./call/authorize/candidates.ts";
+import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
 import type { Config } from "./config.ts";
 import type { Registry } from "./control/agents/registry.ts";
+import { warnOf } from "./load.ts";
 import type { Log } from "./observe.ts";
 import { isPolicyFile, loadPolicies } from "./policy-load.ts";
 
@@ -22,6 +24,7 @@ export type LivePoliciesOptions = {
   /** What all others read, each call once: its set is exchanged here. */
   readonly inForce: { policySet: PolicySet };
   readonly declare: Registry["declare"];
+  readonly known: () => Promise<Known>;
   readonly act: (kind: "policy.loaded", by: string, details: Readonly<Record<string, string | number>>) => Promise<void>;
   readonly log: Log;
 };
@@ -29,13 +32,14 @@ export type LivePoliciesOptions = {
 /** Files are looked at this often, and read once they have stood still for as long: an editor writes in several steps. */
 const LOOK_MS = 500;
 
-export function followPolicies({ config, inForce, declare, act, log }: LivePoliciesOptions): LivePolicies {
+export function followPolicies({ config, inForce, declare, known, act, log }: LivePoliciesOptions): LivePolicies {
   let current = true;
   let underWay: Promise<boolean> = Promise.resolve(true);
   const listeners: (() => void)[] = [];
 
   async function replace(): Promise<boolean> {
-    const next = loadPolicies(config.policies, config.servers, config.mode);
+    // What is known helps to find slips; without it the policies count all the same.
+    const next = loadPolicies(config.policies, config.servers, config.mode, await known().catch(() => NOTHING_KNOWN));
     if ("problems" in next) {
       const problems = next.problems.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
       return keepOld(problems.join("\n"));
@@ -53,7 +57,7 @@ export function followPolicies({ config, inForce, declare, act, log }: LivePolic
       return keepOld(fault instanceof Error ? fault.message : String(fault));
     }
     inForce.policySet = policySet;
-    for (const { file, line, message } of next.warnings) log.warn({ file, line }, message);
+    warnOf(next, log);
     log.info({ policy_version: policySet.policyVersion, entitlements: policySet.rules.length }, "the policies have changed");
     for (const heard of listeners) heard();
     return settle();

@@ -1,6 +1,7 @@
 /** What a start reads before it does anything: the configuration and its policies, or every problem in them at once. */
 import type { Config } from "./config.ts";
 import { type Environment, loadConfig } from "./config-load.ts";
+import { readKnown } from "./control/known.ts";
 import type { Problem } from "./document.ts";
 import type { Log } from "./observe.ts";
 import { loadPolicies, type Policies } from "./policy-load.ts";
@@ -23,16 +24,27 @@ export function refuseOtherId({ file, data, gatewayId }: Config, source: string)
 
 export type Loaded = { readonly config: Config; readonly policies: Policies };
 
-export function load(configFile: string, env: Environment, log: Log): Loaded {
+export async function load(configFile: string, env: Environment, log: Log): Promise<Loaded> {
   const loaded = loadConfig(configFile, env);
   const problems = "problems" in loaded ? [...loaded.problems] : [];
-  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers, loaded.config.mode) : null;
+  const policies = "config" in loaded ? await loadKnowing(loaded.config, log) : null;
   if (policies !== null && "problems" in policies) problems.push(...policies.problems);
   if ("problems" in loaded || policies === null || "problems" in policies) {
     throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);
   }
   if (loaded.config.mode === "observe")
     log.warn({ mode: "observe" }, "policies are observed: they are judged and recorded, and refuse nothing");
-  for (const { file, line, message } of policies.warnings) log.warn({ file, line }, message);
+  warnOf(policies, log);
   return { config: loaded.config, policies };
+}
+
+async function loadKnowing(config: Config, log: Log): Promise<ReturnType<typeof loadPolicies>> {
+  const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
+  if (unasked !== null) log.warn(unasked);
+  return loadPolicies(config.policies, config.servers, config.mode, known);
+}
+
+/** A server that changes its schema must not stop a start: what is wrong at `check` only is a warning here. */
+export function warnOf({ warnings, mismatches }: Pick<Policies, "warnings" | "mismatches">, log: Log): void {
+  for (const { file, line, message } of [...mismatches, ...warnings]) log.warn({ file, line }, message);
 }

@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type PolicySet, policySetOf } from "./call/authorize/candidates.ts";
+import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
 import { type DeclaredAgent, policyFileSchema, policyJsonSchema, readablePart } from "./call/authorize/policy-file.ts";
 import { compilePolicies, type PolicyFault, type PolicySource, type ServerFacts } from "./call/authorize/policy-set.ts";
+import { reviewPolicies } from "./call/authorize/review.ts";
 import { codeOf, type Document, type Problem, readDocument, sortProblems } from "./document.ts";
 import { problemAtKey, problemAtValue, problemsOf } from "./issues.ts";
 
@@ -14,15 +16,21 @@ export type Policies = {
   readonly agents: ReadonlyMap<string, DeclaredAgent>;
   /** What is allowed, and is hardly meant. */
   readonly warnings: readonly Problem[];
+  /** What conditions ask of arguments and no known tool has: wrong at `check`; a gateway starts all the same. */
+  readonly mismatches: readonly Problem[];
+  /** What could not be looked at. */
+  readonly notes: readonly Problem[];
 };
+export type PolicyProblems = Pick<Policies, "warnings" | "mismatches" | "notes"> & { readonly problems: readonly Problem[] };
 
 export function loadPolicies(
   folder: string,
   servers: ServerFacts,
   mode: PolicySet["mode"] = "enforce",
-): Policies | { problems: readonly Problem[]; warnings: readonly Problem[] } {
+  known: Known = NOTHING_KNOWN,
+): Policies | PolicyProblems {
   const names = policyFilesIn(folder);
-  if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [] };
+  if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [], mismatches: [], notes: [] };
   const documents = new Map(names.map((name) => [`${basename(folder)}/${name}`, readDocument(join(folder, name))]));
   const problems = [...documents.values()].flatMap((document) => document.problems);
   const sources: PolicySource[] = [];
@@ -36,11 +44,14 @@ export function loadPolicies(
   const compiled = compilePolicies(sources, servers, versionOf(documents));
   const placed = (fault: PolicyFault): Problem[] => placeFault(documents.get(fault.file), fault);
   problems.push(...compiled.faults.flatMap(placed));
-  const warnings = compiled.warnings.flatMap(placed);
-  if (compiled.rules.rules.length === 0)
+  const review = reviewPolicies(sources, compiled.rules, known, Date.now());
+  const [mismatches, notes] = [review.mismatches, review.notes].map((faults) => sortProblems(faults.flatMap(placed)));
+  const warnings = [...compiled.warnings, ...review.warnings].flatMap(placed);
+  if (compiled.rules.rules.length === 0 && problems.length === 0)
     warnings.push(atStart(folder, "no entitlement here: nothing is permitted, every call will be refused"));
-  if (problems.length > 0) return { problems: sortProblems(problems), warnings };
-  return { policySet: policySetOf(compiled.rules, mode), agents: declaredAgents(sources), warnings: sortProblems(warnings) };
+  const said = { warnings: sortProblems(warnings), mismatches: mismatches ?? [], notes: notes ?? [] };
+  if (problems.length > 0) return { problems: sortProblems(problems), ...said };
+  return { policySet: policySetOf(compiled.rules, mode), agents: declaredAgents(sources), ...said };
 }
 
 export function isPolicyFile(name: string): boolean {

@@ -13,6 +13,7 @@ const CONNECTIONS_MAX = 8;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A question of the registry is answered in milliseconds; a hung server must not hang a request. */
 const QUERY_TIMEOUT_MS = 5_000;
+const READ_TIMEOUT_MS = 2_000;
 const CHANNEL = "tollgate_change";
 /** Any number, the same in every gateway: writers of one registry take turns. */
 const WRITERS_LOCK = 7_401_620_026;
@@ -87,6 +88,27 @@ export async function openPostgres(url: string): Promise<ControlStore> {
       await db.destroy();
     },
   };
+}
+
+/** For one who only wants to know more: nothing is made there, and what does not answer soon is away. Null: it was never used. */
+export async function openPostgresToRead(url: string): Promise<Kysely<Tables> | null> {
+  const { default: pg } = await import("pg");
+  const pool: Pool = new pg.Pool({
+    ...{ connectionString: url, application_name: "tollgate", max: 1 },
+    ...{ connectionTimeoutMillis: READ_TIMEOUT_MS, query_timeout: READ_TIMEOUT_MS, statement_timeout: READ_TIMEOUT_MS },
+  });
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: telling(pool) }) });
+  try {
+    const { rows } = await sql<{ there: boolean }>`SELECT to_regclass('tool_pin') IS NOT NULL AS there`.execute(db);
+    if (rows[0]?.there === true) return db;
+  } catch (fault) {
+    await db.destroy();
+    throw fault;
+  }
+  await db.destroy();
+  return null;
 }
 
 async function preparePostgres(db: Kysely<Tables>): Promise<void> {

@@ -20,6 +20,9 @@ export type ControlStore = {
 };
 
 const BUSY_TIMEOUT_MS = 5_000;
+/** Of somebody who only wants to know more, and goes on without. */
+const READ_TIMEOUT_MS = 1_000;
+const CONTROL_FILE = "control.db";
 
 export async function openControlStore(dataDir: string, postgres: string | null = null): Promise<ControlStore> {
   return postgres === null ? openSqlite(dataDir) : await openPostgres(postgres);
@@ -58,8 +61,25 @@ export function openSqliteFile(dataDir: string, name: string, version: number, p
   }
 }
 
+/** Null: there is none, or one of an older version, which the gateway brings up to date when it starts. */
+export function openSqliteToRead(dataDir: string): Kysely<Tables> | null {
+  const file = join(dataDir, CONTROL_FILE);
+  if (lstatSync(file, { throwIfNoEntry: false })?.isFile() !== true) return null;
+  const database = new Database(file, { readonly: true, fileMustExist: true, timeout: READ_TIMEOUT_MS });
+  try {
+    database.pragma("trusted_schema = OFF");
+    if (Number(database.pragma("user_version", { simple: true })) === SCHEMA_VERSION)
+      return new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
+  } catch (fault) {
+    database.close();
+    throw fault;
+  }
+  database.close();
+  return null;
+}
+
 function openSqlite(dataDir: string): ControlStore {
-  const database = openSqliteFile(dataDir, "control.db", SCHEMA_VERSION, (store, from) => {
+  const database = openSqliteFile(dataDir, CONTROL_FILE, SCHEMA_VERSION, (store, from) => {
     if (from === 1) for (const table of TABLES_OF_VERSION_1) store.exec(`ALTER TABLE ${table} RENAME TO old_${table}`);
     // An index keeps its name when its table is renamed.
     if (from === 1) store.exec("DROP INDEX credential_by_agent; DROP INDEX oauth_item_by_expiry");

@@ -1,11 +1,14 @@
 /** Pure. Conditions in CEL: compiled and type-checked at load, evaluated in time that grows with the length of the arguments only. */
-import { type ASTNode, TypeError as CelTypeError, Environment, EvaluationError, ParseError } from "@marcbachmann/cel-js";
+import { type ASTNode, TypeError as CelTypeError, Environment, EvaluationError, ParseError, type ParseResult } from "@marcbachmann/cel-js";
 import type { CallArguments } from "./call-arguments.ts";
 import { globOf } from "./glob.ts";
+import { STEPS_MAX, stepsOf, workOf } from "./work.ts";
 
 export type Condition = {
   /** Its result can differ from call to call by what the caller sends. */
   readonly readsArguments: boolean;
+  /** It looks at the token that the caller shows. */
+  readonly readsClaims: boolean;
   /** True, false, or null where it cannot be evaluated. */
   holds(circumstances: Circumstances): boolean | null;
 };
@@ -31,8 +34,6 @@ export type ConditionFault = { readonly offset: number; readonly message: string
 const EXPRESSION_LENGTH_MAX = 2000;
 const LIMITS = { maxAstNodes: 500, maxDepth: 24, maxListElements: 200, maxMapEntries: 50, maxCallArguments: 8 };
 const ITEMS_MAX = 1000;
-// A macro whose body reads args again walks them once an item: 4 Mi steps are about 40 ms.
-const REPEATED_BYTES_MAX = 4_194_304;
 
 const AGENT_FIELDS = {
   id: "string",
@@ -95,17 +96,20 @@ export function compileCondition(expression: string): Condition | ConditionFault
   }
 }
 
-function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, findings: Findings): Condition {
-  const { readsArguments, readsClaims, repeatsArguments } = findings;
+function conditionOf(evaluate: ParseResult, findings: Findings): Condition {
+  const { readsArguments, readsClaims } = findings;
+  const work = workOf(evaluate.ast);
   return {
     readsArguments,
+    readsClaims,
     holds(circumstances) {
       const { agent, subject, customer, server, region, tool, now } = circumstances;
       const args = readsArguments ? circumstances.args() : null;
       if (readsArguments && (args === null || args.longest > ITEMS_MAX)) return null;
       const claims = readsClaims ? circumstances.claims() : null;
       if (readsClaims && (claims === null || claims.longest > ITEMS_MAX)) return null;
-      if (repeatsArguments && args !== null && args.longest * args.bytes > REPEATED_BYTES_MAX) return null;
+      const [bytes, longest] = [(args?.bytes ?? 0) + (claims?.bytes ?? 0), Math.max(args?.longest ?? 0, claims?.longest ?? 0)];
+      if (stepsOf(work, bytes, longest) > STEPS_MAX) return null;
       try {
         const result = evaluate({ agent, subject, customer, server, region, tool, now, args: args?.value, claims: claims?.value });
         return typeof result === "boolean" ? result : null;
@@ -117,19 +121,34 @@ function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, fi
   };
 }
 
+/** The parts of an expression that compiles. */
+export function partsOf(expression: string): ASTNode {
+  return environment.parse(expression).ast;
+}
+
+/** The value of a part that looks at nothing but these variables; undefined where it looks at others, at none, or fails. */
+export function evaluatePlain(node: ASTNode, variables: ReadonlyMap<string, unknown>): unknown {
+  const names = namesIn(node);
+  if (names.length === 0 || !names.every((name) => variables.has(name))) return undefined;
+  try {
+    return environment.parse(node.input.slice(node.start, node.end))(Object.fromEntries(variables));
+  } catch {
+    return undefined;
+  }
+}
+
+function namesIn(node: ASTNode): string[] {
+  return node.op === "id" ? [node.args] : childrenOf(node.args).flatMap(namesIn);
+}
+
 /** What the expression uses, and the first thing in it that is not offered. */
 class Findings {
   readsArguments = false;
   readsClaims = false;
-  /** A macro's body reads args: its work is items times bytes. */
-  repeatsArguments = false;
   fault: ConditionFault | null = null;
 
   walk(node: ASTNode, insideMacro: boolean): void {
-    if (node.op === "id" && node.args === "args") {
-      this.readsArguments = true;
-      if (insideMacro) this.repeatsArguments = true;
-    }
+    if (node.op === "id" && node.args === "args") this.readsArguments = true;
     if (node.op === "id" && node.args === "claims") this.readsClaims = true;
     if (node.op === "call") this.#call(node, node.args[0], null, node.args[1], insideMacro);
     else if (node.op === "rcall") this.#call(node, node.args[0], node.args[1], node.args[2], insideMacro);
@@ -141,9 +160,10 @@ class Findings {
     if (!FUNCTIONS.has(name))
       this.#say(node, `${name} is not offered${name === "matches" ? "; use like(text, pattern), where * is any characters" : ""}`);
     if (isMacro && insideMacro) this.#say(node, `${name} stands inside another macro: macros do not nest`);
-    const pattern = name === "like" ? args.at(-1) : undefined;
-    if (pattern !== undefined && !(pattern.op === "value" && typeof pattern.args === "string"))
-      this.#say(pattern, "the pattern of like is written out");
+    // A duration of 4,000 digits takes the parser minutes.
+    const written = name === "like" || name === "duration" ? args.at(-1) : undefined;
+    if (written !== undefined && !(written.op === "value" && typeof written.args === "string"))
+      this.#say(written, `the ${name === "like" ? "pattern of like" : "text of duration"} is written out`);
     if (receiver !== null) this.walk(receiver, insideMacro);
     for (const arg of args) this.walk(arg, insideMacro || isMacro);
   }

@@ -3,6 +3,7 @@ import type { RuleRef } from "../../refusal.ts";
 import { type Condition, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
+import { didYouMean } from "./nearest.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw } from "./permit.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
@@ -187,7 +188,8 @@ class Compiler {
       return [];
     }
     if (!isPattern(pattern.server) && !this.#servers.has(pattern.server) && pattern.server !== FEATURES) {
-      const message = `the config has no server ${pattern.server}, so ${text} matches nothing`;
+      const meant = didYouMean(pattern.server, this.#servers.keys());
+      const message = `the config has no server ${pattern.server}, so ${text} matches nothing${meant}`;
       this.warnings.push({ file, path, offset: null, message });
     }
     return [pattern];
