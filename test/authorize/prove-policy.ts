@@ -6,6 +6,7 @@ import type { PolicySet } from "../../src/call/authorize/candidates.ts";
 import type { Asked } from "../../src/call/authorize/circumstances.ts";
 import type { Condition } from "../../src/call/authorize/condition.ts";
 import { decide } from "../../src/call/authorize/decide.ts";
+import { NOTHING_READ } from "../../src/call/authorize/pins.ts";
 import type { EntitlementFile } from "../../src/call/authorize/policy-file.ts";
 import { compilePolicies, type Rule } from "../../src/call/authorize/policy-set.ts";
 import { visible } from "../../src/call/authorize/visible.ts";
@@ -28,7 +29,8 @@ export const PRODUCT: Subject = {
     const { rules, faults } = compilePolicies(sources, FACTS, "v");
     if (faults.length > 0) throw new Error(faults.map(({ message }) => message).join());
     // Small caches: they are made quickly, and what falls out of them is looked up anew.
-    return { ...rules, mode: "enforce", views: new LRUCache({ max: 2 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 3 }) };
+    const bare = { ...rules, mode: "enforce", offered: NOTHING_READ } as const;
+    return { ...bare, views: new LRUCache({ max: 2 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 3 }) };
   },
   decide,
 };

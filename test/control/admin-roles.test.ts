@@ -57,6 +57,11 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "GET /access-requests/:id": ALL,
   "POST /access-requests/:id/approve": ["approver", "admin"],
   "POST /access-requests/:id/deny": ["approver", "admin"],
+  "GET /tools": ALL,
+  "GET /tools/:server": ALL,
+  "GET /tools/:server/:tool": ALL,
+  "POST /tools/:server/approve": ["approver", "admin"],
+  "POST /tools/:server/:tool/approve": ["approver", "admin"],
 };
 
 let plane: Plane;

@@ -8,6 +8,7 @@ import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
+import { NOTHING_READ, type OfferedAt } from "./pins.ts";
 import type { Budget, Each, Rule, Rules } from "./policy-set.ts";
 import { asciiUri, isPlainUri } from "./resource-uri.ts";
 import { type Facets, facetsOf } from "./who.ts";
@@ -16,6 +17,8 @@ import { type Facets, facetsOf } from "./who.ts";
 export type PolicySet = Rules & {
   /** `observe`: judged and recorded, and nothing refused. */
   readonly mode: "enforce" | "observe";
+  /** What rules with pins are held against. */
+  readonly offered: OfferedAt;
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
@@ -52,10 +55,11 @@ const CANDIDATES_MAX = 16_384;
 // Longer keys (many roles, long URIs) are looked up anew: nobody fills the memory with them.
 const KEY_LENGTH_MAX = 512;
 
-export function policySetOf(rules: Rules, mode: PolicySet["mode"] = "enforce"): PolicySet {
+export function policySetOf(rules: Rules, mode: PolicySet["mode"] = "enforce", offered: OfferedAt = NOTHING_READ): PolicySet {
   return {
     ...rules,
     mode,
+    offered,
     views: new LRUCache({ max: VIEWS_MAX }),
     viewOfAgent: new WeakMap(),
     candidates: new LRUCache({ max: CANDIDATES_MAX }),

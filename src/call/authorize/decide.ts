@@ -3,10 +3,11 @@ import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts"
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Candidates, candidatesOf, drawsOf, isInForce, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
-import { type Asked, circumstancesOf } from "./circumstances.ts";
+import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
+import { meets } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
 import { subscribed } from "./subscriptions.ts";
 
@@ -128,7 +129,7 @@ function decideTarget(
   const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = openTo(candidates, circumstances, faults);
-  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, nowMs);
+  if ("hiddenBy" in open) return hide(candidates, open, server, target, faults, nowMs);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
@@ -159,21 +160,24 @@ function lackedBy({ requires }: Rule, agent: Agent): number {
   return requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope)).length;
 }
 
-type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | { readonly hiddenBy: Rule | null };
+/** `unmet`: a permit that would hold if the server were what it is pinned to. */
+type Hidden = { readonly hiddenBy: Rule | null; readonly unmet?: Rule };
+type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | Hidden;
 
 /**
  * What is left when everything but the arguments is judged: this alone decides what is listed, and a call goes on from here,
  * so that what is not listed can never be called.
  */
-export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[]): Open {
+export function openTo(candidates: Candidates, circumstances: Situation, faults: string[]): Open {
   const nowMs = circumstances.now.getTime();
   const now = (rule: Rule): boolean => rule.condition === null || !rule.condition.readsArguments;
   const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
   for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
-  const permits = candidates.permits.filter(
+  const applying = candidates.permits.filter(
     (rule) => isInForce(rule, nowMs) && (!now(rule) || holds(rule, circumstances, faults) === true),
   );
-  if (permits.length === 0) return { hiddenBy: null };
+  const permits = applying.filter(({ pins }) => meets(pins, circumstances.offered));
+  if (permits.length === 0) return applying[0] === undefined ? { hiddenBy: null } : { hiddenBy: null, unmet: applying[0] };
   return { permits, forbids: forbids.filter((rule) => !now(rule)) };
 }
 
@@ -198,7 +202,15 @@ export function permitBy(
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
-function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[], nowMs: number): Refusal {
+function hide(
+  candidates: Candidates,
+  { hiddenBy: by, unmet }: Hidden,
+  server: string,
+  target: Target,
+  faults: readonly string[],
+  nowMs: number,
+): Refusal {
+  if (unmet !== undefined) return refuse("tool_changed", {}, `its pins are not met: ${noteOf(unmet, server, target, faults)}`, unmet.ref);
   const note = noteOf(by, server, target, faults);
   if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs)))
     return refuse("entitlement_denied", {}, note, refOf(by));

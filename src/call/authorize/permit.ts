@@ -38,6 +38,9 @@ export type ApprovalLine = {
 /** The call as it goes on: without what was said to the gateway itself. `approval` null: nobody had to be asked. */
 export type Approved = { readonly request: McpRequest; readonly approval: ApprovalLine | null };
 
+/** The called tool, by the hash of its definition; null: what is called is no tool. `shadow`: what would have been said if pins were enforced. */
+export type Recognised = { readonly definition: string | null; readonly shadow: ShadowVerdict | null };
+
 /** What one guard said of the arguments or of the result. */
 export type InspectionLine = {
   /** Its name in the configuration. */
