@@ -8,6 +8,7 @@ import type { Exchange } from "./call/exchange/exchange.ts";
 import type { IssuedToken } from "./call/exchange/issued-token.ts";
 import type { Reading } from "./call/forward/catalogue.ts";
 import { type DefinitionText, definitionIn } from "./call/forward/definition.ts";
+import { createHiddenTools } from "./call/forward/hidden-tools.ts";
 import { notSent } from "./call/forward/outcomes.ts";
 import type { Definition, IsVisible, Upstream } from "./call/forward/upstream.ts";
 import type { PinMode } from "./config.ts";
@@ -30,7 +31,7 @@ export type PinnedUpstreams = Upstreams & {
   /** True: nothing is refused for a pin. */
   readonly observe: boolean;
   /** What the agent sees of a list: what it may use, as far as what is shown is what counts. */
-  visible(server: ServerName, isPermitted: IsPermittedElement): IsVisible;
+  visible(agent: Agent, server: ServerName, isPermitted: IsPermittedElement): IsVisible;
   /** Before a call is decided on by rules with pins: reads the server, where that has not been done. */
   know(agent: Agent, request: McpRequest, exchange: Exchange["exchange"]): Promise<Refusal | null>;
   /** The rule that permits the call, held against the very list that this agent's server shows. */
@@ -41,6 +42,7 @@ type IsPermittedElement = (element: Parameters<IsVisible>[0], definition?: strin
 
 export function pinUpstreams(upstreams: Upstreams, rules: PinRules): PinnedUpstreams {
   const { pins, offers, modeOf, policies, observe } = rules;
+  const hiddenTools = createHiddenTools();
   const wrapped = new Map<ServerName, Upstream>();
 
   function objectionTo(server: ServerName, { name, sha256 }: Pick<DefinitionText, "name" | "sha256">): Refusal | null {
@@ -49,6 +51,12 @@ export function pinUpstreams(upstreams: Upstreams, rules: PinRules): PinnedUpstr
     if (verdict === "pinned") return null;
     const why = verdict === "new" ? "no definition of it is approved" : "its definition is not the one that is approved";
     return refuse("tool_changed", {}, `${server}/${name}: ${why}; this one is sha256:${sha256}`);
+  }
+
+  /** Also where the server shows the gateway what counts, and has shown this agent something else. */
+  function objectionToCall(agent: Agent, server: ServerName, { name, sha256 }: Definition): Refusal | null {
+    const hidden = hiddenTools.hidden(agent, server, name);
+    return objectionTo(server, { name, sha256 }) ?? (hidden === null ? null : objectionTo(server, { name, sha256: hidden }));
   }
 
   /** What is listed is compared with what is pinned: something has to be, and rules with pins need to know what is there. */
@@ -69,7 +77,7 @@ export function pinUpstreams(upstreams: Upstreams, rules: PinRules): PinnedUpstr
       },
       async definition(toolName, agent, issued) {
         const found = await upstream.definition(toolName, agent, issued, (each) => objectionTo(server, each) === null);
-        const objection = found === null || isRefusal(found) ? null : objectionTo(server, found);
+        const objection = found === null || isRefusal(found) ? null : objectionToCall(agent, server, found);
         if (found === null || isRefusal(found) || objection === null) return found;
         return observe ? { ...found, observed: objection } : objection;
       },
@@ -84,7 +92,7 @@ export function pinUpstreams(upstreams: Upstreams, rules: PinRules): PinnedUpstr
       wrapped.set(server, known);
       return known;
     },
-    visible: (server, isPermitted) => (element, bytes) => {
+    visible: (agent, server, isPermitted) => (element, bytes) => {
       if (element.kind !== "tool") return isPermitted(element);
       const byPins = policies.policySet.pinned.length > 0;
       if (modeOf(server) === "off" && !byPins) return isPermitted(element);
@@ -93,7 +101,11 @@ export function pinUpstreams(upstreams: Upstreams, rules: PinRules): PinnedUpstr
       const definition = definitionIn(bytes);
       if (byPins && !isPermitted(element, definition?.sha256 ?? "")) return false;
       if (definition === null) return observe || modeOf(server) === "off";
-      if (objectionTo(server, definition) === null) return true;
+      if (objectionTo(server, definition) === null) {
+        hiddenTools.show(agent, server, definition.name);
+        return true;
+      }
+      hiddenTools.hide(agent, server, definition.name, definition.sha256);
       pins.noticed(server, definition);
       // A call must not be let through by what was read before the change.
       if (offers.at(server, definition.name)?.definition !== definition.sha256) upstreams.get(server).forget();

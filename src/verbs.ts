@@ -47,7 +47,7 @@ export function createSteps(parts: VerbParts): Steps {
     authorize: views.authorize,
     openSession: sessions.open,
     visible: (agent, { course, server }) => {
-      const visible = () => upstreams.visible(server, visibleWithTasks(taskRules, agent, server, now()));
+      const visible = () => upstreams.visible(agent, server, visibleWithTasks(taskRules, agent, server, now()));
       // A stream may outlive the policies that it began under.
       return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },

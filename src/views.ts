@@ -59,7 +59,7 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
     mayAsk: (agent, server, method) => !isRefusal(decide(policySet(), agent, askingFor(server, method), now())),
     visible(agent, server) {
       const isVisible = visible(policySet(), agent, server, now());
-      return upstreams.visible(server, (element, definition) => element.kind !== "task" && isVisible(element, definition));
+      return upstreams.visible(agent, server, (element, definition) => element.kind !== "task" && isVisible(element, definition));
     },
     away: createAway(mono),
   };

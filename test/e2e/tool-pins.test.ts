@@ -37,6 +37,7 @@ const SERVERS = [
   "off",
   "race",
   "held",
+  "double",
 ];
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
@@ -146,6 +147,18 @@ test("a change that another route's list has shown stops the call that comes nex
   expect(await other.list("quiet")).toEqual([]);
   expect(await bot.call("quiet", "send")).toBe(CHANGED);
   expect(upstream.ran).toEqual([]);
+});
+
+test("a server that shows the gateway what was pinned and its clients something else gains nothing: not listed, never called", async () => {
+  const upstream = upstreamWith("double", [tool("send"), tool("read")]);
+  await bot.list("double");
+  upstream.toClients = [tool("send", "another"), tool("read"), tool("extra")];
+  expect(await bot.list("double")).toEqual(["read"]);
+  // Longer than a list of the server's counts for what is refused.
+  await sleep(1_100);
+  expect([await bot.call("double", "send"), await bot.call("double", "extra")]).toEqual([CHANGED, "-32602 tool_unknown"]);
+  upstream.toClients = null;
+  expect([await bot.list("double"), await bot.call("double", "send")]).toEqual([["send", "read"], "done"]);
 });
 
 test("a first call pins as a first list does", async () => {
