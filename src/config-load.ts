@@ -202,6 +202,7 @@ function serverOf(
     timeoutMs: durationMs(server.timeout),
     maxResultBytes: amountOf(server.maxResultBytes),
     reserve: { tool_tokens: amountOf(server.reserve.tool_tokens) },
+    tools: server.tools,
   };
   if ("url" in server) {
     const reveal = (written: string) => references.get(written);

@@ -17,6 +17,17 @@ const serverCommon = {
     .strictObject({ tool_tokens: amount(0, Number.MAX_SAFE_INTEGER).default(2000).describe("Tokens held on each token budget.") })
     .prefault({})
     .describe("What is held on budgets while a call runs."),
+  tools: z
+    .strictObject({
+      pin: z
+        .enum(["firstUse", "strict", "off"])
+        .default("firstUse")
+        .describe(
+          "Which tool definitions count: those of the first reading, and later ones once approved; strict: none before it is approved; off: whatever the server says.",
+        ),
+    })
+    .prefault({})
+    .describe("How far the server's own words of its tools are trusted."),
 };
 
 const httpServer = z.strictObject({

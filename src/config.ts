@@ -73,7 +73,11 @@ type ServerCommon = {
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
   readonly reserve: { readonly tool_tokens: number };
+  readonly tools: { readonly pin: PinMode };
 };
+
+/** `firstUse`: what the first reading found counts; `strict`: what a person has approved; `off`: whatever the server says. */
+export type PinMode = "firstUse" | "strict" | "off";
 
 export type HttpServer = ServerCommon & {
   readonly kind: "http";

@@ -85,7 +85,7 @@ function featuresBeside(policies: EmbeddingParts["policies"]): EmbeddingParts["p
       const { policySet } = policies;
       const before = known.get(policySet);
       if (before !== undefined) return before;
-      const made = policySetOf({ ...policySet, servers: new Set([...policySet.servers, FEATURES]) }, policySet.mode);
+      const made = policySetOf({ ...policySet, servers: new Set([...policySet.servers, FEATURES]) }, policySet.mode, policySet.offered);
       known.set(policySet, made);
       return made;
     },

@@ -38,6 +38,8 @@ import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
+import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
+import { openPins } from "./pins.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
@@ -105,7 +107,8 @@ async function assemble(
   const outbound = createOutbound({ trustedOrigins: trustedOrigins(config) });
   closing.push(() => outbound.close());
   const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
-  const inForce = { policySet: policies.policySet };
+  const offers = createOffers();
+  const inForce = withOffers(policies.policySet, offers);
   const policySet = () => inForce.policySet;
   const identity = await openIdentity({ config, policySet, declared: policies.agents, signingKey, outbound, act, now, log, fault });
   const { store, registry, authenticate, authorizationServer } = identity;
@@ -116,6 +119,8 @@ async function assemble(
     policy_version: policySet().policyVersion,
   });
 
+  const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
+  closing.push(() => pins.settled());
   const ledger = createLedger(journal.balances);
   const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
   closing.push(() => clearInterval(sweep));
@@ -137,7 +142,8 @@ async function assemble(
     tasks,
     carries: (server: ServerName) => config.servers.get(server)?.kind === "http",
   };
-  const upstreams = createUpstreams(config, { now, mono, log, reissue, sessions });
+  const reached = createUpstreams(config, { now, mono, log, reissue, sessions, hear });
+  const upstreams = pinUpstreams(reached, { pins, offers, modeOf, policies: inForce, observe: config.mode === "observe" });
   closing.push(() => upstreams.close(2_000));
   const exchange = createExchange({
     publicUrl,
@@ -214,6 +220,7 @@ async function assemble(
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now }),
       ...embedding.routes,
       ...approval.routes(),
+      ...pinRoutes,
     ],
     linked: approval.page(keys),
     hosts: () => loopbackHosts(config.admin),
@@ -221,7 +228,7 @@ async function assemble(
     fault,
   });
   const readiness = showVitals({
-    ...{ metrics, journal, registry, policies: reloading, outdated: env.TOLLGATE_OLD_NODE !== undefined },
+    ...{ metrics, journal, registry, policies: reloading, waitingTools: pins.waiting, outdated: env.TOLLGATE_OLD_NODE !== undefined },
     isListening: () => state === "ready",
     inFlight: () => inFlight,
   });

@@ -162,6 +162,13 @@ export const WIRE = {
     "These arguments are not permitted",
     "Call with arguments within the policy, or ask the operator.",
   ),
+  tool_changed: row(
+    200,
+    40303,
+    403,
+    "This tool is not what was approved",
+    "Read tools/list again; the tool is back once the operator has approved its new definition.",
+  ),
   entitlement_denied: row(200, 40302, 403, "This call is not permitted", "Ask the operator for an entitlement."),
   agent_suspended: row(200, 40310, 403, "This agent is suspended", "Ask the agent's owner to have it reinstated."),
   agent_revoked: row(200, 40311, 403, "This agent is revoked", "Register a new agent; a revocation is final."),

@@ -1,12 +1,14 @@
 /** The servers of the configuration as upstreams, whatever their transport. */
 import { globOf } from "./call/authorize/glob.ts";
 import type { ServerCredential } from "./call/exchange/server-credential.ts";
+import type { Reading } from "./call/forward/catalogue.ts";
 import { createHttpUpstream, type HttpUpstreamOptions } from "./call/forward/http-upstream.ts";
 import { createStdioUpstream } from "./call/forward/stdio/stdio-upstream.ts";
 import type { Upstream } from "./call/forward/upstream.ts";
 import type { Config, Server } from "./config.ts";
 import type { ServerName } from "./ids.ts";
 import type { Log } from "./observe.ts";
+import type { Refusal } from "./refusal.ts";
 
 export type Upstreams = {
   get(server: ServerName): Upstream;
@@ -15,7 +17,11 @@ export type Upstreams = {
   close(graceMs: number): Promise<void>;
 };
 
-type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue" | "sessions"> & { readonly log: Log };
+type Surroundings = Pick<HttpUpstreamOptions, "now" | "mono" | "reissue" | "sessions"> & {
+  readonly log: Log;
+  /** Hears first what each server was read to offer. */
+  readonly hear: (server: ServerName, reading: Reading) => Promise<Refusal | null>;
+};
 
 export function createUpstreams(config: Config, surroundings: Surroundings): Upstreams {
   const upstreams = new Map<ServerName, Upstream>();
@@ -38,12 +44,14 @@ export function createUpstreams(config: Config, surroundings: Surroundings): Ups
   };
 }
 
-function upstreamOf(server: Server, { now, mono, reissue, sessions, log }: Surroundings): Upstream {
+function upstreamOf(server: Server, surroundings: Surroundings): Upstream {
+  const { now, mono, reissue, sessions, log } = surroundings;
+  const hear = (reading: Reading) => surroundings.hear(server.name, reading);
   if (server.kind === "http") {
-    return createHttpUpstream({ ...server, tls: server.clientCertificate, now, mono, reissue, sessions });
+    return createHttpUpstream({ ...server, tls: server.clientCertificate, now, mono, reissue, sessions, hear });
   }
   const env = Object.fromEntries(Object.entries(server.env).map(([name, secret]) => [name, secret.reveal()]));
-  return createStdioUpstream({ ...server, env, mono, warn: (facts, message) => log.warn(facts, message) });
+  return createStdioUpstream({ ...server, env, mono, hear, warn: (facts, message) => log.warn(facts, message) });
 }
 
 /** What stands behind each name, as far as a session there depends on it. */

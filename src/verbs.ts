@@ -1,5 +1,6 @@
 /** The verbs of a call's life, put together from the parts that the gateway has made. */
-import type { Inspected } from "./call/authorize/permit.ts";
+import { shadowVerdict } from "./call/authorize/decide.ts";
+import type { Inspected, Recognised } from "./call/authorize/permit.ts";
 import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
 import type { Ledger } from "./call/budget/reservation.ts";
 import type { Rounds } from "./call/budget/rounds.ts";
@@ -11,8 +12,8 @@ import type { Steps } from "./call/steps.ts";
 import type { Approving } from "./control/approvals/approve.ts";
 import type { ServerName } from "./ids.ts";
 import type { OpenStreams } from "./open-streams.ts";
+import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
-import type { Upstreams } from "./upstreams.ts";
 import type { Views } from "./views.ts";
 
 export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tell"> & {
@@ -21,7 +22,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   readonly taskRules: TaskRules;
   readonly approval: Approving;
   readonly exchange: Pick<Exchange, "exchange">;
-  readonly upstreams: Upstreams;
+  readonly upstreams: PinnedUpstreams;
   readonly rounds: Rounds;
   readonly ledger: Ledger;
   readonly counter: TokenCounter;
@@ -33,6 +34,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   readonly now: () => number;
 };
 
+const NO_TOOL: Recognised = Object.freeze({ definition: null, shadow: null });
 const NOT_INSPECTED: Inspected = Object.freeze({ inspections: [], refusal: null });
 
 export function createSteps(parts: VerbParts): Steps {
@@ -40,25 +42,32 @@ export function createSteps(parts: VerbParts): Steps {
   const { tasks } = taskRules;
   return {
     authenticate,
-    address: views.address,
+    async address(agent, request) {
+      const addressed = await views.address(agent, request);
+      return isRefusal(addressed) ? addressed : ((await upstreams.know(agent, addressed, exchange.exchange)) ?? addressed);
+    },
     authorize: views.authorize,
     openSession: sessions.open,
     visible: (agent, { course, server }) => {
-      const visible = () => visibleWithTasks(taskRules, agent, server, now());
+      const visible = () => upstreams.visible(agent, server, visibleWithTasks(taskRules, agent, server, now()));
       // A stream may outlive the policies that it began under.
-      return course === "list" ? visible() : course === "stream" ? (element) => visible()(element) : null;
+      return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },
     approve: approval.approve,
     giveBack: approval.giveBack,
     inspect: () => NOT_INSPECTED,
-    async recognise(agent, { server, target }) {
-      if (target?.kind !== "tool") return null;
+    async recognise(agent, { server, target }, { rule }) {
+      if (target?.kind !== "tool") return NO_TOOL;
       // A list is read with the general token: that of one tool may not open it.
       const issued = await exchange.exchange(agent, server);
       if (isRefusal(issued)) return issued;
       const definition = await upstreams.get(server).definition(target.name, agent, issued);
       if (isRefusal(definition)) return definition;
-      return definition === null ? refuse("tool_unknown") : definition.sha256;
+      if (definition === null) return refuse("tool_unknown");
+      const objection = await upstreams.keepsTo(rule, agent, server, issued, definition);
+      if (objection !== null && !upstreams.observe) return objection;
+      const observed = definition.observed ?? objection;
+      return { definition: definition.sha256, shadow: observed === null ? null : shadowVerdict("observe", observed) };
     },
     round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
     expectRound: ({ principal }, request, round, { kind, requestState, task }) => {

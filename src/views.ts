@@ -17,9 +17,9 @@ import { createShownTools } from "./call/forward/merged/shown-tools.ts";
 import type { Upstream } from "./call/forward/upstream.ts";
 import type { Config } from "./config.ts";
 import type { ServerName } from "./ids.ts";
+import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, type Reason, type Refusal, refuse, WIRE } from "./refusal.ts";
 import type { Seal } from "./seal.ts";
-import type { Upstreams } from "./upstreams.ts";
 
 export type Views = {
   /** The request as one to the server that it means; one to a view as a whole stays what it is. */
@@ -32,7 +32,7 @@ export type Views = {
 export type ViewOptions = {
   readonly config: Config;
   readonly taskRules: TaskRules;
-  readonly upstreams: Upstreams;
+  readonly upstreams: PinnedUpstreams;
   readonly exchange: Members["exchange"];
   readonly seal: Seal;
   readonly now: () => number;
@@ -57,7 +57,10 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
     get: (server) => upstreams.get(server),
     exchange,
     mayAsk: (agent, server, method) => !isRefusal(decide(policySet(), agent, askingFor(server, method), now())),
-    visible: (agent, server) => visible(policySet(), agent, server, now()),
+    visible(agent, server) {
+      const isVisible = visible(policySet(), agent, server, now());
+      return upstreams.visible(agent, server, (element, definition) => element.kind !== "task" && isVisible(element, definition));
+    },
     away: createAway(mono),
   };
   const owners = createResourceOwners(members, mono);

@@ -10,13 +10,24 @@ export type VitalsParts = {
   readonly journal: Journal;
   readonly registry: Pick<Registry, "isStale">;
   readonly policies: Pick<LivePolicies, "isCurrent">;
+  /** Definitions of tools that wait for a yes. */
+  readonly waitingTools: () => number;
   readonly isListening: () => boolean;
   readonly inFlight: () => number;
   /** True where Node.js has faults that a newer one mends. */
   readonly outdated: boolean;
 };
 
-export function showVitals({ metrics, journal, registry, policies, isListening, inFlight, outdated }: VitalsParts): Readiness {
+export function showVitals({
+  metrics,
+  journal,
+  registry,
+  policies,
+  waitingTools,
+  isListening,
+  inFlight,
+  outdated,
+}: VitalsParts): Readiness {
   const bit = (is: boolean) => (is ? 1 : 0);
   metrics.gauge("tollgate_runtime_outdated", "1 while Node.js is older than 24.22.1.", () => bit(outdated));
   metrics.gauge("tollgate_journal_available", "1 while calls can be recorded.", () => bit(journal.available));
@@ -24,11 +35,13 @@ export function showVitals({ metrics, journal, registry, policies, isListening, 
   metrics.gauge("tollgate_policy_current", "1 while what the policy files say is in force, 0 while the last good ones go on.", () =>
     bit(policies.isCurrent()),
   );
+  metrics.gauge("tollgate_tools_waiting", "Definitions of tools that differ from what counts and wait for an approval.", waitingTools);
   return () => [
     { check: "listening", ok: isListening() },
     { check: "journal", ok: journal.available },
     { check: "registry", ok: !registry.isStale() },
     // The last good ones go on: a slip in a file must not take every gateway out of service.
     { check: "policies", ok: policies.isCurrent(), advisory: true },
+    { check: "tools", ok: waitingTools() === 0, advisory: true },
   ];
 }

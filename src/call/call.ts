@@ -11,7 +11,7 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable, unlessAway } from "./record/journal.ts";
-import { approvedIn, inspectedIn, judgedIn, openStory, type Story } from "./record/story.ts";
+import { approvedIn, inspectedIn, judgedIn, openStory, recognisedIn, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
 type Verdict = Promise<Refusal | null>; // Null: the answer is given.
@@ -67,9 +67,8 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   if (suspect !== null) return suspect;
   const issued = await steps.exchange(agent, request.server, request.target?.kind === "tool" ? request.target.name : null);
   if (isRefusal(issued)) return issued;
-  const definition = await steps.recognise(agent, request, permit, issued);
-  if (isRefusal(definition)) return definition;
-  story.definition = definition;
+  const recognised = recognisedIn(story, await steps.recognise(agent, request, permit, issued));
+  if (isRefusal(recognised)) return recognised;
   story.issued = issued;
   story.reservation = reservation;
   story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));

@@ -1,14 +1,14 @@
 /** Pure. The verbs of the life of a call, in its order, as the composition root hands them over. */
 import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Listed, McpRequest } from "./accept/request.ts";
+import type { McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
-import type { Approved, Inspected, Judged, Permit, Unapproved } from "./authorize/permit.ts";
+import type { Approved, Inspected, Judged, Permit, Recognised, Unapproved } from "./authorize/permit.ts";
 import type { Reservation } from "./budget/reservation.ts";
 import type { Round } from "./budget/rounds.ts";
 import type { IssuedToken } from "./exchange/issued-token.ts";
 import type { Outcome } from "./forward/outcome.ts";
-import type { ForwardJob } from "./forward/upstream.ts";
+import type { ForwardJob, IsVisible } from "./forward/upstream.ts";
 import type { Scribe } from "./record/compose.ts";
 import type { Journal } from "./record/journal.ts";
 import type { Story } from "./record/story.ts";
@@ -28,9 +28,9 @@ export type Steps = {
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */
   expectRound(agent: Agent, request: McpRequest, round: Round, outcome: Outcome): void;
   /** What the agent may see of a list, which a resumed stream may bring as well; null: the answer holds none. */
-  visible(agent: Agent, request: McpRequest): ((element: Listed) => boolean) | null;
-  /** Hex SHA-256 of the called tool's definition, null for what is no tool. A tool that its server does not list is unknown, whatever a pattern reaches. */
-  recognise(agent: Agent, request: McpRequest, permit: Permit, issued: IssuedToken): Promise<string | null | Refusal>;
+  visible(agent: Agent, request: McpRequest): IsVisible | null;
+  /** The called tool by its definition, which has to be the one that counts. A tool that its server does not list is unknown, whatever a pattern reaches. */
+  recognise(agent: Agent, request: McpRequest, permit: Permit, issued: IssuedToken): Promise<Recognised | Refusal>;
   /** Asks the guards that the permit names: about the arguments, or about what the server answered. */
   inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */

@@ -14,6 +14,7 @@ import { registerLeak } from "./leak.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerServe } from "./serve.ts";
 import { registerToken } from "./token.ts";
+import { registerTool } from "./tool.ts";
 import { registerUsage } from "./usage.ts";
 import { VERSION } from "./version.ts";
 import { registerWhy } from "./why.ts";
@@ -38,6 +39,7 @@ export function createProgram(io: Io = processIo): Command {
   registerApproval(program, io);
   registerAudit(program, io);
   registerPolicy(program, io);
+  registerTool(program, io);
   registerWhy(program, io);
   const output = { writeOut: (text: string) => io.out(text.trimEnd()), writeErr: (text: string) => io.err(text.trimEnd()) };
   everyCommand(program, (command) => command.exitOverride().configureOutput(output));

@@ -49,6 +49,7 @@ const CONTRACT: Readonly<Record<Reason, readonly [number, number | null, number]
   approval_denied: [200, 40331, 403],
   arguments_denied: [200, 40301, 403],
   entitlement_denied: [200, 40302, 403],
+  tool_changed: [200, 40303, 403],
   agent_suspended: [200, 40310, 403],
   agent_revoked: [200, 40311, 403],
   agent_unknown: [200, 40313, 403],

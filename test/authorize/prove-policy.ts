@@ -5,6 +5,7 @@ import { type PolicySet, policySetOf } from "../../src/call/authorize/candidates
 import type { Asked } from "../../src/call/authorize/circumstances.ts";
 import type { Condition } from "../../src/call/authorize/condition.ts";
 import { decide } from "../../src/call/authorize/decide.ts";
+import { NOTHING_READ } from "../../src/call/authorize/pins.ts";
 import type { EntitlementFile } from "../../src/call/authorize/policy-file.ts";
 import { compilePolicies, type Rule } from "../../src/call/authorize/policy-set.ts";
 import { visible } from "../../src/call/authorize/visible.ts";
@@ -27,7 +28,7 @@ export const PRODUCT: Subject = {
     const { rules, faults } = compilePolicies(sources, FACTS, "v");
     if (faults.length > 0) throw new Error(faults.map(({ message }) => message).join());
     // Small caches: they are made quickly, and what falls out of them is looked up anew.
-    return policySetOf(rules, "enforce", { views: 2, candidates: 3 });
+    return policySetOf(rules, "enforce", NOTHING_READ, { views: 2, candidates: 3 });
   },
   decide,
 };

@@ -62,6 +62,11 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   // Whom the rule names, whatever its role.
   "POST /approvals/:id/approve": ALL,
   "POST /approvals/:id/deny": ALL,
+  "GET /tools": ALL,
+  "GET /tools/:server": ALL,
+  "GET /tools/:server/:tool": ALL,
+  "POST /tools/:server/approve": ["approver", "admin"],
+  "POST /tools/:server/:tool/approve": ["approver", "admin"],
 };
 
 let plane: Plane;

@@ -10,7 +10,7 @@ function shelf(listing: ToolListing | Refusal = [{ name: "echo", description: "o
   const source = { listing, reads: 0 };
   const read = async () => {
     source.reads++;
-    return source.listing;
+    return "refused" in source.listing ? source.listing : { tools: source.listing, version: null };
   };
   const find = (name: string, key = "shared") => catalogue.find(key, name, read);
   return { clock, catalogue, source, find };
@@ -82,7 +82,7 @@ test("after a change the list is read anew", async () => {
 test("a list that was being read when the change was announced is not kept, nor waited for by later calls", async () => {
   const { catalogue, source, find } = shelf([{ name: "echo", description: "new" }]);
   const slow = Promise.withResolvers<ToolListing>();
-  const early = catalogue.find("shared", "echo", () => slow.promise);
+  const early = catalogue.find("shared", "echo", async () => ({ tools: await slow.promise, version: null }));
   catalogue.forget();
   const fresh = sha256(await find("echo"));
   slow.resolve([{ name: "echo", description: "old" }]);

@@ -112,7 +112,7 @@ describe("a request across the eras", () => {
         ...requestOf(call("x"), { era: "legacy" }),
         forwarded: { "mcp-method": "tools/call", "mcp-name": "x", "mcp-param-y": "z", tracestate: "t" },
       },
-      { era: "legacy", id: "s", revision: "2025-06-18" },
+      { era: "legacy", id: "s", revision: "2025-06-18", version: null },
       "12345",
     );
     expect(request.body.toString()).toContain('"id":12345');

@@ -8,6 +8,7 @@ import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
+import { NOTHING_READ, type OfferedAt } from "./pins.ts";
 import { type Budget, byName, type Each, type Rule, type Rules, rulesFor } from "./policy-set.ts";
 import { asciiUri, isPlainUri } from "./resource-uri.ts";
 import { type Facets, facetsOf } from "./who.ts";
@@ -16,6 +17,8 @@ import { type Facets, facetsOf } from "./who.ts";
 export type PolicySet = Rules & {
   /** `observe`: judged and recorded, and nothing refused. */
   readonly mode: "enforce" | "observe";
+  /** What rules with pins are held against. */
+  readonly offered: OfferedAt;
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
@@ -40,16 +43,18 @@ export type View = {
   readonly known: Map<string, Readonly<Record<Target["kind"], Map<string, Candidates>>>>;
 };
 
-/** The rules that the arguments decide among, or the one that hides the target: null where no rule permits it. */
-export type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | { readonly hiddenBy: Rule | null };
+/** The rule that hides a target, null where none permits it. `unmet`: a permit that would hold if the server were what it is pinned to. */
+export type Hidden = { readonly hiddenBy: Rule | null; readonly unmet?: Rule };
+/** The rules that the arguments decide among, or why there are none. */
+export type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule[] } | Hidden;
 
 export type Candidates = {
   readonly permits: readonly Rule[];
   readonly forbids: readonly Rule[];
   readonly draws: readonly Draw[];
-  /** What is left of them at every call, where neither the time nor a condition beside the arguments has a say; null: it differs. */
+  /** What is left of them at every call, where neither the time, nor a pin, nor a condition beside the arguments has a say; null: it differs. */
   readonly settled: Open | null;
-  /** None of them has a condition: nothing has to be looked at. */
+  /** None of them has a condition or a pin: nothing has to be looked at. */
   readonly unconditional: boolean;
   /** What it would be with the shadow rules among them; null: none of them is about this. */
   readonly withShadows: Candidates | null;
@@ -64,10 +69,11 @@ const KEY_LENGTH_MAX = 512;
 export function policySetOf(
   rules: Rules,
   mode: PolicySet["mode"] = "enforce",
+  offered: OfferedAt = NOTHING_READ,
   { views, candidates } = { views: VIEWS_MAX, candidates: CANDIDATES_MAX },
 ): PolicySet {
   const kept = { views: new Set<View>(), count: 0, max: candidates };
-  return { ...rules, mode, views: new LRUCache({ max: views }), viewOfAgent: new WeakMap(), kept };
+  return { ...rules, mode, offered, views: new LRUCache({ max: views }), viewOfAgent: new WeakMap(), kept };
 }
 
 export function viewOf(policySet: PolicySet, agent: Agent): View {
@@ -137,7 +143,7 @@ export function candidatesOf(policySet: PolicySet, view: View, server: string, a
   const among = (rules: readonly Rule[], withShadows: Candidates | null): Candidates => {
     const permits = isCovered ? rules.filter((rule) => rule.effect === "permit") : [];
     const forbids = rules.filter((rule) => rule.effect === "forbid");
-    return { permits, forbids, draws, withShadows, settled: settledBy(permits, forbids), unconditional: !rules.some(hasCondition) };
+    return { permits, forbids, draws, withShadows, settled: settledBy(permits, forbids), unconditional: !rules.some(looksAtCall) };
   };
   const enforced = found.filter((rule) => !rule.shadow);
   const candidates = among(enforced, enforced.length === found.length ? null : among(found, null));
@@ -159,10 +165,10 @@ function keep({ kept }: PolicySet, view: View, server: string, { kind, name }: T
   kept.count += 1;
 }
 
-const hasCondition = ({ condition }: Rule): boolean => condition !== null;
+const looksAtCall = ({ condition, pins }: Rule): boolean => condition !== null || pins !== null;
 
 function settledBy(permits: readonly Rule[], forbids: readonly Rule[]): Open | null {
-  const isSettled = ({ validity, condition }: Rule) => validity === null && condition?.readsArguments !== false;
+  const isSettled = ({ validity, condition, pins }: Rule) => validity === null && pins === null && condition?.readsArguments !== false;
   if (![...permits, ...forbids].every(isSettled)) return null;
   const hiding = forbids.find((rule) => rule.condition === null);
   return hiding !== undefined || permits.length === 0 ? { hiddenBy: hiding ?? null } : { permits, forbids };

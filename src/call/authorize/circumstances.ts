@@ -4,9 +4,13 @@ import type { Agent } from "../authenticate/agent.ts";
 import { type CallArguments, readArguments } from "./call-arguments.ts";
 import { type PolicySet, viewOf } from "./candidates.ts";
 import type { Circumstances } from "./condition.ts";
+import type { Offered } from "./pins.ts";
 
 /** What a decision looks at. `target` is the reference's for a completion. */
 export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
+
+/** `offered` is what rules with pins are held against; null: the server has not been read. */
+export type Situation = Circumstances & { readonly offered: Offered | null };
 
 export function circumstancesOf(
   policySet: PolicySet,
@@ -15,7 +19,7 @@ export function circumstancesOf(
   target: Target,
   nowMs: number,
   asked: Asked | null,
-): Circumstances {
+): Situation {
   let args: CallArguments | null | undefined;
   return {
     agent: viewOf(policySet, agent).agent,
@@ -25,6 +29,7 @@ export function circumstancesOf(
     region: policySet.regions.get(server) ?? "",
     tool: target.name,
     now: new Date(nowMs),
+    offered: policySet.offered(server, target.kind === "tool" ? target.name : null),
     claims: () => claimsOf(agent),
     args() {
       if (args === undefined) args = asked === null ? null : readOrNull(asked);

@@ -2,11 +2,23 @@
 import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { type Candidates, candidatesOf, drawsOf, isInForce, type Open, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
-import { type Asked, circumstancesOf } from "./circumstances.ts";
+import {
+  type Candidates,
+  candidatesOf,
+  drawsOf,
+  type Hidden,
+  isInForce,
+  type Open,
+  type PolicySet,
+  reachOf,
+  type View,
+  viewOf,
+} from "./candidates.ts";
+import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
+import { meets } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
 import { subscribed } from "./subscriptions.ts";
 
@@ -128,7 +140,7 @@ function decideTarget(
   const circumstances = candidates.unconditional ? NOT_LOOKED_AT : circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = candidates.settled ?? openTo(candidates, circumstances, faults, nowMs);
-  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, nowMs);
+  if ("hiddenBy" in open) return hide(candidates, open, server, target, faults, nowMs);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
@@ -163,14 +175,15 @@ function lackedBy({ requires }: Rule, agent: Agent): number {
  * What is left when everything but the arguments is judged: this alone decides what is listed, and a call goes on from here,
  * so that what is not listed can never be called.
  */
-export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[], nowMs: number): Open {
+export function openTo(candidates: Candidates, circumstances: Situation, faults: string[], nowMs: number): Open {
   const now = (rule: Rule): boolean => rule.condition === null || !rule.condition.readsArguments;
   const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
   for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
-  const permits = candidates.permits.filter(
+  const applying = candidates.permits.filter(
     (rule) => isInForce(rule, nowMs) && (!now(rule) || holds(rule, circumstances, faults) === true),
   );
-  if (permits.length === 0) return { hiddenBy: null };
+  const permits = applying.filter(({ pins }) => meets(pins, circumstances.offered));
+  if (permits.length === 0) return applying[0] === undefined ? { hiddenBy: null } : { hiddenBy: null, unmet: applying[0] };
   return { permits, forbids: forbids.filter((rule) => !now(rule)) };
 }
 
@@ -183,7 +196,7 @@ export function holds(rule: Rule, circumstances: Circumstances, faults: string[]
 }
 
 /** For rules without conditions: making the real one costs more than the decision. */
-const NOT_LOOKED_AT = Object.freeze({}) as Circumstances;
+const NOT_LOOKED_AT = Object.freeze({}) as Situation;
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 
@@ -197,7 +210,15 @@ export function permitBy(
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
-function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[], nowMs: number): Refusal {
+function hide(
+  candidates: Candidates,
+  { hiddenBy: by, unmet }: Hidden,
+  server: string,
+  target: Target,
+  faults: readonly string[],
+  nowMs: number,
+): Refusal {
+  if (unmet !== undefined) return refuse("tool_changed", {}, `its pins are not met: ${noteOf(unmet, server, target, faults)}`, unmet.ref);
   const note = noteOf(by, server, target, faults);
   if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs)))
     return refuse("entitlement_denied", {}, note, refOf(by));

@@ -3,11 +3,12 @@ import { type Facts, isRefusal, type Reason, type RuleRef } from "../../refusal.
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { isInForce, type PolicySet, viewOf } from "./candidates.ts";
-import { type Asked, circumstancesOf } from "./circumstances.ts";
+import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { decide } from "./decide.ts";
 import { globOf } from "./glob.ts";
 import { writtenAs } from "./pattern.ts";
+import { pinsDiffer } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
 import { compileWho, type Facets } from "./who.ts";
 
@@ -73,7 +74,7 @@ function differencesOf(
   facets: Facets,
   server: string,
   target: Target,
-  circumstances: Circumstances,
+  circumstances: Situation,
   policySet: PolicySet,
 ): string[] | null {
   const isAbout = policySet.index.find(server, target).has(rule);
@@ -85,6 +86,7 @@ function differencesOf(
     ...timeDiffers(rule, circumstances.now),
     ...(rule.shadow ? ["it is only tried (shadow: true)"] : []),
     ...(isAbout ? conditionDiffers(rule, circumstances) : []),
+    ...(isAbout ? pinsDiffer(rule.pins, circumstances.offered) : []),
     ...lacking(rule, agent),
     ...(rule.effect === "permit" && viewOf(policySet, agent).ceiling?.covers(server, target) === false
       ? [`the account of the customer ${agent.profile.customer} does not cover it`]

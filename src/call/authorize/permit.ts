@@ -40,6 +40,8 @@ export type Approved = { readonly request: McpRequest; readonly approval: Approv
 
 /** `approval`: the question that the call waits for, or its denial; absent where nobody was asked. */
 export type Unapproved = Refusal & { readonly approval?: ApprovalLine };
+/** The called tool, by the hash of its definition; null: what is called is no tool. `shadow`: what would have been said if pins were enforced. */
+export type Recognised = { readonly definition: string | null; readonly shadow: ShadowVerdict | null };
 
 /** What one guard said of the arguments or of the result. */
 export type InspectionLine = {

@@ -70,6 +70,22 @@ const approval = z
 /** What nobody has looked at for a week is not waited for. */
 const APPROVAL_MS_MAX = 7 * 86_400_000;
 
+const pins = z
+  .strictObject({
+    version: z
+      .string('must be a text in quotes: "2.3"')
+      .regex(/^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/, "is not a version: 1 to 64 letters, digits, . + _ and -")
+      .optional()
+      .describe('serverInfo.version has to be this or begin with it at a dot: "2" is met by 2.3.1.'),
+    definition: z
+      .string()
+      .regex(/^sha256:[0-9a-f]{64}$/, "must be sha256: and 64 hex digits, as tool list --json shows them")
+      .optional()
+      .describe("The one definition of the one tool that this permit names."),
+  })
+  .refine(({ version, definition }) => version !== undefined || definition !== undefined, "pins nothing; leave it out")
+  .describe("It permits only while the server is of this version, or the tool has this definition.");
+
 const RULE_KEYS = "must have either permit or forbid";
 const entitlement = z
   .strictObject({
@@ -90,6 +106,7 @@ const entitlement = z
     from: instant("Since when it counts.").optional(),
     until: instant("When it ends; the first instant at which it counts no more.").optional(),
     approval: approval.optional(),
+    pins: pins.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
@@ -102,6 +119,7 @@ const entitlement = z
     "a forbid cannot require scopes: write a permit that requires them",
   )
   .refine((rule) => rule.forbid === undefined || rule.approval === undefined, "a forbid is final: write a permit that needs an approval")
+  .refine((rule) => rule.forbid === undefined || rule.pins === undefined, "a forbid holds for every version: write a permit that pins one")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
     "until is not after from, so it would never count",

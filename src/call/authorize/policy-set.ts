@@ -6,6 +6,7 @@ import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { didYouMean } from "./nearest.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw } from "./permit.ts";
+import type { RulePins } from "./pins.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Facets, type Who } from "./who.ts";
@@ -37,6 +38,8 @@ export type Rule = {
   /** Null: at any time. */
   readonly validity: Validity | null;
   readonly approval: Approval | null;
+  /** What the server has to be for it to apply; null: whatever it is. */
+  readonly pins: RulePins | null;
   /** Judged beside the decision, never part of it. */
   readonly shadow: boolean;
 };
@@ -55,6 +58,8 @@ export type Rules = {
   readonly policyVersion: string;
   /** By name: the first that permits is the one recorded, however the files are ordered. */
   readonly rules: readonly Rule[];
+  /** Those with pins. */
+  readonly pinned: readonly Rule[];
   /** In the order of the files: the first that cannot carry a call is the one named. */
   readonly budgets: readonly Budget[];
   readonly index: TargetIndex<Rule>;
@@ -79,7 +84,12 @@ export function compilePolicies(sources: readonly PolicySource[], servers: Serve
   const sorted = rules.toSorted(byName);
   const regions = new Map([...servers].flatMap(([server, { region }]) => (region == null ? [] : [[server, region]])));
   const names = new Set(servers.keys());
-  return { rules: { policyVersion, rules: sorted, budgets, index, whoIndex, budgetIndex, servers: names, regions }, faults, warnings };
+  const pinned = sorted.filter(({ pins }) => pins !== null);
+  return {
+    rules: { policyVersion, rules: sorted, pinned, budgets, index, whoIndex, budgetIndex, servers: names, regions },
+    faults,
+    warnings,
+  };
 }
 
 /** The rules that are about a caller, by name. */
@@ -136,18 +146,22 @@ class Compiler {
   #rule(file: string, entitlement: EntitlementFile, path: Path, line: number): Rule {
     const effect = entitlement.permit === undefined ? "forbid" : "permit";
     const who = this.#who(file, entitlement.who, [...path, "who"]);
+    const targets = this.#targets(file, entitlement.permit ?? entitlement.forbid ?? [], [...path, effect]);
+    if (entitlement.pins?.definition !== undefined && !isOneTool(targets))
+      this.#say(file, [...path, "pins", "definition"], "is that of one tool: permit exactly one, as server/tool without *");
     return {
       ref: { name: entitlement.name, file, line },
       effect,
       who: compileWho(who),
       written: { who: who ?? null, when: entitlement.when ?? null },
-      targets: this.#targets(file, entitlement.permit ?? entitlement.forbid ?? [], [...path, effect]),
+      targets,
       condition: entitlement.when === undefined ? null : this.#condition(file, entitlement.when, [...path, "when"]),
       requires: entitlement.requires ?? [],
       named: entitlement.disclosure === "named",
       validity: validityOf(entitlement),
       approval:
         entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
+      pins: pinsOf(entitlement),
       shadow: entitlement.shadow,
     };
   }
@@ -219,6 +233,15 @@ class Compiler {
   #say(file: string, path: Path, message: string): void {
     this.faults.push({ file, path, offset: null, message });
   }
+}
+
+function isOneTool([target, ...others]: readonly TargetPattern[]): boolean {
+  return target?.kind === "tool" && others.length === 0 && !isPattern(target.server) && !isPattern(target.name);
+}
+
+function pinsOf({ pins }: EntitlementFile): RulePins | null {
+  if (pins === undefined) return null;
+  return { version: pins.version ?? null, definition: pins.definition?.slice("sha256:".length) ?? null };
 }
 
 function validityOf({ from, until }: EntitlementFile): Validity | null {

@@ -45,9 +45,10 @@ export function visibleWithTasks(
   agent: Agent,
   server: McpRequest["server"],
   nowMs: number,
-): (element: Listed) => boolean {
+): (element: Listed, definition?: string) => boolean {
   const isVisible = visible(rules.policySet, agent, server, nowMs);
-  return (element) => (element.kind === "task" ? mayFollow(rules, agent, server, element.name, nowMs) : isVisible(element));
+  return (element, definition) =>
+    element.kind === "task" ? mayFollow(rules, agent, server, element.name, nowMs) : isVisible(element, definition);
 }
 
 function mayFollow(rules: TaskRules, agent: Agent, server: McpRequest["server"], taskId: string, nowMs: number): boolean {

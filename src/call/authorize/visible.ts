@@ -7,13 +7,20 @@ import { openTo } from "./decide.ts";
 import { rulesFor } from "./policy-set.ts";
 import { facetsOfProfile } from "./who.ts";
 
+/** `definition`: hex SHA-256 of what would be shown, where pins are to be held against that; otherwise what the server was last read to offer. */
+export type IsPermitted = (target: Target, definition?: string) => boolean;
+
 /** Conditions on arguments and scopes never hide: a refusal that names its demand does more for a caller than silence. */
-export function visible(policySet: PolicySet, agent: Agent, server: string, nowMs: number): (target: Target) => boolean {
+export function visible(policySet: PolicySet, agent: Agent, server: string, nowMs: number): IsPermitted {
   if (policySet.mode === "observe") return () => true;
   const view = viewOf(policySet, agent);
-  return (target) => {
+  return (target, definition) => {
     const candidates = candidatesOf(policySet, view, server, target);
-    return !("hiddenBy" in openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), [], nowMs));
+    const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, null);
+    const { offered } = circumstances;
+    const shown =
+      definition === undefined ? circumstances : { ...circumstances, offered: { version: offered?.version ?? null, definition } };
+    return !("hiddenBy" in openTo(candidates, shown, [], nowMs));
   };
 }
 

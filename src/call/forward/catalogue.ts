@@ -1,18 +1,32 @@
 /** What a server offers, as it lists it itself: one reading serves all who share a credential, and a miss reads once more. */
-import { createHash } from "node:crypto";
-import canonicalize from "canonicalize";
 import { LRUCache } from "lru-cache";
 import { isRefusal, type Refusal } from "../../refusal.ts";
+import { type DefinitionText, definitionOf } from "./definition.ts";
 import { isToolName } from "./list-filter.ts";
 import { parameterHeadersOf } from "./parameter-headers.ts";
-import type { Definition } from "./upstream.ts";
+import type { Definition, Offer } from "./upstream.ts";
 
 export type ToolListing = readonly { readonly name: string; readonly [member: string]: unknown }[];
+/** The whole list, and which version the server says that it is; null: it says none. */
+export type Listing = { readonly tools: ToolListing; readonly version: string | null };
 /** Reads the whole list from the upstream. */
-export type ReadListing = () => Promise<ToolListing | Refusal>;
+export type ReadListing = () => Promise<Listing | Refusal>;
+
+/** What one reading has found, before anybody is told of it. */
+export type Reading = { readonly version: string | null; readonly definitions: readonly DefinitionText[] };
+/** Hears of every reading first; a refusal stands in its place. */
+export type HearReading = (reading: Reading) => Promise<Refusal | null>;
 
 export type Catalogue = {
-  find(shareKey: string, toolName: string, read: ReadListing): Promise<Definition | null | Refusal>;
+  /** `accepts`: a tool that it does not accept is looked for once more, as one that is missing is. */
+  find(
+    shareKey: string,
+    toolName: string,
+    read: ReadListing,
+    accepts?: (found: Definition) => boolean,
+  ): Promise<Definition | null | Refusal>;
+  /** All that the server offers, as it was last read. */
+  offer(shareKey: string, read: ReadListing): Promise<Offer | Refusal>;
   /** The upstream says that its list has changed. */
   forget(): void;
 };
@@ -25,9 +39,11 @@ const KEYS_MAX = 10_000;
 /** About 50 MB of names and hashes, of all that share nothing together. */
 const DEFINITIONS_MAX = 200_000;
 
-type Shelf = { readonly readAtMs: number; readonly definitions: ReadonlyMap<string, Definition> };
+type Shelf = Offer & { readonly readAtMs: number };
 
-export function createCatalogue(mono: () => number): Catalogue {
+const UNHEARD: HearReading = () => Promise.resolve(null);
+
+export function createCatalogue(mono: () => number, hear: HearReading = UNHEARD): Catalogue {
   const shelves = new LRUCache<string, Shelf>({
     max: KEYS_MAX,
     maxSize: DEFINITIONS_MAX,
@@ -38,9 +54,14 @@ export function createCatalogue(mono: () => number): Catalogue {
     const running = reading.get(shareKey);
     if (running !== undefined) return running;
     const started: Promise<Shelf | Refusal> = read()
-      .then((listing) => {
+      .then(async (listing) => {
         if (isRefusal(listing)) return listing;
-        const shelf = { readAtMs: mono(), definitions: definitionsOf(listing) };
+        const readAtMs = mono();
+        const { version, tools } = listing;
+        const texts = textsOf(tools);
+        const objection = await hear({ version, definitions: [...texts.values()] });
+        if (objection !== null) return objection;
+        const shelf = { readAtMs, version, definitions: definitionsOf(tools, texts) };
         // Forgotten meanwhile: the list may be from before the change, and serves only who waits for it.
         if (reading.get(shareKey) === started) shelves.set(shareKey, shelf);
         return shelf;
@@ -51,13 +72,19 @@ export function createCatalogue(mono: () => number): Catalogue {
     reading.set(shareKey, started);
     return started;
   };
+  const ageMsOf = (shelf: Shelf | undefined) => (shelf === undefined ? Number.POSITIVE_INFINITY : mono() - shelf.readAtMs);
   return {
-    async find(shareKey, toolName, read) {
+    async offer(shareKey, read) {
       const known = shelves.get(shareKey);
-      const ageMs = known === undefined ? Number.POSITIVE_INFINITY : mono() - known.readAtMs;
+      return known !== undefined && ageMsOf(known) < FRESH_MS ? known : await readOnce(shareKey, read);
+    },
+    async find(shareKey, toolName, read, accepts = () => true) {
+      const known = shelves.get(shareKey);
+      const ageMs = ageMsOf(known);
       const found = known?.definitions.get(toolName);
-      if (found !== undefined && ageMs < FRESH_MS) return found;
-      if (known !== undefined && found === undefined && ageMs < MISS_PAUSE_MS) return null;
+      const isGood = found !== undefined && accepts(found);
+      if (isGood && ageMs < FRESH_MS) return found;
+      if (known !== undefined && !isGood && ageMs < MISS_PAUSE_MS) return found ?? null;
       const shelf = await readOnce(shareKey, read);
       if (isRefusal(shelf)) return shelf;
       return shelf.definitions.get(toolName) ?? null;
@@ -69,23 +96,21 @@ export function createCatalogue(mono: () => number): Catalogue {
   };
 }
 
-/** A tool that cannot be called by its name, or whose definition no two readers would hash alike, is none. */
-function definitionsOf(listing: ToolListing): Map<string, Definition> {
-  const definitions = new Map<string, Definition>();
-  for (const tool of listing) {
-    const sha256 = isToolName(tool.name) ? sha256Of(tool) : null;
-    if (sha256 !== null) definitions.set(tool.name, { name: tool.name, sha256, parameterHeaders: parameterHeadersOf(tool.inputSchema) });
+/** A tool that cannot be called by its name, or whose definition no two readers would hash alike, is none. Of two of one name the later counts. */
+function textsOf(tools: ToolListing): Map<string, DefinitionText> {
+  const texts = new Map<string, DefinitionText>();
+  for (const tool of tools) {
+    const definition = isToolName(tool.name) ? definitionOf(tool) : null;
+    if (definition !== null) texts.set(tool.name, definition);
   }
-  return definitions;
+  return texts;
 }
 
-/** Over the whole definition: a pin of the description alone misses most changes. RFC 8785 has no form for 1e400 or a lone surrogate. */
-function sha256Of(tool: unknown): string | null {
-  try {
-    return createHash("sha256")
-      .update(canonicalize(tool) ?? "")
-      .digest("hex");
-  } catch {
-    return null;
+function definitionsOf(tools: ToolListing, texts: ReadonlyMap<string, DefinitionText>): Map<string, Definition> {
+  const definitions = new Map<string, Definition>();
+  for (const { name, inputSchema } of tools) {
+    const sha256 = texts.get(name)?.sha256;
+    if (sha256 !== undefined) definitions.set(name, { name, sha256, parameterHeaders: parameterHeadersOf(inputSchema), observed: null });
   }
+  return definitions;
 }

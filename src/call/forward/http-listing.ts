@@ -1,27 +1,31 @@
 /** The gateway's own tools/list at an HTTP upstream, page by page. */
 import type { Refusal } from "../../refusal.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
-import type { ToolListing } from "./catalogue.ts";
+import type { Listing, ToolListing } from "./catalogue.ts";
 import { handshake, MODERN, onOurBehalf, type Reissue, type Said, type Say, type Session } from "./http-own-words.ts";
 import type { Wire } from "./http-wire.ts";
+import { versionInMeta } from "./server-info.ts";
 
 /** 10,000 tools are more than any agent can read. */
 const PAGES_MAX = 100;
 const TOOLS_MAX = 10_000;
 
-export function readListing(wire: Wire, issued: IssuedToken, timeoutMs: number, reissue: Reissue): Promise<ToolListing | Refusal> {
+export function readListing(wire: Wire, issued: IssuedToken, timeoutMs: number, reissue: Reissue): Promise<Listing | Refusal> {
   return onOurBehalf(wire, issued, timeoutMs, reissue, readPages);
 }
 
-async function readPages(say: Say): Promise<ToolListing> {
+async function readPages(say: Say): Promise<Listing> {
   const first = await say("tools/list", {}, MODERN);
-  if (isPage(first)) return await collect(say, MODERN, first);
+  if (isPage(first)) {
+    const tools = await collect(say, MODERN, first);
+    return { tools, version: versionInMeta(first.message?.result) };
+  }
   const session = await handshake(say);
   const page = await say("tools/list", {}, session);
   if (!isPage(page)) throw new Error(`the upstream answered ${page.status}`);
   const tools = await collect(say, session, page);
   if (session.id !== null) await say("DELETE", {}, session).catch(() => {});
-  return tools;
+  return { tools, version: session.version };
 }
 
 function isPage({ message }: Said): boolean {

@@ -2,6 +2,7 @@
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { headerOf, letGo, type UpstreamAnswer, type Wire } from "./http-wire.ts";
+import { versionIn } from "./server-info.ts";
 import { carriesMessage, createEventCutter } from "./sse.ts";
 
 const REVISION = "2026-07-28";
@@ -13,10 +14,16 @@ export type Message = { readonly id?: unknown; readonly result?: Record<string, 
 export type Said = { readonly status: number; readonly message: Message | null; readonly sessionId: string | null };
 /** `DELETE` ends the session; a method that begins with `notifications/` gets no answer. */
 export type Say = (method: string, params: Record<string, unknown>, session: Session) => Promise<Said>;
-export type Session = { readonly era: "modern" | "legacy"; readonly id: string | null; readonly revision: string };
+export type Session = {
+  readonly era: "modern" | "legacy";
+  readonly id: string | null;
+  readonly revision: string;
+  /** The server's own, as the handshake gave it; null: it gave none. */
+  readonly version: string | null;
+};
 export type Reissue = (failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 
-export const MODERN: Session = { era: "modern", id: null, revision: REVISION };
+export const MODERN: Session = { era: "modern", id: null, revision: REVISION, version: null };
 
 class Unauthorized extends Error {}
 
@@ -59,11 +66,11 @@ export async function speaksModern(say: Say): Promise<boolean> {
 
 /** The handshake of 2025-11-25 and older. */
 export async function handshake(say: Say): Promise<Session> {
-  const opening: Session = { era: "legacy", id: null, revision: LEGACY_REVISION };
+  const opening: Session = { era: "legacy", id: null, revision: LEGACY_REVISION, version: null };
   const said = await say("initialize", { protocolVersion: LEGACY_REVISION, capabilities: {}, clientInfo: CLIENT }, opening);
   const revision = said.message?.result?.protocolVersion;
   if (typeof revision !== "string") throw new Error(`the upstream answered ${said.status} to initialize`);
-  const session: Session = { era: "legacy", id: said.sessionId, revision };
+  const session: Session = { era: "legacy", id: said.sessionId, revision, version: versionIn(said.message?.result?.serverInfo) };
   await say("notifications/initialized", {}, session);
   return session;
 }

@@ -5,7 +5,7 @@ import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
-import { createCatalogue } from "./catalogue.ts";
+import { createCatalogue, type HearReading } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
 import { createHttpCrossing } from "./http-crossing.ts";
 import { readListing } from "./http-listing.ts";
@@ -38,6 +38,7 @@ export type HttpUpstreamOptions = {
   readonly now: () => number;
   readonly mono: () => number;
   readonly sessions: Pick<Sessions, "seal" | "eventId" | "isWithheld">;
+  readonly hear?: HearReading;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
 };
@@ -54,7 +55,7 @@ const ERROR_BYTES_MAX = 65_536;
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const wire = createWire(options.url, CONNECTIONS, options.tls);
   const streamWire = createWire(options.url, STREAMS, options.tls);
-  const catalogue = createCatalogue(options.mono);
+  const catalogue = createCatalogue(options.mono, options.hear);
   const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
   let streams = 0;
   const counted: Upstream["forward"] = async (job) => {
@@ -67,14 +68,16 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       streams -= 1;
     }
   };
-  const definition: Upstream["definition"] = (toolName, agent, issued) =>
-    catalogue.find(issued.shareKey, toolName, () =>
-      readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed)),
-    );
+  const reader = (agent: Agent, issued: IssuedToken) => () =>
+    readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed));
+  const definition: Upstream["definition"] = (toolName, agent, issued, accepts) =>
+    catalogue.find(issued.shareKey, toolName, reader(agent, issued), accepts);
   const cross = createHttpCrossing(context, counted, definition);
   return {
     forward: (job) => (job.request.view === null ? counted(job) : cross(job)),
     definition,
+    offer: (agent, issued) => catalogue.offer(issued.shareKey, reader(agent, issued)),
+    forget: () => catalogue.forget(),
     async close(graceMs) {
       await Promise.all([wire.close(graceMs), streamWire.close(graceMs)]);
     },

@@ -1,6 +1,7 @@
 /** Pure. A list with only what the agent may use: elements are cut out by their bytes, all else stays as received. */
 import { type Edit, type JsonNode, member, splice, stringValue } from "../../json.ts";
 import type { Era, Listed } from "../accept/request.ts";
+import type { IsVisible } from "./upstream.ts";
 
 export type Shape = { readonly list: string; readonly kind: Listed["kind"]; readonly key: string };
 
@@ -21,20 +22,14 @@ export function isToolName(name: string): boolean {
 }
 
 /** `result` is the result node of a message that passed the strict scan. Null: not the list that was asked for. */
-export function filterList(
-  bytes: Buffer,
-  result: JsonNode,
-  method: string,
-  era: Era,
-  visible: (element: Listed) => boolean,
-): Buffer | null {
+export function filterList(bytes: Buffer, result: JsonNode, method: string, era: Era, visible: IsVisible): Buffer | null {
   const shape = SHAPES.get(method);
   const list = shape === undefined ? undefined : member(result, shape.list);
   if (shape === undefined || list === undefined || list.kind !== "array") return null;
   const kept = list.elements.filter((element) => {
     const name = stringValue(bytes, member(element, shape.key));
     if (name === undefined || (shape.kind === "tool" && !isToolName(name))) return false;
-    return visible({ kind: shape.kind, name });
+    return visible({ kind: shape.kind, name }, bytes.subarray(element.start, element.end));
   });
   const edits: Edit[] = [];
   if (kept.length < list.elements.length) edits.push({ start: list.start, end: list.end, replacement: arrayOf(bytes, kept) });

@@ -3,7 +3,7 @@ import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit, Unapproved } from "../authorize/permit.ts";
+import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit, Recognised, Unapproved } from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
@@ -89,6 +89,14 @@ export function judgedIn(story: Story, judged: Judged): Permit | Refusal {
 export function approvedIn(story: Story, approved: Approved | Unapproved): Approved | Unapproved {
   story.approval = approved.approval ?? null;
   return approved;
+}
+
+/** What pins would have said stands beside what policies would have, where those had nothing to say. */
+export function recognisedIn(story: Story, recognised: Recognised | Refusal): Recognised | Refusal {
+  if (isRefusal(recognised)) return recognised;
+  story.definition = recognised.definition;
+  if (recognised.shadow !== null && story.judged?.shadow === null) story.judged = { ...story.judged, shadow: recognised.shadow };
+  return recognised;
 }
 
 export function inspectedIn(story: Story, { inspections, refusal }: Inspected): Refusal | null {

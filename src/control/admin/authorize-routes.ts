@@ -52,4 +52,4 @@ export function authorizeRoutes({ rehearsing, find, publicUrl, isStale, mayDefin
 
 const STORE = refuse("store_unavailable");
 /** Where the list is not read the tool is taken to be there. */
-const ASSUMED = { name: "", sha256: "", parameterHeaders: [] };
+const ASSUMED = { name: "", sha256: "", parameterHeaders: [], observed: null };

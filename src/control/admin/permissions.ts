@@ -2,7 +2,7 @@
 import type { Role } from "../tables.ts";
 import type { Caller, Permission } from "./route.ts";
 
-const SEES: readonly Permission[] = ["agents:read", "customers:read", "usage:read", "requests:read"];
+const SEES: readonly Permission[] = ["agents:read", "customers:read", "usage:read", "requests:read", "tools:read"];
 
 export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   /** Sees who there is and what is used, and nothing of single calls. */
@@ -11,8 +11,8 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   auditor: [...SEES, "audit:read", "approvals:read", "admin_keys:read"],
   /** Runs the fleet: agents, credentials, tokens, decisions for embedders. */
   operator: [...SEES, "audit:read", "approvals:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
-  /** Decides what agents ask for, and may stop one; cannot make one. */
-  approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "agents:stop"],
+  /** Decides what agents ask for and which tools count, and may stop an agent; cannot make one. */
+  approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "tools:approve", "agents:stop"],
   /** Everything, with the customers and the keys of all the others. */
   admin: [
     ...SEES,
@@ -25,6 +25,7 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "calls:decide",
     "calls:reserve",
     "requests:decide",
+    "tools:approve",
     "customers:write",
     "admin_keys:write",
   ],

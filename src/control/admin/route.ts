@@ -20,7 +20,9 @@ export type Permission =
   | "calls:reserve"
   | "requests:read"
   | "requests:decide"
-  | "approvals:read";
+  | "approvals:read"
+  | "tools:read"
+  | "tools:approve";
 
 /** Who asks. One that is bound to a customer sees nothing of the others: not even that it exists. */
 export type Caller = { readonly name: string; readonly role: Role; readonly customer: string | null };

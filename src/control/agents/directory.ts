@@ -16,9 +16,14 @@ export type Directory = AgentDirectory & {
   catchUp(): Promise<void>;
   /** Hears of each thing that has changed, after the directory shows it. */
   onChange(heard: (kind: ChangeKind, id: string) => void): void;
+  /** Keeps another part's own tables in memory as the registry's are: loaded anew with them, and at each change of its kind. */
+  follow(mirror: Mirror): Promise<void>;
   /** When what is shown was last known to be all there is, milliseconds since the epoch. */
   heardAtMs(): number;
 };
+
+/** `loadAll` forgets what it knew; `load` reads again what a change of its kind names. */
+export type Mirror = { readonly kind: ChangeKind; loadAll(): Promise<void>; load(id: string): Promise<void> };
 
 /** Beyond a token's end: clocks differ, and it is accepted a little longer. */
 export const REMEMBERED_MS = 120_000;
@@ -35,6 +40,7 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
   const byIdentity = new Map<string, Entry>();
   const byKey = new Map<string, OpaqueKey>();
   const revoked = new Map<string, number>();
+  const mirrors: Mirror[] = [];
   const listeners: ((kind: ChangeKind, id: string) => void)[] = [];
   let seen = 0;
   let heardAtMs = now();
@@ -77,11 +83,13 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
     const credentials = Map.groupBy(rows.credentials, (row) => row.agent_id);
     for (const row of rows.agents) keep(row, credentials.get(row.id) ?? []);
     for (const { issuer, jti, expires_ms } of rows.revoked) revoked.set(pair(issuer, jti), expires_ms);
+    for (const mirror of mirrors) await mirror.loadAll();
     seen = Number(newest?.seq ?? 0);
   }
 
   async function reload(kind: ChangeKind, id: string): Promise<void> {
     if (kind === "agent") return await reloadAgent(id);
+    for (const mirror of mirrors) if (mirror.kind === kind) await mirror.load(id);
     if (kind === "customer") {
       const row = await store.db.selectFrom("customer").selectAll().where("key", "=", id).executeTakeFirst();
       if (row === undefined) return;
@@ -163,6 +171,11 @@ export async function openDirectory(store: ControlStore, now: () => number): Pro
       return started;
     },
     onChange: (heard) => void listeners.push(heard),
+    async follow(mirror) {
+      // In this order nothing falls between: what changes while it loads is heard after it.
+      mirrors.push(mirror);
+      await mirror.loadAll();
+    },
     heardAtMs: () => heardAtMs,
   };
 }

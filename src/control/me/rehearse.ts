@@ -40,6 +40,12 @@ export async function rehearse(parts: RehearseParts, agent: Agent, { server, too
   if (permit.approval !== null) return { permit, refusal: refuse("approval_required"), left };
   const definition = await parts.define(agent, server, tool);
   if (isRefusal(definition)) return { permit, refusal: definition, left };
+  // The server has been read by now, if it had not been before.
+  const again =
+    parts.policies.policySet.pinned.length === 0
+      ? permit
+      : decide(parts.policies.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
+  if (isRefusal(again)) return { permit: null, refusal: again, left: [] };
   return definition === null ? { permit: null, refusal: refuse("tool_unknown"), left: [] } : { permit, refusal: null, left };
 }
 

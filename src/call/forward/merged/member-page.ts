@@ -10,7 +10,7 @@ import type { IssuedToken } from "../../exchange/issued-token.ts";
 import { isToolName, SHAPES, type Shape } from "../list-filter.ts";
 import { KEYS_MAX, readMessage } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
-import type { Upstream } from "../upstream.ts";
+import type { IsVisible, Upstream } from "../upstream.ts";
 import { listRequest } from "./ask.ts";
 import type { Away } from "./away.ts";
 
@@ -20,7 +20,7 @@ export type Members = {
   exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   /** Whether the agent may ask the server for this list; null: for anything at all. */
   mayAsk(agent: Agent, server: ServerName, method: string | null): boolean;
-  visible(agent: Agent, server: ServerName): (target: Target) => boolean;
+  visible(agent: Agent, server: ServerName): IsVisible;
   readonly away: Away;
 };
 
@@ -110,13 +110,7 @@ function isMethodNotFound({ kind, last }: Outcome): boolean {
   return code !== undefined && bytes.toString("latin1", code.start, code.end) === "-32601";
 }
 
-function pageOf(
-  result: Buffer,
-  view: ServerView,
-  visible: (target: Target) => boolean,
-  server: ServerName,
-  method: string,
-): MemberPage | null {
+function pageOf(result: Buffer, view: ServerView, visible: IsVisible, server: ServerName, method: string): MemberPage | null {
   const shape = SHAPES.get(method);
   const root = scanJson(result, { treeDepth: 3, keysMax: KEYS_MAX });
   const list = isScanFault(root) || shape === undefined ? undefined : member(root, shape.list);
@@ -135,14 +129,14 @@ function listed(
   element: JsonNode,
   shape: Shape,
   view: ServerView,
-  visible: (target: Target) => boolean,
+  visible: IsVisible,
   server: ServerName,
 ): ListedElement | null {
   const name = stringValue(result, member(element, shape.key));
   if (name === undefined || shape.kind === "task") return null;
   const target: Target = { kind: shape.kind, name };
-  if (!view.shows(server, target) || !visible(target)) return null;
   const bytes = result.subarray(element.start, element.end);
+  if (!view.shows(server, target) || !visible(target, bytes)) return null;
   // A resource keeps its URI: who reads it says the same on every route.
   if (shape.kind === "resource" && shape.key === "uri") return { server, name, bytes };
   const label = member(element, "name");

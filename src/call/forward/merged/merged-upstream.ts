@@ -33,6 +33,8 @@ export function createMergedUpstream(options: MergedOptions): Upstream {
     },
     // A tool is looked up at the server that it belongs to.
     definition: () => Promise.resolve(null),
+    offer: () => Promise.resolve({ version: null, definitions: new Map() }),
+    forget: () => {},
     close: () => Promise.resolve(),
   };
 }

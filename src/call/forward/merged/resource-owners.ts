@@ -28,6 +28,9 @@ const CHARACTERS_MAX = 20_000_000;
 /** 100 pages: a server with more is asked for what its templates cover. */
 const PAGES_MAX = 100;
 
+/** A resource is asked for by its URI: there is no element of a list. */
+const NO_BYTES = new Uint8Array(0);
+
 export function createResourceOwners(members: Members, mono: () => number): ResourceOwners {
   const offers = new LRUCache<string, Offer>({
     max: OFFERS_MAX,
@@ -73,7 +76,8 @@ export function createResourceOwners(members: Members, mono: () => number): Reso
     async find(view, asking, resource) {
       const { agent } = asking;
       const possible = view.servers.filter(
-        (server) => members.mayAsk(agent, server, null) && view.shows(server, resource) && members.visible(agent, server)(resource),
+        (server) =>
+          members.mayAsk(agent, server, null) && view.shows(server, resource) && members.visible(agent, server)(resource, NO_BYTES),
       );
       const [only] = possible;
       if (only === undefined) return refuse("tool_unknown", {}, `no server of ${view.route} has this resource for this agent`);

@@ -5,7 +5,7 @@ import { isScanFault, member, scanJson } from "../../../json.ts";
 import { isRefusal, refuse } from "../../../refusal.ts";
 import type { McpRequest } from "../../accept/request.ts";
 import type { Agent } from "../../authenticate/agent.ts";
-import { createCatalogue } from "../catalogue.ts";
+import { createCatalogue, type HearReading } from "../catalogue.ts";
 import { beforeEnd, type Deadline, startDeadline } from "../deadline.ts";
 import { forClient } from "../for-client.ts";
 import { finalMessage, oversized } from "../json-answer.ts";
@@ -15,7 +15,7 @@ import { ownResult, requestedRevision } from "../own-result.ts";
 import { messageEvent } from "../sse.ts";
 import type { ForwardJob, Upstream } from "../upstream.ts";
 import { discoverResult, type Initialized, initializeResult } from "./bridge.ts";
-import { createChildren } from "./children.ts";
+import { type Child, createChildren } from "./children.ts";
 import type { Peer, PeerAnswer, PeerFailure } from "./peer.ts";
 import { createProgress, EVENT_HEADERS, type Progress } from "./progress.ts";
 import { createStderrLog } from "./stderr-log.ts";
@@ -32,11 +32,12 @@ export type StdioUpstreamOptions = {
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
   readonly mono: () => number;
+  readonly hear?: HearReading;
   readonly warn: (facts: Readonly<Record<string, string>>, message: string) => void;
 };
 
 export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
-  const catalogue = createCatalogue(options.mono);
+  const catalogue = createCatalogue(options.mono, options.hear);
   const facts = { server: options.name };
   // As few as of its stderr: a server that floods must not fill the log.
   const dropped = createStderrLog({}, options.mono, (why) => options.warn({ ...facts, why }, "a line of a server was dropped"));
@@ -59,6 +60,7 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
     },
   });
   const keyOf = (agent: Agent) => (options.child === "shared" ? "" : agent.principal);
+  const reader = (child: Child) => () => readListing(child, options.mono, options.timeoutMs);
   return {
     async forward(job) {
       const { request, agent, answer } = job;
@@ -73,11 +75,15 @@ export function createStdioUpstream(options: StdioUpstreamOptions): Upstream {
       if (isRefusal(child)) return notSent(child);
       return ownAnswer(request, child.initialized) ?? (await ask(job, child.peer, options.maxResultBytes, deadline));
     },
-    async definition(toolName, agent) {
+    async definition(toolName, agent, _issued, accepts) {
       const child = await children.get(keyOf(agent));
-      if (isRefusal(child)) return child;
-      return await catalogue.find(keyOf(agent), toolName, () => readListing(child.peer, options.mono, options.timeoutMs));
+      return isRefusal(child) ? child : await catalogue.find(keyOf(agent), toolName, reader(child), accepts);
     },
+    async offer(agent) {
+      const child = await children.get(keyOf(agent));
+      return isRefusal(child) ? child : await catalogue.offer(keyOf(agent), reader(child));
+    },
+    forget: () => catalogue.forget(),
     close: (graceMs) => children.end(graceMs),
   };
 }
