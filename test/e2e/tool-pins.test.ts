@@ -1,4 +1,7 @@
 /** Tools that change behind everybody's back, at the front door of a gateway process: what was pinned counts, and all else waits for a yes. */
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type ChangingTool, type ChangingUpstream, startChangingUpstream, tool } from "../fixtures/changing-upstream.ts";
@@ -45,11 +48,17 @@ entitlements:
     .map((name) => `"${name}/*"`)
     .join(", ")}] }
   - { name: merged, who: { agent: merger }, permit: ["change/*", "quiet/*"] }
+  - { name: piped, who: { agent: bot }, permit: ["piped/send"], pins: { version: "2.3" } }
+  - { name: piped-more, who: { agent: bot }, permit: ["piped/*"] }
   - { name: major, permit: [held/send], pins: { version: "2" } }
   - { name: exact, permit: [held/read], pins: { definition: "sha256:${"0".repeat(64)}" } }
   - { name: other, permit: [held/late], pins: { version: "2.30" } }
 `;
 const MODES: Readonly<Record<string, string>> = { strict: "strict", off: "off", held: "off" };
+
+const STDIO = join(import.meta.dirname, "../fixtures/changing-stdio.ts");
+const pipeFile = join(mkdtempSync(join(tmpdir(), "tollgate-pipe-")), "tools.json");
+const pipe = (...tools: ChangingTool[]) => writeFileSync(pipeFile, JSON.stringify(tools));
 
 const upstreams = new Map<string, ChangingUpstream>();
 let gateway: GatewayProcess;
@@ -63,6 +72,8 @@ beforeAll(async () => {
   const servers = [...upstreams].map(
     ([name, { mcpUrl }]) => `  ${name}: { url: "${mcpUrl}", tools: { pin: ${MODES[name] ?? "firstUse"} } }`,
   );
+  pipe(tool("send"), tool("read"));
+  servers.push(`  piped: { command: ["${process.execPath}", "${STDIO}", "${pipeFile}"] }`);
   const more = 'views: { some: { tools: ["change/*"] }, few: { tools: ["change/*"], max: 2 } }';
   gateway = await GatewayProcess.start({ policies: POLICIES, servers: servers.join("\n"), more });
   bot = await agentOf(gateway, "bot");
@@ -222,6 +233,19 @@ test("both eras and an event stream show only what counts", async () => {
   await client.connect(new StreamableHTTPClientTransport(new URL(bot.urlOf("eras")), { requestInit: { headers } }));
   expect((await client.listTools()).tools.map((each) => each.name)).toEqual(["read"]);
   await client.close();
+});
+
+test("a stdio server is held to its word as any other", async () => {
+  expect([await bot.list("piped"), await bot.call("piped", "send")]).toEqual([["send", "read"], "done"]);
+  pipe(tool("send", "another"), tool("read"), tool("extra"));
+  expect(await bot.list("piped")).toEqual(["read"]);
+  expect([await bot.call("piped", "send"), await bot.call("piped", "extra"), await bot.call("piped", "read")]).toEqual([
+    CHANGED,
+    CHANGED,
+    "done",
+  ]);
+  const text = await (await legacyRequest(bot.urlOf("piped"), await bot.token("piped"), "tools/list")).text();
+  expect(text).not.toContain("another");
 });
 
 test("a person sees what has changed and approves exactly that; it is in the record with who and why", async () => {
