@@ -1,7 +1,16 @@
 import { expect, test } from "vitest";
-import type { AgentProfile } from "../../src/call/authenticate/agent.ts";
+import type { McpRequest } from "../../src/call/accept/request.ts";
+import type { Agent, AgentProfile } from "../../src/call/authenticate/agent.ts";
+import type { Permit } from "../../src/call/authorize/permit.ts";
+import { createLedger } from "../../src/call/budget/memory-ledger.ts";
+import type { Round } from "../../src/call/budget/rounds.ts";
+import { notSent } from "../../src/call/forward/outcomes.ts";
+import { openStory } from "../../src/call/record/story.ts";
 import { openApprovals, PENDING_MAX } from "../../src/control/approvals/approvals.ts";
+import { createApproving } from "../../src/control/approvals/approve.ts";
 import type { CallId } from "../../src/ids.ts";
+import { refuse } from "../../src/refusal.ts";
+import { createSeal } from "../../src/seal.ts";
 import { issued } from "./plane.ts";
 import { type Open, type Opened, onBoth } from "./registries.ts";
 
@@ -43,7 +52,8 @@ onBoth("questions that calls wait for", (open, kind) => {
   test("a yes is used by exactly one of many that ask at two gateways at once, and can be given back", async () => {
     const { world, opened, profile, approvals } = await begin(open);
     // Of one process on SQLite; on PostgreSQL with connections of its own.
-    const second = kind === "postgres" ? approvalsOf(await open(opened, () => world.nowMs), () => world.nowMs) : approvals;
+    const second =
+      kind === "postgres" ? approvalsOf({ ...opened, store: (await open(opened, () => world.nowMs)).store }, () => world.nowMs) : approvals;
     const row = await approvals.ask(question(profile, "f"));
     const id = row?.id ?? "";
     expect(await approvals.use(id, callId(1))).toBe(false);
@@ -74,7 +84,8 @@ onBoth("questions that calls wait for", (open, kind) => {
 
   test("what is over counts as over before anybody has swept, is swept once by however many gateways, and is forgotten in the end", async () => {
     const { world, opened, profile, approvals } = await begin(open);
-    const second = kind === "postgres" ? approvalsOf(await open(opened, () => world.nowMs), () => world.nowMs) : approvals;
+    const second =
+      kind === "postgres" ? approvalsOf({ ...opened, store: (await open(opened, () => world.nowMs)).store }, () => world.nowMs) : approvals;
     const [pending, approved] = [await approvals.ask(question(profile, "p")), await approvals.ask(question(profile, "a"))];
     await approvals.decide(approved?.id ?? "", yes("ann"));
     world.nowMs += MINUTE;
@@ -129,5 +140,45 @@ onBoth("questions that calls wait for", (open, kind) => {
     expect(await approvals.withdraw(third, "g", profile.id)).toBe(true);
     expect(await approvals.withdraw(third, "g", profile.id)).toBe(false);
     expect(await approvals.standing("g")).toMatchObject({ state: "denied", decided_by: profile.id });
+  });
+
+  test("where nothing was sent, the yes is back before the answer is given", async () => {
+    const { world, profile, approvals } = await begin(open);
+    const step = createApproving({
+      ...{ approvals, seal: createSeal(Buffer.alloc(32, 1)), ledger: createLedger([]), holdsOf: () => 0, putBack: () => {} },
+      ...{ scribe: { digest: () => ({ hmac: "", bytes: 0 }) }, now: () => world.nowMs, fault: () => {} },
+    });
+    const agent = { profile, principal: "bot" } as Agent;
+    const body = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}');
+    const target = { kind: "tool", name: "t" };
+    const request = {
+      callId: callId(7),
+      server: "up",
+      method: "tools/call",
+      target,
+      body,
+      argumentsSpan: null,
+      followUp: null,
+    } as unknown as McpRequest;
+    const permit = { rule: null, draws: [], approval: { by: ["role:approver"], withinMs: MINUTE } } as unknown as Permit;
+    const round: Round = { logicalCallId: callId(7), number: 1, calls: 1, key: null, task: null };
+    const ask = () => step.approve(agent, request, permit, round);
+    const asked = await ask();
+    const id = asked.approval?.id ?? "";
+    expect(asked).toMatchObject({ refused: "approval_required", approval: { state: "pending" } });
+    await approvals.decide(id, yes("ann"));
+    expect(await ask()).toMatchObject({ request, approval: { id, state: "approved", by: "ann" } });
+    expect(await approvals.find(id)).toMatchObject({ used_by: callId(7) });
+    await step.unlessSent(callId(7), Promise.resolve(notSent(refuse("upstream_unreachable"))));
+    expect(await approvals.find(id)).toMatchObject({ used_by: null });
+    // Refused before it came so far.
+    expect(await ask()).toMatchObject({ request });
+    await step.giveBack(openStory({ callId: callId(7) } as never, null));
+    expect(await approvals.find(id)).toMatchObject({ used_by: null });
+    // Sent, as far as anybody knows.
+    expect(await ask()).toMatchObject({ request });
+    await step.unlessSent(callId(7), Promise.resolve({ ...notSent(refuse("upstream_timeout")), sent: true }));
+    await step.giveBack({ ...openStory({ callId: callId(7) } as never, null), issued: {} as never });
+    expect(await approvals.find(id)).toMatchObject({ used_by: callId(7) });
   });
 });
