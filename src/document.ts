@@ -1,5 +1,5 @@
 /** A YAML file as plain data whose every key and value knows its line; nothing in it can mean more than it shows. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { isMap, isPair, isScalar, isSeq, LineCounter, type Node, type ParsedNode, Parser, parseDocument as parseYaml, Scalar } from "yaml";
 
 /** One thing to mend, where it stands. Lines and columns count from 1; a file that cannot be read has 1:1. */
@@ -18,19 +18,22 @@ export type Document = {
   locate(path: Path): Position;
   /** Where the last key of the path stands. */
   locateKey(path: Path): Position;
-  /** Where a character of a text stands: exact where the text is written on one line without escapes, else its start. */
+  /** Where a character of a text stands; the text's start where it is written with escapes other than of quotes. */
   locateWithin(path: Path, offset: number): Position;
 };
 
 // A policy of 10,000 rules is about 1 MB; parsing one takes about a second. Larger is a mistake.
 const DOCUMENT_BYTES_MAX = 4_194_304;
 
-export function readDocument(file: string): Document {
+/** `regular`: a pipe in a folder that is read as a whole would be waited for, for ever. */
+export function readDocument(file: string, form: "any" | "regular" = "any"): Document {
   let bytes: Buffer;
   try {
+    const stat = statSync(file);
+    if (form === "regular" && !stat.isFile() && !stat.isDirectory()) return unreadable(file, "is not a regular file");
     bytes = readFileSync(file);
   } catch (fault) {
-    return unreadable(file, `cannot be read: ${codeOf(fault)}`);
+    return unreadable(file, `cannot be read: ${codeOf(fault)}${inWords(fault)}`);
   }
   return parseDocument(file, bytes);
 }
@@ -144,8 +147,25 @@ function startOf(node: Node | null): number {
 function startWithin(node: Node | null, text: string, offset: number): number {
   const start = startOf(node);
   if (!isScalar(node) || typeof node.value !== "string") return start;
-  const first = node.type === Scalar.PLAIN ? start : start + 1;
-  return text.startsWith(node.value, first) ? first + offset : start;
+  const isBlock = node.type === Scalar.BLOCK_FOLDED || node.type === Scalar.BLOCK_LITERAL;
+  const first = isBlock ? text.indexOf("\n", start) + 1 : node.type === Scalar.PLAIN ? start : start + 1;
+  return sourceOf(node.value, offset, text, first) ?? start;
+}
+
+/** Where a character of a value stands in the text that it was read from: white space may differ, an escaped quote takes two. */
+function sourceOf(value: string, offset: number, text: string, first: number): number | null {
+  let at = first;
+  for (let i = 0; i <= offset; i++) {
+    const wanted = value[i];
+    if (wanted === undefined) return i === offset ? at : null;
+    if (/\s/.test(wanted)) continue;
+    while (/\s/.test(text[at] ?? "")) at += 1;
+    if (text[at + 1] === wanted && (text[at] === "\\" || (wanted === "'" && text[at] === "'"))) at += 1;
+    if (text[at] !== wanted) return null;
+    if (i === offset) return at;
+    at += 1;
+  }
+  return at;
 }
 
 function unreadable(file: string, message: string): Document {
@@ -169,4 +189,15 @@ export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
 /** The system's own word (ENOENT, EACCES): its message would repeat the path. */
 export function codeOf(fault: unknown): string {
   return fault instanceof Error && "code" in fault && typeof fault.code === "string" ? fault.code : "unknown";
+}
+
+const CODES = new Map([
+  ["EISDIR", ": it is a folder"],
+  ["ENOTDIR", ": it is not a folder"],
+  ["ELOOP", ": its links lead round in a circle"],
+  ["EACCES", ": it belongs to somebody else"],
+]);
+
+export function inWords(fault: unknown): string {
+  return CODES.get(codeOf(fault)) ?? "";
 }
