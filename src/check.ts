@@ -1,7 +1,6 @@
 /** Config and policies judged together: every problem of every file at once, in the order in which somebody mends them. */
 import { resolve } from "node:path";
 import { type Environment, loadConfig, policiesFolder } from "./config-load.ts";
-import { readKnown } from "./control/known.ts";
 import { type Problem, sortProblems } from "./document.ts";
 import { loadPolicies } from "./policy-load.ts";
 
@@ -21,6 +20,8 @@ export async function inspectAll(configFile: string, env: Environment): Promise<
     return { problems: sortProblems([...loaded.problems, ...("problems" in policies ? policies.problems : [])]), warnings: [], notes: [] };
   }
   const { config } = loaded;
+  // The database's driver: loaded by those who need it.
+  const { readKnown } = await import("./control/known.ts");
   const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
   const policies = loadPolicies(config.policies, config.servers, config.mode, known);
   const warnings =

@@ -1,5 +1,5 @@
 /** A YAML file as plain data whose every key and value knows its line; nothing in it can mean more than it shows. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import {
   type AliasEvent,
   boolCoreTag,
@@ -34,7 +34,7 @@ export type Document = {
   locate(path: Path): Position;
   /** Where the last key of the path stands. */
   locateKey(path: Path): Position;
-  /** Where a character of a text stands: exact where the text is written on one line without escapes, else its start. */
+  /** Where a character of a text stands; the text's start where it is written with escapes other than of quotes. */
   locateWithin(path: Path, offset: number): Position;
 };
 
@@ -43,12 +43,15 @@ const DOCUMENT_BYTES_MAX = 4_194_304;
 /** Nothing of ours nests deeper than a dozen levels. */
 const DEPTH_MAX = 64;
 
-export function readDocument(file: string): Document {
+/** `regular`: a pipe in a folder that is read as a whole would be waited for, for ever. */
+export function readDocument(file: string, form: "any" | "regular" = "any"): Document {
   let bytes: Buffer;
   try {
+    const stat = statSync(file);
+    if (form === "regular" && !stat.isFile() && !stat.isDirectory()) return unreadable(file, "is not a regular file");
     bytes = readFileSync(file);
   } catch (fault) {
-    return unreadable(file, `cannot be read: ${codeOf(fault)}`);
+    return unreadable(file, `cannot be read: ${codeOf(fault)}${inWords(fault)}`);
   }
   return parseDocument(file, bytes);
 }
@@ -89,7 +92,7 @@ function compose(file: string, bytes: Buffer, text: string): Document {
     problems,
     locate: (path) => at(startOf(find(root, path, "value"))),
     locateKey: (path) => at(startOf(find(root, path, "key"))),
-    locateWithin: (path, offset) => at(startWithin(find(root, path, "value"), offset)),
+    locateWithin: (path, offset) => at(startWithin(find(root, path, "value"), text, offset)),
   };
 }
 
@@ -140,7 +143,7 @@ type Placed = {
   readonly value: unknown;
   /** Of a map by key, of a list by index. */
   readonly parts: ReadonlyMap<string | number, Placed> | null;
-  /** A text of one line without escapes stands in the source as it is, from here. */
+  /** Where the source of a text begins, behind its quote or the line of its block. */
   readonly textStart: number | null;
 };
 
@@ -184,7 +187,7 @@ function treeOf(events: readonly Event[], text: string, report: Report): Placed 
 /** YAML 1.2, core schema: quotes make a text of anything. */
 function scalarOf(event: ScalarEvent, text: string): Pick<Placed, "value" | "textStart"> {
   const written = getScalarValue(text, event);
-  const textStart = text.startsWith(written, event.valueStart) ? event.valueStart : null;
+  const textStart = event.valueStart === -1 ? null : event.valueStart;
   if (event.style !== SCALAR_STYLE.PLAIN) return { value: written, textStart };
   for (const tag of [nullCoreTag, boolCoreTag, intCoreTag, floatCoreTag]) {
     const value: unknown = tag.resolve(written, false, tag.tagName);
@@ -225,9 +228,26 @@ function startOf(found: Placed | number | null): number {
   return typeof found === "number" ? found : (found?.start ?? 0);
 }
 
-function startWithin(found: Placed | number | null, offset: number): number {
-  const textStart = typeof found === "number" ? null : (found?.textStart ?? null);
-  return textStart === null ? startOf(found) : textStart + offset;
+function startWithin(found: Placed | number | null, text: string, offset: number): number {
+  const { textStart = null, value = null } = typeof found === "number" ? {} : (found ?? {});
+  const exact = textStart === null || typeof value !== "string" ? null : sourceOf(value, offset, text, textStart);
+  return exact ?? startOf(found);
+}
+
+/** Where a character of a value stands in the text that it was read from: white space may differ, an escaped quote takes two. */
+function sourceOf(value: string, offset: number, text: string, first: number): number | null {
+  let at = first;
+  for (let i = 0; i <= offset; i++) {
+    const wanted = value[i];
+    if (wanted === undefined) return i === offset ? at : null;
+    if (/\s/.test(wanted)) continue;
+    while (/\s/.test(text[at] ?? "")) at += 1;
+    if (text[at + 1] === wanted && (text[at] === "\\" || (wanted === "'" && text[at] === "'"))) at += 1;
+    if (text[at] !== wanted) return null;
+    if (i === offset) return at;
+    at += 1;
+  }
+  return at;
 }
 
 function unreadable(file: string, message: string): Document {
@@ -251,4 +271,15 @@ export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
 /** The system's own word (ENOENT, EACCES): its message would repeat the path. */
 export function codeOf(fault: unknown): string {
   return fault instanceof Error && "code" in fault && typeof fault.code === "string" ? fault.code : "unknown";
+}
+
+const CODES = new Map([
+  ["EISDIR", ": it is a folder"],
+  ["ENOTDIR", ": it is not a folder"],
+  ["ELOOP", ": its links lead round in a circle"],
+  ["EACCES", ": it belongs to somebody else"],
+]);
+
+export function inWords(fault: unknown): string {
+  return CODES.get(codeOf(fault)) ?? "";
 }

@@ -52,7 +52,7 @@ export function readCases(
   const questions: Question[] = [];
   const asked = new Map<string, Question>();
   for (const path of files) {
-    const document = readDocument(path);
+    const document = readDocument(path, "regular");
     problems.push(...document.problems);
     if (document.data === undefined) continue;
     const parsed = casesFileSchema.safeParse(document.data ?? {});

@@ -7,7 +7,7 @@ import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
 import { type DeclaredAgent, policyFileSchema, policyJsonSchema, readablePart } from "./call/authorize/policy-file.ts";
 import { compilePolicies, type PolicyFault, type PolicySource, type ServerFacts } from "./call/authorize/policy-set.ts";
 import { reviewPolicies } from "./call/authorize/review.ts";
-import { codeOf, type Document, type Problem, readDocument, sortProblems } from "./document.ts";
+import { codeOf, type Document, inWords, type Problem, readDocument, sortProblems } from "./document.ts";
 import { problemAtKey, problemAtValue, problemsOf } from "./issues.ts";
 
 export type Policies = {
@@ -31,8 +31,10 @@ export function loadPolicies(
 ): Policies | PolicyProblems {
   const names = policyFilesIn(folder);
   if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [], mismatches: [], notes: [] };
-  const documents = new Map(names.map((name) => [`${basename(folder)}/${name}`, readDocument(join(folder, name))]));
+  const documents = new Map(names.map((name) => [`${basename(folder)}/${name}`, readDocument(join(folder, name), "regular")]));
   const problems = [...documents.values()].flatMap((document) => document.problems);
+  const tooMany = tooManyRules([...documents.values()]);
+  if (tooMany !== null) return { problems: sortProblems([...problems, atStart(folder, tooMany)]), warnings: [], mismatches: [], notes: [] };
   const sources: PolicySource[] = [];
   for (const [file, document] of documents) {
     if (document.data === undefined) continue;
@@ -54,6 +56,17 @@ export function loadPolicies(
   return { policySet: policySetOf(compiled.rules, mode), agents: declaredAgents(sources), ...said };
 }
 
+/** A set of them loads in some two seconds; a gateway reads its policies anew at every change. */
+const RULES_MAX = 100_000;
+
+function tooManyRules(documents: readonly Document[]): string | null {
+  const lists = documents.flatMap(({ data }) => (typeof data === "object" && data !== null ? Object.values(data) : []));
+  const count = lists.reduce((sum: number, list: unknown) => sum + (Array.isArray(list) ? list.length : 0), 0);
+  return count <= RULES_MAX
+    ? null
+    : `the files hold ${count} entitlements, limits and budgets; at most ${RULES_MAX} are read. Patterns and groups say more with less`;
+}
+
 export function isPolicyFile(name: string): boolean {
   return /\.ya?ml$/.test(name) && !/\.cases\.ya?ml$/.test(name) && !name.startsWith(".");
 }
@@ -63,7 +76,7 @@ function policyFilesIn(folder: string): string[] | string {
   try {
     return readdirSync(folder).filter(isPolicyFile).toSorted();
   } catch (fault) {
-    return `the policies folder cannot be read: ${codeOf(fault)}`;
+    return `the policies folder cannot be read: ${codeOf(fault)}${inWords(fault)}`;
   }
 }
 

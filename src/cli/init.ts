@@ -5,7 +5,11 @@ import type { Command } from "commander";
 import { readClientFile } from "./client-file.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { plain } from "./table.ts";
-import { configTemplate, policyTemplate, type ServerLine } from "./templates.ts";
+import { casesTemplate, configTemplate, policyTemplate, type ServerLine } from "./templates.ts";
+
+/** By which editors complete and check the files: the folder is the same from the sources and from what is built of them. */
+const OWN_SCHEMAS = join(import.meta.dirname, "../../schema");
+const SCHEMAS = ["config.schema.json", "policy.schema.json", "cases.schema.json"];
 
 type InitOptions = { readonly from?: string; readonly json?: boolean };
 
@@ -25,10 +29,13 @@ function init(dir: string, options: InitOptions, io: Io): void {
   const files = new Map([
     [join(folder, "tollgate.yaml"), configTemplate(servers)],
     [join(folder, "policies", "first.yaml"), policyTemplate(servers.map((server) => server.name))],
-    [join(folder, ".gitignore"), "data/\n"],
+    [join(folder, "policies", "first.cases.yaml"), casesTemplate(servers[0]?.name ?? "")],
   ]);
-  const standing = [...files.keys()].filter((file) => existsSync(file) && !file.endsWith(".gitignore"));
+  const standing = [...files.keys()].filter((file) => existsSync(file));
   if (standing.length > 0) throw new Exit(EXIT.no, `${standing.join(", ")}: already there, nothing was written. Choose an empty folder.`);
+  // What may well be there already, and is then left as it is.
+  files.set(join(folder, ".gitignore"), "data/\n");
+  for (const name of SCHEMAS) files.set(join(folder, "schema", name), readFileSync(join(OWN_SCHEMAS, name), "utf8"));
   const written = writeAll(folder, files);
   if (options.json === true) return io.out(JSON.stringify({ written, notes }));
   io.out([...written.map((file) => `wrote ${file}`), ...notes.map(plain), "", ...nextSteps(dir)].join("\n"));
@@ -36,7 +43,7 @@ function init(dir: string, options: InitOptions, io: Io): void {
 
 function writeAll(folder: string, files: ReadonlyMap<string, string>): string[] {
   try {
-    mkdirSync(join(folder, "policies"), { recursive: true });
+    for (const each of ["policies", "schema"]) mkdirSync(join(folder, each), { recursive: true });
     return [...files].filter(([file, text]) => writeNew(file, text)).map(([file]) => file);
   } catch (fault) {
     throw new Exit(EXIT.no, `${folder} cannot be written: ${fault instanceof Error ? fault.message : String(fault)}`);
@@ -71,6 +78,7 @@ function nextSteps(dir: string): string[] {
   return [
     "Next:",
     `  tollgate check${config}`,
+    `  tollgate policy test${config}`,
     `  tollgate serve${config}`,
     `  tollgate agent create first-agent${config}      # the agent is declared in policies/first.yaml; this issues its secret`,
   ];

@@ -2,12 +2,14 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { type Considered, type Explanation, explainDecision } from "../call/authorize/explain.ts";
+import { didYouMean } from "../call/authorize/nearest.ts";
 import { instantMs } from "../call/authorize/written.ts";
 import type { Config } from "../config.ts";
 import { type ImaginedAgent, imagine, imagineCall } from "../imagined.ts";
 import { WIRE } from "../refusal.ts";
 import { adminClient, NoGateway } from "./admin-client.ts";
 import { type CommonOptions, configOf, print } from "./command.ts";
+import { hintsFor } from "./explain-hints.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 import { policiesOf } from "./policy-folder.ts";
 import { plain } from "./table.ts";
@@ -55,17 +57,20 @@ export async function explainPolicy(options: ExplainOptions, io: Io): Promise<vo
   const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config.servers);
   const call = imagineCall(options.tool, options.args);
   if ("problem" in call) throw new Exit(EXIT.usage, `--tool: ${call.problem}`);
-  const described = declared.get(options.agent) ?? (await describedBy(options, config, io));
+  const described = declared.get(options.agent) ?? (await describedBy(options, config, io, declared.keys()));
   const { scope: scopes, role: roles, subject, instance, claims } = options;
   const agent = imagine({ ...described, scopes, roles, subject, instance, claims: claims as ImaginedAgent["claims"] });
   const explanation = explainDecision(policySet, agent, call, options.at ?? Date.now());
-  const json = { ...explanation, agent: options.agent, tool: options.tool, policy_version: policySet.policyVersion };
-  print(io, options, json, () => textOf(io, options, explanation, config));
+  const { readKnown } = await import("../control/known.ts");
+  const { known } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
+  const hints = hintsFor(options.tool, new Set(config.servers.keys()), known);
+  const json = { ...explanation, agent: options.agent, tool: options.tool, policy_version: policySet.policyVersion, hints };
+  print(io, options, json, () => textOf(io, options, explanation, config, hints));
   process.exitCode = explanation.decision === "permit" ? EXIT.done : EXIT.no;
 }
 
 /** By the options where they say anything of it; else as the running gateway knows it. */
-async function describedBy(options: ExplainOptions, config: Config, io: Io): Promise<ImaginedAgent> {
+async function describedBy(options: ExplainOptions, config: Config, io: Io, declared: Iterable<string>): Promise<ImaginedAgent> {
   const { agent: name, team, customer, workflow, kind } = options;
   if ([team, customer, workflow, kind].some((said) => said !== undefined))
     return { name, team, customer, workflow, kind: kind as ImaginedAgent["kind"] };
@@ -76,11 +81,14 @@ async function describedBy(options: ExplainOptions, config: Config, io: Io): Pro
   } catch (fault) {
     if (!(fault instanceof Exit)) throw fault;
     const why = fault instanceof NoGateway ? "no gateway is running that would know it" : "the running gateway does not know it";
-    throw new Exit(EXIT.usage, `no policy file declares ${name}, and ${why}: describe it (--team, --customer, --workflow, --kind)`);
+    throw new Exit(
+      EXIT.usage,
+      `no policy file declares ${name}, and ${why}: describe it (--team, --customer, --workflow, --kind)${didYouMean(name, declared)}`,
+    );
   }
 }
 
-function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanation, { mode }: Config): string {
+function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanation, { mode }: Config, hints: readonly string[]): string {
   const { decision, reason, rule, facts, considered, others } = explanation;
   const by = rule === null ? "no rule permits it" : `${rule.name} (${rule.file}:${rule.line})`;
   const verdict =
@@ -89,6 +97,7 @@ function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanatio
     `${verdict}, by ${by}`,
     ...(reason === null ? [] : [`  ${WIRE[reason].title}. ${WIRE[reason].remedy}`]),
     ...(facts.scope === undefined ? [] : [`  the token would need: ${facts.scope}`]),
+    ...hints.map((hint) => paint(io, "yellow", `  hint: ${plain(hint)}`)),
     ...(mode === "observe" ? ["  mode is observe: this would be recorded, and the call would go on"] : []),
     ...considered.map((each) => consideredLine(io, each)),
     ...(others > 0 ? [paint(io, "dim", `${others} more rules are about something else`)] : []),

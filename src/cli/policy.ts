@@ -20,8 +20,10 @@ export function registerPolicy(program: Command, io: Io): void {
     policy,
     "test [files...]",
     "ask what the *.cases.yaml beside the policies state, or those of the given files; exit 1 if any does not hold",
-    "tollgate policy test",
-  ).action((files: string[], options) => testPolicies(files, options, io));
+    "tollgate policy test --policies policies.next",
+  )
+    .option("--policies <folder>", "another folder of policies, and of cases where no files are given")
+    .action((files: string[], options) => testPolicies(files, options, io));
   leaf(
     policy,
     "diff <old> <new>",

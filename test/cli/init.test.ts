@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { folderOf, tollgate } from "./terminal.ts";
 
-const FILES = [".gitignore", "policies", "tollgate.yaml"];
+const FILES = [".gitignore", "policies", "schema", "tollgate.yaml"];
 
 async function checked(folder: string, env: Record<string, string> = {}): Promise<string> {
   const { code, err } = await tollgate(["check", "-c", join(folder, "tollgate.yaml")], env);
@@ -19,6 +19,16 @@ describe("init", () => {
     expect(await checked(folder)).toBe("ok");
     for (const file of ["tollgate.yaml", "policies/first.yaml", ".gitignore"]) expect(out).toContain(join(folder, file));
     expect(readFileSync(join(folder, "policies/first.yaml"), "utf8")).toContain("first-agent");
+  });
+
+  test("states decisions that hold, and names for editors the schemas that stand beside", async () => {
+    const folder = folderOf();
+    await tollgate(["init", folder]);
+    expect(await tollgate(["policy", "test", "-c", join(folder, "tollgate.yaml")])).toMatchObject({ code: 0, out: "4 decisions hold" });
+    for (const file of ["tollgate.yaml", "policies/first.yaml", "policies/first.cases.yaml"]) {
+      const named = /^# yaml-language-server: \$schema=(.+)$/m.exec(readFileSync(join(folder, file), "utf8"))?.[1] ?? "";
+      expect(JSON.parse(readFileSync(join(folder, file, "..", named), "utf8"))).toHaveProperty("properties.apiVersion");
+    }
   });
 
   test("makes the folder where there is none, and tells the next steps for it", async () => {
@@ -67,7 +77,10 @@ describe("init", () => {
     const folder = folderOf();
     const { out } = await tollgate(["init", folder, "--json"]);
     expect(JSON.parse(out)).toEqual({
-      written: [join(folder, "tollgate.yaml"), join(folder, "policies", "first.yaml"), join(folder, ".gitignore")],
+      written: [
+        ...["tollgate.yaml", "policies/first.yaml", "policies/first.cases.yaml", ".gitignore"],
+        ...["schema/config.schema.json", "schema/policy.schema.json", "schema/cases.schema.json"],
+      ].map((file) => join(folder, file)),
       notes: [],
     });
   });

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { openControlStore } from "../../src/control/store.ts";
 import { GatewayProcess } from "../e2e/gateway-process.ts";
 import { startHttpUpstream } from "../fixtures/http-upstream.ts";
 import { configText, folderOf, tollgate } from "./terminal.ts";
@@ -85,6 +86,7 @@ describe("policy explain", () => {
 
   test.each([
     [["--agent", "nobody", "--tool", "up/read"], "no policy file declares nobody, and no gateway is running"],
+    [["--agent", "bto", "--tool", "up/read"], "--workflow, --kind); did you mean bot?"],
     [["--agent", "bot", "--tool", "read"], "names no server"],
     [["--agent", "bot", "--tool", "up/read", "--args", "5"], "must be a JSON object"],
     [["--agent", "bot", "--tool", "up/read", "--at", "noon"], "must be a date"],
@@ -92,6 +94,29 @@ describe("policy explain", () => {
   ])("refuses %j with exit 2", async (args, words) => {
     const { code, err } = await explain(...args);
     expect([code, err]).toEqual([2, expect.stringContaining(words)]);
+  });
+
+  test.each([
+    ["ups/read", "  hint: the config has no server ups; did you mean up?"],
+    ["tickets/read", "  hint: the config has no server tickets; it has up"],
+  ])("hints at the name of a server that is none: %s", async (tool, hint) => {
+    expect((await explain("--agent", "bot", "--tool", tool)).out).toContain(hint);
+  });
+
+  test("hints at a tool that the server is known not to have", async () => {
+    const file = at({});
+    const store = await openControlStore(join(file, "../data"));
+    const row = { server: "up", tool: "read", sha256: "0", definition: '{"name":"read","inputSchema":{"type":"object"}}' };
+    await store.db
+      .insertInto("tool_pin")
+      .values(row as never)
+      .execute();
+    await store.close();
+    const { out } = await tollgate(["policy", "explain", "-c", file, "--agent", "bot", "--tool", "up/raed", "--json"]);
+    expect(JSON.parse(out)).toMatchObject({ decision: "refuse", hints: ["up/raed matches no tool of up; nearest: up/read"] });
+    expect(
+      JSON.parse((await tollgate(["policy", "explain", "-c", file, "--agent", "bot", "--tool", "up/read", "--json"])).out),
+    ).toMatchObject({ hints: [] });
   });
 
   test("knows an agent of the running gateway by its name", async () => {
@@ -160,6 +185,22 @@ describe("policy test", () => {
   ])("refuses %s with its line and exit 78", async (_, cases, words) => {
     const { code, err } = await run(cases);
     expect([code, err]).toEqual([78, expect.stringMatching(words)]);
+  });
+
+  test("needs no server and none of the config's secrets, and asks another folder by its name", async () => {
+    const text = `${configText()}  more: { url: "http://127.0.0.1:9/mcp", credential: { bearer: "env:NOT_HERE" } }\n`;
+    const cases = (expect: string) => CASES(`  - { name: a, agent: bot, tool: up/pay, expect: ${expect} }`);
+    const next = { "next/a.yaml": RULES.replace(", approval: { by: [role:approver] }", ""), "next/a.cases.yaml": cases("permit") };
+    const file = at({ "tollgate.yaml": text, "policies/a.cases.yaml": cases("approval_required"), ...next });
+    expect(await tollgate(["policy", "test", "-c", file])).toMatchObject({ code: 0, out: "1 decisions hold" });
+    expect(await tollgate(["policy", "test", "-c", file, "--policies", join(file, "../next")])).toMatchObject({ code: 0 });
+    const now = join(file, "../policies/a.cases.yaml");
+    expect(await tollgate(["policy", "test", now, "-c", file, "--policies", join(file, "../next")])).toMatchObject({ code: 1 });
+    expect(await tollgate(["policy", "test", "-c", file, "--policies", "/no/such"])).toMatchObject({
+      code: 2,
+      err: "there is no folder /no/such",
+    });
+    expect(await tollgate(["check", "-c", file])).toMatchObject({ code: 78, err: expect.stringContaining("NOT_HERE is not set") });
   });
 
   test("says so where nothing is stated, and takes files by name", async () => {

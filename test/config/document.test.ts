@@ -36,7 +36,7 @@ test("keys, values and characters of values know their place", () => {
   expect(document.locate(["a", "missing", "deeper"])).toEqual({ line: 2, column: 3 });
   expect(document.locateWithin(["a", "b", 1], 2)).toEqual({ line: 2, column: 13 });
   expect(document.locateWithin(["a", "quoted"], 1)).toEqual({ line: 4, column: 13 });
-  expect(document.locateWithin(["a", "folded"], 2)).toEqual({ line: 5, column: 11 });
+  expect(document.locateWithin(["a", "folded"], 2)).toEqual({ line: 6, column: 7 });
 });
 
 test("what is not UTF-8, too long or not there is a problem, not a fault", () => {
