@@ -36,6 +36,7 @@ import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
+import { createPermitUses } from "./permit-uses.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
@@ -121,6 +122,8 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
+  const uses = createPermitUses(reader, now);
+  inForce.policySet = await uses.prepare(policySet());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
   const run = randomUUID();
@@ -151,7 +154,7 @@ async function assemble(
   }
 
   followStops(registry, streams, exchange);
-  const reloading = followPolicies({ config, inForce, declare: registry.declare, act, log });
+  const reloading = followPolicies({ config, inForce, declare: registry.declare, act, log, prepare: uses.prepare });
   reloading.onChange(streams.judgeAnew);
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
@@ -166,6 +169,7 @@ async function assemble(
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
+    used: uses.note,
     tell: createTeller({ metrics, log, mono, sessions }),
   });
 
@@ -178,6 +182,7 @@ async function assemble(
   const embedding = createEmbedding({
     ...{ config, policies: inForce, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
     exchange: exchange.exchange,
+    used: uses.note,
     audit: act,
     authenticate: (authorization, nowMs) => authenticate(authorization, null, nowMs),
   });

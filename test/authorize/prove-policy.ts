@@ -28,7 +28,14 @@ export const PRODUCT: Subject = {
     const { rules, faults } = compilePolicies(sources, FACTS, "v");
     if (faults.length > 0) throw new Error(faults.map(({ message }) => message).join());
     // Small caches: they are made quickly, and what falls out of them is looked up anew.
-    return { ...rules, mode: "enforce", views: new LRUCache({ max: 2 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 3 }) };
+    return {
+      ...rules,
+      mode: "enforce",
+      lastUses: null,
+      views: new LRUCache({ max: 2 }),
+      viewOfAgent: new WeakMap(),
+      candidates: new LRUCache({ max: 3 }),
+    };
   },
   decide,
 };

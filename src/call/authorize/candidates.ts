@@ -6,6 +6,7 @@ import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
+import { isLapsed, type LastUses } from "./idle.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
 import type { Budget, Each, Rule, Rules } from "./policy-set.ts";
@@ -16,6 +17,8 @@ import { type Facets, facetsOf } from "./who.ts";
 export type PolicySet = Rules & {
   /** `observe`: judged and recorded, and nothing refused. */
   readonly mode: "enforce" | "observe";
+  /** Of the permits that lapse; null: nobody knows, and none does. */
+  readonly lastUses: LastUses | null;
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
@@ -52,10 +55,11 @@ const CANDIDATES_MAX = 16_384;
 // Longer keys (many roles, long URIs) are looked up anew: nobody fills the memory with them.
 const KEY_LENGTH_MAX = 512;
 
-export function policySetOf(rules: Rules, mode: PolicySet["mode"] = "enforce"): PolicySet {
+export function policySetOf(rules: Rules & Partial<Pick<PolicySet, "lastUses">>, mode: PolicySet["mode"] = "enforce"): PolicySet {
   return {
     ...rules,
     mode,
+    lastUses: rules.lastUses ?? null,
     views: new LRUCache({ max: VIEWS_MAX }),
     viewOfAgent: new WeakMap(),
     candidates: new LRUCache({ max: CANDIDATES_MAX }),
@@ -142,7 +146,8 @@ export function reachOf(policySet: PolicySet, view: View, server: string, nowMs:
   if (!policySet.servers.has(server)) return null;
   const known = view.reach.get(server) ?? givingOn(policySet, view, server);
   view.reach.set(server, known);
-  return known.find((rule) => isInForce(rule, nowMs))?.ref ?? null;
+  const [id = ""] = view.facets.agent;
+  return known.find((rule) => isInForce(rule, nowMs) && !isLapsed(rule, policySet.lastUses, id, nowMs))?.ref ?? null;
 }
 
 function givingOn(policySet: PolicySet, view: View, server: string): readonly Rule[] {

@@ -4,9 +4,17 @@ import type { Agent } from "../authenticate/agent.ts";
 import { type CallArguments, readArguments } from "./call-arguments.ts";
 import { type PolicySet, viewOf } from "./candidates.ts";
 import type { Circumstances } from "./condition.ts";
+import { lapseOf } from "./idle.ts";
+import type { Rule } from "./policy-set.ts";
 
 /** What a decision looks at. `target` is the reference's for a completion. */
 export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
+
+/** What conditions may look at, and what else there is to know of a rule. */
+export type Setting = Circumstances & {
+  /** Why it counts no more for this agent; null: it does. */
+  lapse(rule: Rule): string | null;
+};
 
 export function circumstancesOf(
   policySet: PolicySet,
@@ -15,7 +23,7 @@ export function circumstancesOf(
   target: Target,
   nowMs: number,
   asked: Asked | null,
-): Circumstances {
+): Setting {
   let args: CallArguments | null | undefined;
   return {
     agent: viewOf(policySet, agent).agent,
@@ -26,6 +34,7 @@ export function circumstancesOf(
     tool: target.name,
     now: new Date(nowMs),
     claims: () => claimsOf(agent),
+    lapse: (rule) => (rule.idleMs === null ? null : lapseOf(rule, policySet.lastUses, agent.profile.id, nowMs)),
     args() {
       if (args === undefined) args = asked === null ? null : readOrNull(asked);
       return args;

@@ -3,7 +3,7 @@ import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts"
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Candidates, candidatesOf, drawsOf, isInForce, type PolicySet, reachOf, type View, viewOf } from "./candidates.ts";
-import { type Asked, circumstancesOf } from "./circumstances.ts";
+import { type Asked, circumstancesOf, type Setting } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
@@ -60,7 +60,7 @@ function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Perm
 }
 
 /** Requests of the protocol itself, open to whoever may use anything on the server. Any other method needs a `method:` permit. */
-const FREE_METHODS = new Set([
+export const OPEN_METHODS: readonly string[] = [
   "initialize",
   "server/discover",
   "ping",
@@ -71,7 +71,8 @@ const FREE_METHODS = new Set([
   "resources/list",
   "resources/templates/list",
   "tasks/list",
-]);
+];
+const FREE_METHODS: ReadonlySet<string> = new Set(OPEN_METHODS);
 
 /** Null: nothing to name, since it is a handshake, a stream, its end, a notification or the answer to a request of the server. */
 function targetOf({ course, target, method }: Asked): Target | null {
@@ -128,7 +129,7 @@ function decideTarget(
   const circumstances = circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = openTo(candidates, circumstances, faults);
-  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, nowMs);
+  if ("hiddenBy" in open) return hide(candidates, open.hiddenBy, server, target, faults, circumstances);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
@@ -165,13 +166,13 @@ type Open = { readonly permits: readonly Rule[]; readonly forbids: readonly Rule
  * What is left when everything but the arguments is judged: this alone decides what is listed, and a call goes on from here,
  * so that what is not listed can never be called.
  */
-export function openTo(candidates: Candidates, circumstances: Circumstances, faults: string[]): Open {
+export function openTo(candidates: Candidates, circumstances: Setting, faults: string[]): Open {
   const nowMs = circumstances.now.getTime();
   const now = (rule: Rule): boolean => rule.condition === null || !rule.condition.readsArguments;
   const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
   for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
   const permits = candidates.permits.filter(
-    (rule) => isInForce(rule, nowMs) && (!now(rule) || holds(rule, circumstances, faults) === true),
+    (rule) => isInForce(rule, nowMs) && circumstances.lapse(rule) === null && (!now(rule) || holds(rule, circumstances, faults) === true),
   );
   if (permits.length === 0) return { hiddenBy: null };
   return { permits, forbids: forbids.filter((rule) => !now(rule)) };
@@ -198,9 +199,16 @@ export function permitBy(
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */
-function hide(candidates: Candidates, by: Rule | null, server: string, target: Target, faults: readonly string[], nowMs: number): Refusal {
+function hide(
+  candidates: Candidates,
+  by: Rule | null,
+  server: string,
+  target: Target,
+  faults: readonly string[],
+  { now, lapse }: Setting,
+): Refusal {
   const note = noteOf(by, server, target, faults);
-  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs)))
+  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, now.getTime()) && lapse(rule) === null))
     return refuse("entitlement_denied", {}, note, refOf(by));
   return refuse(target.kind === "method" ? "method_unknown" : "tool_unknown", {}, note, refOf(by));
 }

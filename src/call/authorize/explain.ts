@@ -3,7 +3,7 @@ import { type Facts, isRefusal, type Reason, type RuleRef } from "../../refusal.
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { isInForce, type PolicySet, viewOf } from "./candidates.ts";
-import { type Asked, circumstancesOf } from "./circumstances.ts";
+import { type Asked, circumstancesOf, type Setting } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { decide } from "./decide.ts";
 import { globOf } from "./glob.ts";
@@ -73,7 +73,7 @@ function differencesOf(
   facets: Facets,
   server: string,
   target: Target,
-  circumstances: Circumstances,
+  circumstances: Setting,
   policySet: PolicySet,
 ): string[] | null {
   const isAbout = policySet.index.find(server, target).has(rule);
@@ -82,7 +82,7 @@ function differencesOf(
   return [
     ...(isAbout ? [] : [`${NAMES_OTHERS}${listed(rule.targets.map(({ kind, server: of, name }) => writtenAs(of, { kind, name })))}`]),
     ...(isFor ? [] : whoDiffers(rule, facets)),
-    ...timeDiffers(rule, circumstances.now),
+    ...timeDiffers(rule, circumstances),
     ...(rule.shadow ? ["it is only tried (shadow: true)"] : []),
     ...(isAbout ? conditionDiffers(rule, circumstances) : []),
     ...lacking(rule, agent),
@@ -102,8 +102,9 @@ function whoDiffers({ written }: Rule, facets: Facets): string[] {
   });
 }
 
-function timeDiffers(rule: Rule, now: Date): string[] {
-  if (rule.validity === null || isInForce(rule, now.getTime())) return [];
+function timeDiffers(rule: Rule, { now, lapse }: Setting): string[] {
+  if (rule.validity === null) return [];
+  if (isInForce(rule, now.getTime())) return [lapse(rule)].filter((words) => words !== null);
   const { fromMs, untilMs } = rule.validity;
   const isEarly = fromMs !== null && now.getTime() < fromMs;
   return [isEarly ? `it counts from ${new Date(fromMs).toISOString()}` : `it ended at ${new Date(untilMs ?? 0).toISOString()}`];

@@ -4,6 +4,7 @@ import type { Agent, AgentProfile } from "../authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
 import { openTo } from "./decide.ts";
+import { isLapsed } from "./idle.ts";
 import { facetsOfProfile } from "./who.ts";
 
 /** Conditions on arguments and scopes never hide: a refusal that names its demand does more for a caller than silence. */
@@ -26,7 +27,7 @@ export function reaches(policySet: PolicySet, agent: Agent, server: string, nowM
 export function scopesFor(policySet: PolicySet, profile: AgentProfile, nowMs: number): string[] {
   const facets = facetsOfProfile(profile);
   const required = policySet.rules
-    .filter((rule) => !rule.shadow && isInForce(rule, nowMs) && rule.who(facets))
+    .filter((rule) => !rule.shadow && isInForce(rule, nowMs) && !isLapsed(rule, policySet.lastUses, profile.id, nowMs) && rule.who(facets))
     .flatMap((rule) => rule.requires);
   return ["mcp", ...new Set(required.filter((scope) => scope !== "mcp").toSorted())];
 }

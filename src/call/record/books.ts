@@ -2,6 +2,7 @@
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
+import { lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
@@ -26,6 +27,8 @@ export type Books = {
   eventsAfter(after: number, limit: number): StoredEvent[];
   sinkState(sink: string): SinkState;
   balances(): Balance[];
+  /** By rule and agent: the last call that the rule let through, of those since then. */
+  lastUses(question: UseQuestion): PermitUse[];
 };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
@@ -97,6 +100,7 @@ export function openBooks(store: Store): Books {
     eventsAfter: events.after,
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],
+    lastUses: lastUsesReader(store),
   };
 }
 
