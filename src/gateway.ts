@@ -211,7 +211,7 @@ async function assemble(
     keys,
     store,
     routes: [
-      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now }),
+      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
       ...embedding.routes,
     ],
     hosts: () => loopbackHosts(config.admin),

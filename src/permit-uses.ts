@@ -1,7 +1,7 @@
 /** When each agent last used each permit that lapses: read from the journal before it counts, and heard of each call from then on. */
 import type { PolicySet } from "./call/authorize/candidates.ts";
-import { OPEN_METHODS } from "./call/authorize/decide.ts";
 import { useKey } from "./call/authorize/idle.ts";
+import { UNCOUNTED_METHODS } from "./call/record/history.ts";
 import type { Reader } from "./call/record/reader.ts";
 import type { Story } from "./call/record/story.ts";
 
@@ -12,10 +12,7 @@ export type PermitUses = {
   note(story: Story): void;
 };
 
-/** To go on asking for a task is no further use of the permit that it began with. */
-const TASK_METHODS = ["tasks/get", "tasks/result", "tasks/update", "tasks/cancel"];
-const FREE = [...OPEN_METHODS, ...TASK_METHODS];
-const FREE_METHODS: ReadonlySet<string> = new Set(FREE);
+const UNCOUNTED: ReadonlySet<string> = new Set(UNCOUNTED_METHODS);
 
 export function createPermitUses(reader: Pick<Reader, "ask">, now: () => number): PermitUses {
   const lastUses = new Map<string, number>();
@@ -33,7 +30,7 @@ export function createPermitUses(reader: Pick<Reader, "ask">, now: () => number)
       lapsing = lapsing.union(names);
       if (rules.length > 0) {
         const since = new Date(now() - Math.max(...rules.map(({ idleMs }) => idleMs ?? 0))).toISOString();
-        const uses = await reader.ask("lastUses", { rules: [...names], since, free: FREE });
+        const uses = await reader.ask("lastUses", { rules: [...names], since });
         for (const { rule, agent, atMs } of uses) note(rule, agent, atMs);
       }
       lapsing = names;
@@ -50,7 +47,7 @@ export function createPermitUses(reader: Pick<Reader, "ask">, now: () => number)
 
 function isUse({ course, target }: NonNullable<Story["request"]>): boolean {
   if (target === null || (course !== "metered" && course !== "other")) return false;
-  return target.kind !== "method" || !FREE_METHODS.has(target.name);
+  return target.kind !== "method" || !UNCOUNTED.has(target.name);
 }
 
 function ruleOf(key: string): string {

@@ -97,3 +97,12 @@ test("a permit that begins to lapse knows what was used before it did, and a new
   expect(await gateway.reload()).toBe(true);
   expect([await call("bot", "add"), await call("other", "echo")]).toEqual(["done", "done"]);
 });
+
+test("it is explained with the uses that the gateway knows", async () => {
+  turnTo(120);
+  const said = await tollgate(["policy", "explain", "--agent", "bot", "--tool", "up/echo", "-c", file, "--json"]);
+  const { considered } = JSON.parse(said.out) as { considered: { name: string; differs: string[] }[] };
+  expect(considered.find(({ name }) => name === "may-echo")?.differs).toEqual([
+    "it lapsed: not used since 2027-01-20T00:00:00.000Z; write a newer from to renew it",
+  ]);
+});

@@ -6,6 +6,8 @@ import { globOf } from "./glob.ts";
 export type Condition = {
   /** Its result can differ from call to call by what the caller sends. */
   readonly readsArguments: boolean;
+  /** Names that it mentions; `agent` alone where it looks at more than one attribute of it by name: `agent.roles`. */
+  readonly reads: ReadonlySet<string>;
   /** True, false, or null where it cannot be evaluated. */
   holds(circumstances: Circumstances): boolean | null;
 };
@@ -96,9 +98,10 @@ export function compileCondition(expression: string): Condition | ConditionFault
 }
 
 function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, findings: Findings): Condition {
-  const { readsArguments, readsClaims, repeatsArguments } = findings;
+  const { readsArguments, readsClaims, repeatsArguments, reads } = findings;
   return {
     readsArguments,
+    reads,
     holds(circumstances) {
       const { agent, subject, customer, server, region, tool, now } = circumstances;
       const args = readsArguments ? circumstances.args() : null;
@@ -121,6 +124,7 @@ function conditionOf(evaluate: (context: Record<string, unknown>) => unknown, fi
 class Findings {
   readsArguments = false;
   readsClaims = false;
+  readonly reads = new Set<string>();
   /** A macro's body reads args: its work is items times bytes. */
   repeatsArguments = false;
   fault: ConditionFault | null = null;
@@ -131,6 +135,11 @@ class Findings {
       if (insideMacro) this.repeatsArguments = true;
     }
     if (node.op === "id" && node.args === "claims") this.readsClaims = true;
+    if (node.op === "id") this.reads.add(node.args);
+    if (node.op === "." && node.args[0].op === "id" && node.args[0].args === "agent") {
+      this.reads.add(`agent.${node.args[1]}`);
+      return;
+    }
     if (node.op === "call") this.#call(node, node.args[0], null, node.args[1], insideMacro);
     else if (node.op === "rcall") this.#call(node, node.args[0], node.args[1], node.args[2], insideMacro);
     else for (const child of childrenOf(node.args)) this.walk(child, insideMacro);

@@ -60,7 +60,7 @@ function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Perm
 }
 
 /** Requests of the protocol itself, open to whoever may use anything on the server. Any other method needs a `method:` permit. */
-export const OPEN_METHODS: readonly string[] = [
+const FREE_METHODS = new Set([
   "initialize",
   "server/discover",
   "ping",
@@ -71,8 +71,7 @@ export const OPEN_METHODS: readonly string[] = [
   "resources/list",
   "resources/templates/list",
   "tasks/list",
-];
-const FREE_METHODS: ReadonlySet<string> = new Set(OPEN_METHODS);
+]);
 
 /** Null: nothing to name, since it is a handshake, a stream, its end, a notification or the answer to a request of the server. */
 function targetOf({ course, target, method }: Asked): Target | null {

@@ -2,7 +2,7 @@
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
-import { lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
+import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
@@ -29,6 +29,8 @@ export type Books = {
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
+  /** Calls that policies have decided, equal ones as one: a page of the journal at a time. */
+  calls(question: CallQuestion): CallPage;
 };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
@@ -101,6 +103,7 @@ export function openBooks(store: Store): Books {
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
+    calls: callsReader(store),
   };
 }
 
