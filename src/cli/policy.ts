@@ -5,6 +5,7 @@ import type { Io } from "./io.ts";
 import { registerBacktest } from "./policy-backtest.ts";
 import { diffPolicies } from "./policy-diff.ts";
 import { addCallOptions, explainPolicy } from "./policy-explain.ts";
+import { registerSuggest } from "./policy-suggest.ts";
 import { testPolicies } from "./policy-test.ts";
 
 export function registerPolicy(program: Command, io: Io): void {
@@ -30,4 +31,5 @@ export function registerPolicy(program: Command, io: Io): void {
     "tollgate policy diff policies policies.new",
   ).action((before: string, after: string, options) => diffPolicies(before, after, options, io));
   registerBacktest(policy, io);
+  registerSuggest(policy, io);
 }

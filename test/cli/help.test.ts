@@ -33,7 +33,7 @@ async function reaches(args: readonly string[], words: readonly string[]): Promi
 
 const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agent show, agent suspend, agent reinstate, agent revoke, agent rotate,
   agent offboard, agent import, customer create, customer list, customer show, customer suspend, customer reinstate, customer end,
-  admin-key create, admin-key list, admin-key revoke, leak report, token, usage, budget list, policy explain, policy test, policy diff, policy backtest, audit tail, audit show, audit verify, why`;
+  admin-key create, admin-key list, admin-key revoke, leak report, token, usage, budget list, policy explain, policy test, policy diff, policy backtest, policy suggest, audit tail, audit show, audit verify, why`;
 
 test("these commands are offered, and no others", () => {
   expect(
