@@ -6,6 +6,7 @@ import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Scribe } from "./call/record/compose.ts";
 import type { Journal } from "./call/record/journal.ts";
 import type { Reader } from "./call/record/reader.ts";
+import type { Story } from "./call/record/story.ts";
 import type { Config } from "./config.ts";
 import { accessRequestRoutes } from "./control/admin/access-request-routes.ts";
 import { authorizeRoutes } from "./control/admin/authorize-routes.ts";
@@ -45,6 +46,7 @@ export type EmbeddingParts = {
   readonly authenticate: MeParts["authenticate"];
   readonly now: () => number;
   readonly fault: (thrown: unknown) => void;
+  readonly used: (story: Story) => void;
 };
 
 export function createEmbedding(parts: EmbeddingParts): Embedding {
@@ -64,7 +66,7 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
   };
   // Nothing is forwarded to features, so that only those who reserve for them know them as a server.
   const withFeatures = featuresBeside(policies);
-  const reservations = createReservations({ policies: withFeatures, ledger, journal, reader, scribe, fault });
+  const reservations = createReservations({ policies: withFeatures, ledger, journal, reader, scribe, fault, used: parts.used });
   const vouching = { find: registry.find, publicUrl, isStale: registry.isStale };
   const mayDefine = (server: string) => upstreams.credentials.get(server)?.kind !== "tokenExchange";
   return {

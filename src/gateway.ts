@@ -38,6 +38,7 @@ import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
+import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { startSinks } from "./sinks.ts";
@@ -128,6 +129,8 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
+  const uses = createPermitUses(reader, now);
+  inForce.policySet = await uses.prepare(policySet());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
   const run = randomUUID();
@@ -159,7 +162,10 @@ async function assemble(
   }
 
   followStops(registry, streams, exchange);
-  const reloading = followPolicies({ config, inForce, declare: registry.declare, known: () => knownIn(store.db), act, log });
+  const reloading = followPolicies({
+    ...{ config, inForce, declare: registry.declare, known: () => knownIn(store.db), act, log },
+    prepare: uses.prepare,
+  });
   reloading.onChange(streams.judgeAnew);
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
@@ -177,6 +183,7 @@ async function assemble(
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
+    used: uses.note,
     tell: createTeller({ metrics, log, mono, sessions }),
   });
 
@@ -189,6 +196,7 @@ async function assemble(
   const embedding = createEmbedding({
     ...{ config, policies: inForce, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
     exchange: exchange.exchange,
+    used: uses.note,
     audit: act,
     authenticate: (authorization, nowMs) => authenticate(authorization, null, nowMs),
   });
@@ -217,7 +225,7 @@ async function assemble(
     keys,
     store,
     routes: [
-      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now }),
+      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
       ...embedding.routes,
       ...approval.routes(),
       ...pinRoutes,

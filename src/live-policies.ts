@@ -27,12 +27,14 @@ export type LivePoliciesOptions = {
   readonly known: () => Promise<Known>;
   readonly act: (kind: "policy.loaded", by: string, details: Readonly<Record<string, string | number>>) => Promise<void>;
   readonly log: Log;
+  /** With what has to be known of it before it counts. */
+  readonly prepare: (policySet: PolicySet) => Promise<PolicySet>;
 };
 
 /** Files are looked at this often, and read once they have stood still for as long: an editor writes in several steps. */
 const LOOK_MS = 500;
 
-export function followPolicies({ config, inForce, declare, known, act, log }: LivePoliciesOptions): LivePolicies {
+export function followPolicies({ config, inForce, declare, known, act, log, prepare }: LivePoliciesOptions): LivePolicies {
   let current = true;
   let underWay: Promise<boolean> = Promise.resolve(true);
   const listeners: (() => void)[] = [];
@@ -47,7 +49,9 @@ export function followPolicies({ config, inForce, declare, known, act, log }: Li
     const { policySet } = next;
     const was = inForce.policySet.policyVersion;
     if (policySet.policyVersion === was) return settle();
+    let ready: PolicySet;
     try {
+      ready = await prepare(policySet);
       await declare(next.agents);
       await act("policy.loaded", "config", {
         ...{ policy_version: policySet.policyVersion, was },
@@ -56,7 +60,7 @@ export function followPolicies({ config, inForce, declare, known, act, log }: Li
     } catch (fault) {
       return keepOld(fault instanceof Error ? fault.message : String(fault));
     }
-    inForce.policySet = policySet;
+    inForce.policySet = ready;
     warnOf(next, log);
     log.info({ policy_version: policySet.policyVersion, entitlements: policySet.rules.length }, "the policies have changed");
     for (const heard of listeners) heard();

@@ -58,12 +58,13 @@ function demandsOf(policySet: PolicySet, agent: Agent, server: string, target: T
 }
 
 /** What a rule asks for; its name and place change nothing. */
-function demandOf({ effect, written, requires, approval, validity }: Rule): string {
+function demandOf({ effect, written, requires, approval, validity, idleMs }: Rule): string {
   const demands = [
     written.when === null ? null : `when ${written.when}`,
     requires.length === 0 ? null : `requires ${requires.toSorted().join(" ")}`,
     approval === null ? null : `approval by ${approval.by.toSorted().join(" or ")}`,
     validity?.fromMs == null ? null : `from ${new Date(validity.fromMs).toISOString()}`,
+    idleMs === null ? null : `idle ${idleMs / 86_400_000}d`,
     validity?.untilMs == null ? null : `until ${new Date(validity.untilMs).toISOString()}`,
   ].filter((demand) => demand !== null);
   return demands.length === 0 ? effect : `${effect} ${demands.join(", ")}`;

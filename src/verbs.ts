@@ -7,6 +7,7 @@ import type { Rounds } from "./call/budget/rounds.ts";
 import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
 import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
+import type { Story } from "./call/record/story.ts";
 import type { TokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
 import type { Approving } from "./control/approvals/approve.ts";
@@ -32,6 +33,8 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   /** Tool tokens that a call to the server holds. */
   readonly holdsOf: (server: ServerName) => number;
   readonly now: () => number;
+  /** Hears of each call that has ended. */
+  readonly used: (story: Story) => void;
 };
 
 const NO_TOOL: Recognised = Object.freeze({ definition: null, shadow: null });
@@ -90,6 +93,7 @@ export function createSteps(parts: VerbParts): Steps {
     },
     tell(story, thrown) {
       streams.closed(story.opening.callId);
+      parts.used(story);
       parts.tell(story, thrown);
     },
   };

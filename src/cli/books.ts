@@ -24,15 +24,7 @@ export type Books = {
 
 export function openBooks(config: Config, io: Io): Books {
   const admin = adminClient(config, io);
-  const either = async <T>(ask: () => Promise<T>, read: () => T): Promise<T> => {
-    try {
-      return await ask();
-    } catch (fault) {
-      if (!(fault instanceof NoGateway) || !existsSync(join(config.data, JOURNAL_FILE))) throw fault;
-      if (io.color) io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
-      return read();
-    }
-  };
+  const either = <T>(ask: () => Promise<T>, read: () => T) => askOrRead(config, io, ask, read);
   return {
     usage: (question) =>
       either(
@@ -57,11 +49,22 @@ export function openBooks(config: Config, io: Io): Books {
   };
 }
 
+/** Of the gateway where one runs; else from the data folder, if there is one. */
+export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>, read: () => T): Promise<T> {
+  try {
+    return await ask();
+  } catch (fault) {
+    if (!(fault instanceof NoGateway) || !existsSync(join(config.data, JOURNAL_FILE))) throw fault;
+    if (io.color) io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
+    return read();
+  }
+}
+
 async function newest(admin: AdminClient, limit: number): Promise<StoredRecord[]> {
   return (await admin.get<{ items: StoredRecord[] }>(`/audit/records?limit=${limit}`)).items;
 }
 
-function inFolder<T>(config: Config, read: (books: ReturnType<typeof openFolderBooks>) => T): T {
+export function inFolder<T>(config: Config, read: (books: ReturnType<typeof openFolderBooks>) => T): T {
   const file = join(config.data, JOURNAL_FILE);
   try {
     const store = openReader(file);

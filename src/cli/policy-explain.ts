@@ -1,7 +1,10 @@
 /** `policy explain`: one decision that nobody has asked for yet. */
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import type { Agent } from "../call/authenticate/agent.ts";
+import { type PolicySet, policySetOf } from "../call/authorize/candidates.ts";
 import { type Considered, type Explanation, explainDecision } from "../call/authorize/explain.ts";
+import { useKey } from "../call/authorize/idle.ts";
 import { didYouMean } from "../call/authorize/nearest.ts";
 import { instantMs } from "../call/authorize/written.ts";
 import type { Config } from "../config.ts";
@@ -10,6 +13,7 @@ import { WIRE } from "../refusal.ts";
 import { adminClient, NoGateway } from "./admin-client.ts";
 import { type CommonOptions, configOf, print } from "./command.ts";
 import { hintsFor } from "./explain-hints.ts";
+import { usesOf } from "./history.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 import { policiesOf } from "./policy-folder.ts";
 import { plain } from "./table.ts";
@@ -60,13 +64,25 @@ export async function explainPolicy(options: ExplainOptions, io: Io): Promise<vo
   const described = declared.get(options.agent) ?? (await describedBy(options, config, io, declared.keys()));
   const { scope: scopes, role: roles, subject, instance, claims } = options;
   const agent = imagine({ ...described, scopes, roles, subject, instance, claims: claims as ImaginedAgent["claims"] });
-  const explanation = explainDecision(policySet, agent, call, options.at ?? Date.now());
+  const explanation = explainDecision(await withUses(policySet, agent, config, io), agent, call, options.at ?? Date.now());
   const { readKnown } = await import("../control/known.ts");
   const { known } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
   const hints = hintsFor(options.tool, new Set(config.servers.keys()), known);
   const json = { ...explanation, agent: options.agent, tool: options.tool, policy_version: policySet.policyVersion, hints };
   print(io, options, json, () => textOf(io, options, explanation, config, hints));
   process.exitCode = explanation.decision === "permit" ? EXIT.done : EXIT.no;
+}
+
+/** Of permits that lapse: when the agent last used them, if anybody knows. */
+async function withUses(policySet: PolicySet, { profile }: Agent, config: Config, io: Io): Promise<PolicySet> {
+  const lapsing = policySet.rules.filter(({ idleMs }) => idleMs !== null);
+  if (lapsing.length === 0) return policySet;
+  const sinceMs = Date.now() - Math.max(...lapsing.map(({ idleMs }) => idleMs ?? 0));
+  const names = lapsing.map(({ ref }) => ref.name);
+  const uses = await usesOf(config, io, names, sinceMs);
+  if (uses === null) return policySet;
+  const own = uses.filter(({ agent, name }) => agent === profile.id || name === profile.name);
+  return policySetOf({ ...policySet, lastUses: new Map(own.map(({ rule, atMs }) => [useKey(rule, profile.id), atMs])) });
 }
 
 /** By the options where they say anything of it; else as the running gateway knows it. */

@@ -2,8 +2,10 @@
 import type { Command } from "commander";
 import { branch, leaf } from "./command.ts";
 import type { Io } from "./io.ts";
+import { registerBacktest } from "./policy-backtest.ts";
 import { diffPolicies } from "./policy-diff.ts";
 import { addCallOptions, explainPolicy } from "./policy-explain.ts";
+import { registerSuggest } from "./policy-suggest.ts";
 import { testPolicies } from "./policy-test.ts";
 
 export function registerPolicy(program: Command, io: Io): void {
@@ -30,4 +32,6 @@ export function registerPolicy(program: Command, io: Io): void {
     "two folders of policies: which agents gain or lose what; exit 1 if anybody may do more",
     "tollgate policy diff policies policies.new",
   ).action((before: string, after: string, options) => diffPolicies(before, after, options, io));
+  registerBacktest(policy, io);
+  registerSuggest(policy, io);
 }

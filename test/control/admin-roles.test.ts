@@ -44,6 +44,9 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   "GET /audit/records": EVIDENCE,
   "GET /audit/records/:call": EVIDENCE,
   "GET /audit/root": EVIDENCE,
+  "GET /policy/calls": EVIDENCE,
+  "GET /policy/uses": EVIDENCE,
+  "GET /policy/grants": EVIDENCE,
   "GET /openapi.json": ALL,
 };
 

@@ -102,6 +102,7 @@ export async function startPlane(options: PlaneOptions = {}) {
       issuers: new Set((options.issuers ?? []).map(({ issuer }) => issuer)),
       routeNames: ["tickets", "crm"],
       reader,
+      store,
       budgets: () => [],
       budgetsOf: () => [],
       now,

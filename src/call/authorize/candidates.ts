@@ -6,6 +6,7 @@ import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
+import { isLapsed, type LastUses } from "./idle.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
 import { NOTHING_READ, type OfferedAt } from "./pins.ts";
@@ -19,6 +20,8 @@ export type PolicySet = Rules & {
   readonly mode: "enforce" | "observe";
   /** What rules with pins are held against. */
   readonly offered: OfferedAt;
+  /** Of the permits that lapse; null: nobody knows, and none does. */
+  readonly lastUses: LastUses | null;
   readonly views: LRUCache<string, View>;
   /** The same views by the caller itself, which lives as long as its verified token and never changes. */
   readonly viewOfAgent: WeakMap<Agent, View>;
@@ -52,9 +55,9 @@ export type Candidates = {
   readonly permits: readonly Rule[];
   readonly forbids: readonly Rule[];
   readonly draws: readonly Draw[];
-  /** What is left of them at every call, where neither the time, nor a pin, nor a condition beside the arguments has a say; null: it differs. */
+  /** What is left of them at every call, where no time, no pin and no condition but on the arguments has a say; null: it differs. */
   readonly settled: Open | null;
-  /** None of them has a condition or a pin: nothing has to be looked at. */
+  /** None of them has a condition, a pin or a lapse: nothing has to be looked at. */
   readonly unconditional: boolean;
   /** What it would be with the shadow rules among them; null: none of them is about this. */
   readonly withShadows: Candidates | null;
@@ -67,13 +70,14 @@ const CANDIDATES_MAX = 16_384;
 const KEY_LENGTH_MAX = 512;
 
 export function policySetOf(
-  rules: Rules,
+  rules: Rules & Partial<Pick<PolicySet, "lastUses">>,
   mode: PolicySet["mode"] = "enforce",
   offered: OfferedAt = NOTHING_READ,
   { views, candidates } = { views: VIEWS_MAX, candidates: CANDIDATES_MAX },
 ): PolicySet {
   const kept = { views: new Set<View>(), count: 0, max: candidates };
-  return { ...rules, mode, offered, views: new LRUCache({ max: views }), viewOfAgent: new WeakMap(), kept };
+  const { lastUses = null } = rules;
+  return { ...rules, mode, offered, lastUses, views: new LRUCache({ max: views }), viewOfAgent: new WeakMap(), kept };
 }
 
 export function viewOf(policySet: PolicySet, agent: Agent): View {
@@ -165,10 +169,11 @@ function keep({ kept }: PolicySet, view: View, server: string, { kind, name }: T
   kept.count += 1;
 }
 
-const looksAtCall = ({ condition, pins }: Rule): boolean => condition !== null || pins !== null;
+const looksAtCall = ({ condition, pins, idleMs }: Rule): boolean => condition !== null || pins !== null || idleMs !== null;
 
 function settledBy(permits: readonly Rule[], forbids: readonly Rule[]): Open | null {
-  const isSettled = ({ validity, condition, pins }: Rule) => validity === null && pins === null && condition?.readsArguments !== false;
+  const isSettled = ({ validity, condition, pins, idleMs }: Rule) =>
+    validity === null && pins === null && idleMs === null && condition?.readsArguments !== false;
   if (![...permits, ...forbids].every(isSettled)) return null;
   const hiding = forbids.find((rule) => rule.condition === null);
   return hiding !== undefined || permits.length === 0 ? { hiddenBy: hiding ?? null } : { permits, forbids };
@@ -179,7 +184,8 @@ export function reachOf(policySet: PolicySet, view: View, server: string, nowMs:
   if (!policySet.servers.has(server)) return null;
   const known = view.reach.get(server) ?? givingOn(view, server);
   view.reach.set(server, known);
-  return known.find((rule) => isInForce(rule, nowMs))?.ref ?? null;
+  const [id = ""] = view.facets.agent;
+  return known.find((rule) => isInForce(rule, nowMs) && !isLapsed(rule, policySet.lastUses, id, nowMs))?.ref ?? null;
 }
 
 function givingOn(view: View, server: string): readonly Rule[] {

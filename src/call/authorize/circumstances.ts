@@ -4,13 +4,20 @@ import type { Agent } from "../authenticate/agent.ts";
 import { type CallArguments, readArguments } from "./call-arguments.ts";
 import { type PolicySet, viewOf } from "./candidates.ts";
 import type { Circumstances } from "./condition.ts";
+import { lapseOf } from "./idle.ts";
 import type { Offered } from "./pins.ts";
+import type { Rule } from "./policy-set.ts";
 
 /** What a decision looks at. `target` is the reference's for a completion. */
 export type Asked = Pick<McpRequest, "server" | "course" | "method" | "target" | "body" | "argumentsSpan">;
 
-/** `offered` is what rules with pins are held against; null: the server has not been read. */
-export type Situation = Circumstances & { readonly offered: Offered | null };
+/** What conditions may look at, and what else there is to know of a rule. */
+export type Situation = Circumstances & {
+  /** What rules with pins are held against; null: the server has not been read. */
+  readonly offered: Offered | null;
+  /** Why a rule counts no more for this agent; null: it does. */
+  lapse(rule: Rule): string | null;
+};
 
 export function circumstancesOf(
   policySet: PolicySet,
@@ -31,6 +38,7 @@ export function circumstancesOf(
     now: new Date(nowMs),
     offered: policySet.offered(server, target.kind === "tool" ? target.name : null),
     claims: () => claimsOf(agent),
+    lapse: (rule) => (rule.idleMs === null ? null : lapseOf(rule, policySet.lastUses, agent.profile.id, nowMs)),
     args() {
       if (args === undefined) args = asked === null ? null : readOrNull(asked);
       return args;

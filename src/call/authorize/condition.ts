@@ -9,6 +9,8 @@ export type Condition = {
   readonly readsArguments: boolean;
   /** It looks at the token that the caller shows. */
   readonly readsClaims: boolean;
+  /** Names that it mentions; `agent` alone where it looks at more than one attribute of it by name: `agent.roles`. */
+  readonly reads: ReadonlySet<string>;
   /** True, false, or null where it cannot be evaluated. */
   holds(circumstances: Circumstances): boolean | null;
 };
@@ -97,11 +99,12 @@ export function compileCondition(expression: string): Condition | ConditionFault
 }
 
 function conditionOf(evaluate: ParseResult, findings: Findings): Condition {
-  const { readsArguments, readsClaims } = findings;
+  const { readsArguments, readsClaims, reads } = findings;
   const work = workOf(evaluate.ast);
   return {
     readsArguments,
     readsClaims,
+    reads,
     holds(circumstances) {
       const { agent, subject, customer, server, region, tool, now } = circumstances;
       const args = readsArguments ? circumstances.args() : null;
@@ -145,11 +148,17 @@ function namesIn(node: ASTNode): string[] {
 class Findings {
   readsArguments = false;
   readsClaims = false;
+  readonly reads = new Set<string>();
   fault: ConditionFault | null = null;
 
   walk(node: ASTNode, insideMacro: boolean): void {
     if (node.op === "id" && node.args === "args") this.readsArguments = true;
     if (node.op === "id" && node.args === "claims") this.readsClaims = true;
+    if (node.op === "id") this.reads.add(node.args);
+    if (node.op === "." && node.args[0].op === "id" && node.args[0].args === "agent") {
+      this.reads.add(`agent.${node.args[1]}`);
+      return;
+    }
     if (node.op === "call") this.#call(node, node.args[0], null, node.args[1], insideMacro);
     else if (node.op === "rcall") this.#call(node, node.args[0], node.args[1], node.args[2], insideMacro);
     else for (const child of childrenOf(node.args)) this.walk(child, insideMacro);

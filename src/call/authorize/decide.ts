@@ -140,7 +140,7 @@ function decideTarget(
   const circumstances = candidates.unconditional ? NOT_LOOKED_AT : circumstancesOf(policySet, agent, server, target, nowMs, asked);
   const faults: string[] = [];
   const open = candidates.settled ?? openTo(candidates, circumstances, faults, nowMs);
-  if ("hiddenBy" in open) return hide(candidates, open, server, target, faults, nowMs);
+  if ("hiddenBy" in open) return hide(candidates, open, server, target, faults, nowMs, circumstances);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
   const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
@@ -180,7 +180,7 @@ export function openTo(candidates: Candidates, circumstances: Situation, faults:
   const forbids = candidates.forbids.filter((rule) => isInForce(rule, nowMs));
   for (const rule of forbids) if (now(rule) && holds(rule, circumstances, faults) !== false) return { hiddenBy: rule };
   const applying = candidates.permits.filter(
-    (rule) => isInForce(rule, nowMs) && (!now(rule) || holds(rule, circumstances, faults) === true),
+    (rule) => isInForce(rule, nowMs) && circumstances.lapse(rule) === null && (!now(rule) || holds(rule, circumstances, faults) === true),
   );
   const permits = applying.filter(({ pins }) => meets(pins, circumstances.offered));
   if (permits.length === 0) return applying[0] === undefined ? { hiddenBy: null } : { hiddenBy: null, unmet: applying[0] };
@@ -196,7 +196,7 @@ export function holds(rule: Rule, circumstances: Circumstances, faults: string[]
 }
 
 /** For rules without conditions: making the real one costs more than the decision. */
-const NOT_LOOKED_AT = Object.freeze({}) as Situation;
+const NOT_LOOKED_AT = Object.freeze({ lapse: () => null }) as unknown as Situation;
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 
@@ -217,10 +217,11 @@ function hide(
   target: Target,
   faults: readonly string[],
   nowMs: number,
+  { lapse }: Situation,
 ): Refusal {
   if (unmet !== undefined) return refuse("tool_changed", {}, `its pins are not met: ${noteOf(unmet, server, target, faults)}`, unmet.ref);
   const note = noteOf(by, server, target, faults);
-  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs)))
+  if ([...candidates.permits, ...candidates.forbids].some((rule) => rule.named && isInForce(rule, nowMs) && lapse(rule) === null))
     return refuse("entitlement_denied", {}, note, refOf(by));
   return refuse(target.kind === "method" ? "method_unknown" : "tool_unknown", {}, note, refOf(by));
 }

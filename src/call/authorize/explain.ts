@@ -83,7 +83,7 @@ function differencesOf(
   return [
     ...(isAbout ? [] : [`${NAMES_OTHERS}${listed(rule.targets.map(({ kind, server: of, name }) => writtenAs(of, { kind, name })))}`]),
     ...(isFor ? [] : whoDiffers(rule, facets)),
-    ...timeDiffers(rule, circumstances.now),
+    ...timeDiffers(rule, circumstances),
     ...(rule.shadow ? ["it is only tried (shadow: true)"] : []),
     ...(isAbout ? conditionDiffers(rule, circumstances) : []),
     ...(isAbout ? pinsDiffer(rule.pins, circumstances.offered) : []),
@@ -104,8 +104,9 @@ function whoDiffers({ written }: Rule, facets: Facets): string[] {
   });
 }
 
-function timeDiffers(rule: Rule, now: Date): string[] {
-  if (rule.validity === null || isInForce(rule, now.getTime())) return [];
+function timeDiffers(rule: Rule, { now, lapse }: Situation): string[] {
+  if (rule.validity === null) return [];
+  if (isInForce(rule, now.getTime())) return [lapse(rule)].filter((words) => words !== null);
   const { fromMs, untilMs } = rule.validity;
   const isEarly = fromMs !== null && now.getTime() < fromMs;
   return [isEarly ? `it counts from ${new Date(fromMs).toISOString()}` : `it ended at ${new Date(untilMs ?? 0).toISOString()}`];

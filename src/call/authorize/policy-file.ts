@@ -47,6 +47,15 @@ const instant = (description: string) =>
     .refine((written) => instantMs(written) !== null, "must be a date or an RFC 3339 time: 2026-12-01 or 2026-12-01T09:00:00+01:00")
     .describe(`${description} A date (midnight UTC) or an RFC 3339 time.`);
 
+const IDLE_WORDS = "must be a whole number with s, m, h or d: 30d";
+/** Ten years: what is meant for longer does not lapse. */
+const IDLE_MS_MAX = 3_660 * 86_400_000;
+const idle = z
+  .string(IDLE_WORDS)
+  .regex(/^[1-9][0-9]{0,8}(s|m|h|d)$/, { error: IDLE_WORDS, abort: true })
+  .refine((written) => durationMs(written) <= IDLE_MS_MAX, "is longer than 3660 days")
+  .describe("It lapses for an agent that has not used it for as long, counted from its last use or from `from`, which it then needs.");
+
 const WITHIN_WORDS = "must be a whole number with s, m, h or d: 15m";
 const approval = z
   .strictObject({
@@ -105,6 +114,7 @@ const entitlement = z
       .describe("OAuth scopes that the access token must have."),
     from: instant("Since when it counts.").optional(),
     until: instant("When it ends; the first instant at which it counts no more.").optional(),
+    idle: idle.optional(),
     approval: approval.optional(),
     pins: pins.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
@@ -120,6 +130,9 @@ const entitlement = z
   )
   .refine((rule) => rule.forbid === undefined || rule.approval === undefined, "a forbid is final: write a permit that needs an approval")
   .refine((rule) => rule.forbid === undefined || rule.pins === undefined, "a forbid holds for every version: write a permit that pins one")
+  .refine((rule) => rule.idle === undefined || rule.forbid === undefined, "a forbid does not lapse: leave idle out")
+  .refine((rule) => rule.idle === undefined || rule.from !== undefined, "idle counts from its beginning, so it needs a from")
+  .refine((rule) => rule.idle === undefined || !rule.shadow, "a rule that is only tried is never used, so it would lapse: leave idle out")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
     "until is not after from, so it would never count",

@@ -37,6 +37,8 @@ export type Rule = {
   readonly named: boolean;
   /** Null: at any time. */
   readonly validity: Validity | null;
+  /** Lapses for whom has not used it for so long; null: never. */
+  readonly idleMs: number | null;
   readonly approval: Approval | null;
   /** What the server has to be for it to apply; null: whatever it is. */
   readonly pins: RulePins | null;
@@ -159,6 +161,7 @@ class Compiler {
       requires: entitlement.requires ?? [],
       named: entitlement.disclosure === "named",
       validity: validityOf(entitlement),
+      idleMs: entitlement.idle === undefined ? null : durationMs(entitlement.idle),
       approval:
         entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
       pins: pinsOf(entitlement),

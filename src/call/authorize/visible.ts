@@ -4,6 +4,7 @@ import type { Agent, AgentProfile } from "../authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
 import { openTo } from "./decide.ts";
+import { isLapsed } from "./idle.ts";
 import { rulesFor } from "./policy-set.ts";
 import { facetsOfProfile } from "./who.ts";
 
@@ -34,7 +35,7 @@ export function reaches(policySet: PolicySet, agent: Agent, server: string, nowM
 export function scopesFor(policySet: PolicySet, profile: AgentProfile, nowMs: number): string[] {
   const facets = facetsOfProfile(profile);
   const required = rulesFor(policySet, facets)
-    .filter((rule) => !rule.shadow && isInForce(rule, nowMs))
+    .filter((rule) => !rule.shadow && isInForce(rule, nowMs) && !isLapsed(rule, policySet.lastUses, profile.id, nowMs))
     .flatMap((rule) => rule.requires);
   return ["mcp", ...new Set(required.filter((scope) => scope !== "mcp").toSorted())];
 }

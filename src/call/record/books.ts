@@ -2,6 +2,7 @@
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
+import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
@@ -26,6 +27,10 @@ export type Books = {
   eventsAfter(after: number, limit: number): StoredEvent[];
   sinkState(sink: string): SinkState;
   balances(): Balance[];
+  /** By rule and agent: the last call that the rule let through, of those since then. */
+  lastUses(question: UseQuestion): PermitUse[];
+  /** Calls that policies have decided, equal ones as one: a page of the journal at a time. */
+  calls(question: CallQuestion): CallPage;
 };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
@@ -97,6 +102,8 @@ export function openBooks(store: Store): Books {
     eventsAfter: events.after,
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],
+    lastUses: lastUsesReader(store),
+    calls: callsReader(store),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Agent } from "../../call/authenticate/agent.ts";
 import { isInForce, type PolicySet, reachOf, type View, viewOf } from "../../call/authorize/candidates.ts";
 import { globOf, isPattern } from "../../call/authorize/glob.ts";
+import { isLapsed } from "../../call/authorize/idle.ts";
 import type { TargetPattern } from "../../call/authorize/pattern.ts";
 import { writtenAs } from "../../call/authorize/pattern.ts";
 import type { Rule } from "../../call/authorize/policy-set.ts";
@@ -40,9 +41,16 @@ function toolsOn(policySet: PolicySet, agent: Agent, view: View, server: string,
 }
 
 /** What any permit for the caller names on the server, as far as its account goes. */
-export function permits({ rules }: PolicySet, view: View, server: string, nowMs: number): { rule: Rule; target: TargetPattern }[] {
+export function permits(
+  { rules, lastUses }: PolicySet,
+  view: View,
+  server: string,
+  nowMs: number,
+): { rule: Rule; target: TargetPattern }[] {
+  const [id = ""] = view.facets.agent;
   return rules
     .filter((rule) => rule.effect === "permit" && !rule.shadow && isInForce(rule, nowMs) && view.matched.has(rule))
+    .filter((rule) => !isLapsed(rule, lastUses, id, nowMs))
     .flatMap((rule) => rule.targets.map((target) => ({ rule, target })))
     .filter(({ target }) => globOf(target.server)(server) && view.ceiling?.touches(server, target.kind) !== false);
 }

@@ -44,6 +44,8 @@ export type ReservationsParts = {
   readonly reader: Pick<Reader, "ask">;
   readonly scribe: Scribe;
   readonly fault: (thrown: unknown) => void;
+  /** Hears of each reservation that was settled. */
+  readonly used?: (story: Story) => void;
 };
 
 type Open = {
@@ -125,6 +127,7 @@ export function createReservations(parts: ReservationsParts): Reservations {
       throw thrown;
     }
     open.delete(request.callId);
+    parts.used?.(story);
     return settled;
   }
 

@@ -1,0 +1,138 @@
+/** `policy suggest`: the least that an agent needs, from what it has really done; and what all agents hold and do not use. */
+import { writeFileSync } from "node:fs";
+import type { Command } from "commander";
+import type { Agent, AgentKind, RiskClass } from "../call/authenticate/agent.ts";
+import type { Config } from "../config.ts";
+import { codeOf } from "../document.ts";
+import { type ImaginedAgent, imagine } from "../imagined.ts";
+import { bordersOf } from "../policy-backtest.ts";
+import { fileText, suggest } from "../policy-suggest.ts";
+import { addUse, nothingUsed, type Privilege, privilegeOf, TARGETS_MAX, type Used } from "../policy-used.ts";
+import { readWritten } from "../policy-written.ts";
+import { adminClient, allPages, NoGateway } from "./admin-client.ts";
+import { type CommonOptions, configOf, leaf, print } from "./command.ts";
+import { accountsOf, callPages, type Grants, grantsSince, momentOf } from "./history.ts";
+import { EXIT, Exit, type Io } from "./io.ts";
+import { policiesOf } from "./policy-folder.ts";
+import { grouped, table } from "./table.ts";
+
+type SuggestOptions = CommonOptions & { readonly since: string; readonly until?: string; readonly agent?: string; readonly out?: string };
+
+export function registerSuggest(policy: Command, io: Io): void {
+  leaf(
+    policy,
+    "suggest",
+    "least privilege from what was really used: a policy file for one agent, or a table of what all hold and do not use",
+    "tollgate policy suggest --agent triage-bot --since 30d --out triage-bot.yaml",
+  )
+    .option("--since <time>", "how far back: a duration (30d), a date or an RFC 3339 time", "30d")
+    .option("--until <time>", "up to when; the same")
+    .option("--agent <name>", "by name or id; without it: every agent, most beyond its use first")
+    .option("--out <file>", "write the policy file there; an existing file is not replaced")
+    .action((options: SuggestOptions) => suggestPolicy(options, io));
+}
+
+/** Of one agent: what it is, and what it has used. */
+type Seen = { facts: ImaginedAgent; readonly used: Used };
+
+async function suggestPolicy(options: SuggestOptions, io: Io): Promise<void> {
+  const config = configOf(options, io);
+  const nowMs = Date.now();
+  const sinceMs = momentOf("--since", options.since, nowMs);
+  const untilMs = options.until === undefined ? null : momentOf("--until", options.until, nowMs);
+  const { policySet, declared } = policiesOf(config.policies, config.servers);
+  const seen = await seenIn(config, io, { sinceMs, untilMs, agent: options.agent ?? null, borders: bordersOf([]) });
+  for (const facts of [...declared.values(), ...(await registered(config, io))]) {
+    const known = seen.get(facts.name);
+    if (known === undefined) seen.set(facts.name, { facts, used: nothingUsed() });
+    else known.facts = { ...known.facts, ...facts };
+  }
+  const [grants, accounts] = [await grantsSince(config, io, sinceMs), await accountsOf(config, io)];
+  const privilege = ({ facts, used }: Seen): { agent: Agent; used: Used; privilege: Privilege } => {
+    const agent = imagine({ ...facts, account: { tools: accounts.get(facts.customer ?? "default") ?? null, scopes: null } });
+    const known = { tools: grants?.tools ?? new Map(), issued: grants === null ? null : (grants.scopes.get(agent.profile.id) ?? []) };
+    return { agent, used, privilege: privilegeOf(policySet, agent, used, known, nowMs) };
+  };
+  const window = { since: new Date(sinceMs).toISOString(), until: new Date(untilMs ?? nowMs).toISOString() };
+  if (options.agent === undefined) {
+    const rows = [...seen.values()].map((each) => privilege(each).privilege).toSorted(byExcess);
+    return print(io, options, { ...window, agents: rows }, () => tableOf(rows, grants));
+  }
+  const one = [...seen.values()].find(({ facts }) => facts.name === options.agent || facts.id === options.agent);
+  if (one === undefined) throw new Exit(EXIT.no, `there is no agent ${options.agent}, and no call of it since ${window.since}`);
+  const { agent, used, privilege: held } = privilege(one);
+  if (used.full) throw new Exit(EXIT.no, `${options.agent} has used over ${TARGETS_MAX} different things: choose a shorter time`);
+  const suggestion = suggest(agent.profile, used, readWritten(config.policies));
+  const text = fileText(suggestion, headOf(agent.profile.name, window, used, policySet.policyVersion), held);
+  if (options.out !== undefined) writeNew(options.out, text);
+  const json = { ...window, calls: used.calls, policy: suggestion.file, left_out: suggestion.leftOut, privilege: held, yaml: text };
+  print(io, options, json, () =>
+    options.out === undefined
+      ? text.trimEnd()
+      : `${options.out} is written: ${grouped(used.targets.size)} things used in ${grouped(used.calls)} calls`,
+  );
+}
+
+function headOf(agent: string, { since, until }: { since: string; until: string }, used: Used, version: string): string[] {
+  const observed = used.byRule.get("")?.size ?? 0;
+  return [
+    `Generated by tollgate policy suggest for ${JSON.stringify(agent)}, from ${used.calls} calls from ${since} to ${until}; policies ${version}.`,
+    "It permits what these calls did, under the conditions that let them through, and nothing else. Read it before you use it.",
+    ...(observed === 0
+      ? []
+      : [`${observed} of its targets were let through because policies were only observed: they stand here without a condition.`]),
+  ];
+}
+
+async function seenIn(config: Config, io: Io, window: Parameters<typeof callPages>[2]): Promise<Map<string, Seen>> {
+  const seen = new Map<string, Seen>();
+  for await (const { groups } of callPages(config, io, window)) {
+    for (const group of groups) {
+      const { id, name, kind, customer, team, workflow, owner, purpose, risk_class } = group.agent;
+      const facts = { id, name, customer, owner, purpose, team: team ?? undefined, workflow: workflow ?? undefined };
+      const known = seen.get(name) ?? { facts: {} as ImaginedAgent, used: nothingUsed() };
+      known.facts = { ...facts, kind: kind as AgentKind, riskClass: risk_class as RiskClass };
+      seen.set(name, known);
+      addUse(known.used, group);
+    }
+  }
+  return seen;
+}
+
+/** None where no gateway runs that would know. */
+async function registered(config: Config, io: Io): Promise<ImaginedAgent[]> {
+  type Row = { id: string; name: string; state: string; risk_class: RiskClass } & Record<string, string | null>;
+  try {
+    const rows = await allPages<Row>(adminClient(config, io), "/agents", []);
+    const said = (row: Row) => Object.fromEntries(Object.entries(row).filter(([, value]) => typeof value === "string"));
+    return rows
+      .filter(({ state }) => state !== "revoked")
+      .map((row) => ({ ...said(row), name: row.name, riskClass: row.risk_class }) as ImaginedAgent);
+  } catch (fault) {
+    if (fault instanceof NoGateway) return [];
+    throw fault;
+  }
+}
+
+function byExcess(one: Privilege, other: Privilege): number {
+  return one.share - other.share || other.held - one.held || (one.agent < other.agent ? -1 : 1);
+}
+
+function tableOf(rows: readonly Privilege[], grants: Grants): string {
+  const cells = rows.map(({ agent, held, used, share, never, scopes }) => [
+    ...[agent, held, used, `${Math.round(share * 100)} %`],
+    [...new Set(never.map(({ rule }) => rule))].join(" ") || null,
+    ...[scopes.may.join(" ") || null, scopes.issued?.join(" ") || null, scopes.used.join(" ") || null],
+  ]);
+  const head = ["AGENT", "HELD", "USED", "SHARE", "NOT ALL USED OF", "SCOPES IT MAY HAVE", "ISSUED", "USED"];
+  const note = grants === null ? "\nno gateway runs: which tools servers have, and which scopes were issued, is not known" : "";
+  return `${table(head, cells)}${note}`;
+}
+
+function writeNew(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { flag: "wx" });
+  } catch (fault) {
+    throw new Exit(EXIT.usage, `${file} cannot be written: ${codeOf(fault)}`);
+  }
+}
