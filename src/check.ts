@@ -14,7 +14,10 @@ export function inspectAll(configFile: string, env: Environment): { problems: re
   const problems = "problems" in loaded ? [...loaded.problems] : [];
   const folder = "problems" in loaded ? policiesFolder(resolve(configFile)) : loaded.config.policies;
   // Without a config nothing is known of its servers: what depends on them is judged in the next run.
-  const policies = loadPolicies(folder, "problems" in loaded ? new Map() : loaded.config.servers);
+  const policies =
+    "problems" in loaded
+      ? loadPolicies(folder, new Map())
+      : loadPolicies(folder, loaded.config.servers, "enforce", loaded.config.inspectors);
   if ("problems" in policies) problems.push(...policies.problems);
   return { problems: sortProblems(problems), warnings: "problems" in loaded ? [] : sortProblems(policies.warnings) };
 }

@@ -18,7 +18,7 @@ export type LivePolicies = {
 };
 
 export type LivePoliciesOptions = {
-  readonly config: Pick<Config, "policies" | "servers" | "mode">;
+  readonly config: Pick<Config, "policies" | "servers" | "mode" | "inspectors">;
   /** What all others read, each call once: its set is exchanged here. */
   readonly inForce: { policySet: PolicySet };
   readonly declare: Registry["declare"];
@@ -35,7 +35,7 @@ export function followPolicies({ config, inForce, declare, act, log }: LivePolic
   const listeners: (() => void)[] = [];
 
   async function replace(): Promise<boolean> {
-    const next = loadPolicies(config.policies, config.servers, config.mode);
+    const next = loadPolicies(config.policies, config.servers, config.mode, config.inspectors);
     if ("problems" in next) {
       const problems = next.problems.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
       return keepOld(problems.join("\n"));

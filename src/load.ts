@@ -21,12 +21,16 @@ export function refuseOtherId({ file, data, gatewayId }: Config, source: string)
   throw new StartRefused(`${file}: gatewayId: the books in ${data} are those of the gateway ${source}: ${remedy}`, []);
 }
 
+function policiesOf({ policies, servers, mode, inspectors }: Config): ReturnType<typeof loadPolicies> {
+  return loadPolicies(policies, servers, mode, inspectors);
+}
+
 export type Loaded = { readonly config: Config; readonly policies: Policies };
 
 export function load(configFile: string, env: Environment, log: Log): Loaded {
   const loaded = loadConfig(configFile, env);
   const problems = "problems" in loaded ? [...loaded.problems] : [];
-  const policies = "config" in loaded ? loadPolicies(loaded.config.policies, loaded.config.servers, loaded.config.mode) : null;
+  const policies = "config" in loaded ? policiesOf(loaded.config) : null;
   if (policies !== null && "problems" in policies) problems.push(...policies.problems);
   if ("problems" in loaded || policies === null || "problems" in policies) {
     throw new StartRefused(problems.map((each) => `${each.file}:${each.line}:${each.column}: ${each.message}`).join("\n"), problems);

@@ -3,10 +3,12 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type PolicySet, policySetOf } from "./call/authorize/candidates.ts";
+import type { InspectorFacts } from "./call/authorize/guards.ts";
 import { type DeclaredAgent, policyFileSchema, policyJsonSchema, readablePart } from "./call/authorize/policy-file.ts";
 import { compilePolicies, type PolicyFault, type PolicySource, type ServerFacts } from "./call/authorize/policy-set.ts";
 import { codeOf, type Document, type Problem, readDocument, sortProblems } from "./document.ts";
 import { problemAtKey, problemAtValue, problemsOf } from "./issues.ts";
+import { guardFaults, unusedInspectors } from "./policy-guards.ts";
 
 export type Policies = {
   readonly policySet: PolicySet;
@@ -20,6 +22,7 @@ export function loadPolicies(
   folder: string,
   servers: ServerFacts,
   mode: PolicySet["mode"] = "enforce",
+  inspectors: InspectorFacts | null = null,
 ): Policies | { problems: readonly Problem[]; warnings: readonly Problem[] } {
   const names = policyFilesIn(folder);
   if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [] };
@@ -33,10 +36,12 @@ export function loadPolicies(
     const policy = parsed.success ? parsed.data : readablePart(document.data);
     sources.push({ file, policy, lineOf: (path) => document.locate(path).line });
   }
-  const compiled = compilePolicies(sources, servers, versionOf(documents));
+  const compiled = compilePolicies(sources, servers, versionOf(documents), inspectors ?? undefined);
   const placed = (fault: PolicyFault): Problem[] => placeFault(documents.get(fault.file), fault);
-  problems.push(...compiled.faults.flatMap(placed));
+  problems.push(...[...compiled.faults, ...guardFaults(sources, inspectors)].flatMap(placed));
   const warnings = compiled.warnings.flatMap(placed);
+  for (const name of unusedInspectors(compiled.rules.rules, inspectors))
+    warnings.push(atStart(folder, `no entitlement is inspected by ${name}, so that it is never asked`));
   if (compiled.rules.rules.length === 0)
     warnings.push(atStart(folder, "no entitlement here: nothing is permitted, every call will be refused"));
   if (problems.length > 0) return { problems: sortProblems(problems), warnings };

@@ -1,6 +1,7 @@
 /** Pure. The verbs of the life of a call, in its order, as the composition root hands them over. */
 import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
+import type { Answer } from "./accept/answer.ts";
 import type { Listed, McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Approved, Inspected, Judged, Permit } from "./authorize/permit.ts";
@@ -30,7 +31,7 @@ export type Steps = {
   /** Hex SHA-256 of the called tool's definition, null for what is no tool. A tool that its server does not list is unknown, whatever a pattern reaches. */
   recognise(agent: Agent, request: McpRequest, permit: Permit, issued: IssuedToken): Promise<string | null | Refusal>;
   /** Asks the guards that the permit names: about the arguments, or about what the server answered. */
-  inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null): Inspected | Promise<Inspected>;
+  inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null, answer: Answer): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
   hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;

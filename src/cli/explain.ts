@@ -6,7 +6,16 @@ import { grouped, plain } from "./table.ts";
 export function explain(record: AuditRecord): string[] {
   const parts =
     record.administrator === null
-      ? [what(record), who(record), decision(record), shadow(record), ...record.budget.map(budget), usage(record), outcome(record)]
+      ? [
+          what(record),
+          who(record),
+          decision(record),
+          ...inspections(record),
+          shadow(record),
+          ...record.budget.map(budget),
+          usage(record),
+          outcome(record),
+        ]
       : [what(record), who(record), details(record)];
   // Names come from outside: no line may steer the terminal.
   return parts.filter((line) => line !== "").map(plain);
@@ -42,6 +51,14 @@ function decision(record: AuditRecord): string {
   const refused = record.entitlement_result === "permitted" ? `Permitted${rule}, then refused` : `Refused${rule}`;
   const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : refused;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
+}
+
+function inspections({ inspections: lines }: AuditRecord): string[] {
+  // Records from before there were any have no such member.
+  return (lines ?? []).map(({ inspector, of, verdict, code, duration_ms }) => {
+    const said = { allow: "allowed", refuse: "refused", failed: "gave no verdict on" }[verdict];
+    return `Guard ${inspector} ${said} the ${of}${code === null ? "" : ` (${code})`}, after ${duration_ms} ms.`;
+  });
 }
 
 /** What policies that are only tried would have said. */

@@ -52,7 +52,7 @@ export function addCallOptions(command: Command): Command {
 
 export async function explainPolicy(options: ExplainOptions, io: Io): Promise<void> {
   const config = configOf(options, io);
-  const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config.servers);
+  const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config);
   const call = imagineCall(options.tool, options.args);
   if ("problem" in call) throw new Exit(EXIT.usage, `--tool: ${call.problem}`);
   const described = declared.get(options.agent) ?? (await describedBy(options, config, io));

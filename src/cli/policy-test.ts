@@ -7,7 +7,7 @@ import { policiesOf } from "./policy-folder.ts";
 
 export function testPolicies(files: readonly string[], options: CommonOptions, io: Io): void {
   const config = configOf(options, io);
-  const { policySet, declared } = policiesOf(config.policies, config.servers);
+  const { policySet, declared } = policiesOf(config.policies, config);
   const paths = files.length > 0 ? files.map((file) => resolve(file)) : caseFilesIn(config.policies);
   if (paths.length === 0)
     throw new Exit(EXIT.usage, `there is no *.cases.yaml in ${config.policies}: state there which decisions must hold`);

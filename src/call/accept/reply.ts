@@ -94,8 +94,10 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget } = factsOf(refusal);
-  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`].filter(Boolean).join(", ");
+  const { resets_at, budget, of, code } = factsOf(refusal);
+  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, of && `the ${of}`, code && `code ${code}`]
+    .filter(Boolean)
+    .join(", ");
   const text = `${title}${facts === "" ? "" : ` (${facts})`}. ${remedy} [${refusal.refused}, ${callId}]`;
   const result = { content: [{ type: "text", text }], isError: true, ...(era === "modern" ? { resultType: "complete" } : {}) };
   return `{"jsonrpc":"2.0","id":${idText ?? "null"},"result":${JSON.stringify(result)}}`;

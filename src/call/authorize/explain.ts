@@ -7,6 +7,7 @@ import { type Asked, circumstancesOf } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
 import { decide } from "./decide.ts";
 import { globOf } from "./glob.ts";
+import { guardText } from "./guards.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Rule } from "./policy-set.ts";
 import { compileWho, type Facets } from "./who.ts";
@@ -116,11 +117,12 @@ function conditionDiffers({ condition, effect, written }: Rule, circumstances: C
   return [`${fails}: ${written.when}`];
 }
 
-function lacking({ requires, approval }: Rule, agent: Agent): string[] {
+function lacking({ requires, approval, guards }: Rule, agent: Agent): string[] {
   const scopes = requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope));
   return [
     ...(scopes.length === 0 ? [] : [`the token would need ${scopes.length === 1 ? "the scope" : "the scopes"} ${scopes.join(" ")}`]),
     ...(approval === null ? [] : [`a person would have to approve it (${approval.by.join(" or ")})`]),
+    ...guards.map((guard) => `its guard ${guardText(guard)} would be asked`),
   ];
 }
 

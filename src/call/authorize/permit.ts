@@ -38,6 +38,9 @@ export type ApprovalLine = {
 /** The call as it goes on: without what was said to the gateway itself. `approval` null: nobody had to be asked. */
 export type Approved = { readonly request: McpRequest; readonly approval: ApprovalLine | null };
 
+/** An external guard that a permit asks for: its name in the configuration, and what it looks at. */
+export type Guard = { readonly inspector: string; readonly of: readonly InspectionLine["of"][] };
+
 /** What one guard said of the arguments or of the result. */
 export type InspectionLine = {
   /** Its name in the configuration. */
@@ -52,8 +55,12 @@ export type InspectionLine = {
   readonly duration_ms: number;
 };
 
-/** What all guards of one permit said. */
-export type Inspected = { readonly inspections: readonly InspectionLine[]; readonly refusal: Refusal | null };
+/** What all guards of one permit said. `shadow`: the refusal that it would have been, where policies are only observed. */
+export type Inspected = {
+  readonly inspections: readonly InspectionLine[];
+  readonly refusal: Refusal | null;
+  readonly shadow: ShadowVerdict | null;
+};
 
 /** What a decision would have been: that of the enforced rules in `observe`, that of all rules where some are `shadow`. */
 export type ShadowVerdict = {
@@ -74,6 +81,8 @@ export type Permit = {
   readonly conditionFaults: readonly string[];
   /** Null: it may go on. */
   readonly approval: Approval | null;
+  /** Asked one beside the other; the first of them that refuses is the one that is named. */
+  readonly guards: readonly Guard[];
   /** Set where policies are only observed: the refusal that it would have met. */
   readonly observed: Refusal | null;
 };

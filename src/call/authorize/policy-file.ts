@@ -1,5 +1,6 @@
 /** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
 import { z } from "zod";
+import { inspect } from "./guards.ts";
 import { durationMs, instantMs } from "./written.ts";
 
 const name = z
@@ -90,6 +91,7 @@ const entitlement = z
     from: instant("Since when it counts.").optional(),
     until: instant("When it ends; the first instant at which it counts no more.").optional(),
     approval: approval.optional(),
+    inspect: inspect.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
@@ -102,6 +104,7 @@ const entitlement = z
     "a forbid cannot require scopes: write a permit that requires them",
   )
   .refine((rule) => rule.forbid === undefined || rule.approval === undefined, "a forbid is final: write a permit that needs an approval")
+  .refine((rule) => rule.forbid === undefined || rule.inspect === undefined, "a forbid is final: write a permit that is inspected")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
     "until is not after from, so it would never count",

@@ -91,7 +91,8 @@ export function approvedIn(story: Story, approved: Approved | Refusal): Approved
   return approved;
 }
 
-export function inspectedIn(story: Story, { inspections, refusal }: Inspected): Refusal | null {
-  story.inspections = [...story.inspections, ...inspections];
+export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {
+  if (inspections.length > 0) story.inspections = [...story.inspections, ...inspections];
+  if (shadow !== null && story.judged !== null && story.judged.shadow?.decision !== "refuse") story.judged = { ...story.judged, shadow };
   return refusal;
 }
