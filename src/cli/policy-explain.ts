@@ -96,9 +96,10 @@ function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanatio
   return lines.map((line) => (io.color ? line : plain(line))).join("\n");
 }
 
-function consideredLine(io: Io, { name, file, line, effect, outcome, differs }: Considered): string {
+function consideredLine(io: Io, { name, file, line, effect, outcome, differs, guards }: Considered): string {
   const head = `${outcome === "decides" ? "*" : " "} ${effect} ${name} (${file}:${line})`;
-  if (outcome !== "differs") return differs.length === 0 ? `${head}: ${outcome}` : `${head}: ${outcome}; ${differs.join("; ")}`;
+  const more = [...differs, ...guards.map((guard) => `its guard ${guard} would be asked`)];
+  if (outcome !== "differs") return more.length === 0 ? `${head}: ${outcome}` : `${head}: ${outcome}; ${more.join("; ")}`;
   return `${head}: ${paint(io, "dim", differs.join("; "))}`;
 }
 

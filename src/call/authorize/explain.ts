@@ -18,6 +18,8 @@ export type Considered = RuleRef & {
   readonly outcome: "decides" | "holds" | "differs";
   /** What would have to differ for it to hold, in words; empty where it does. */
   readonly differs: readonly string[];
+  /** Guards that would be asked if it decided: `pii (arguments, result)`. Nobody asks them for an explanation. */
+  readonly guards: readonly string[];
 };
 
 export type Explanation = {
@@ -62,9 +64,9 @@ export function explainDecision(policySet: PolicySet, agent: Agent, asked: Asked
   };
 }
 
-function considered({ ref, effect }: Rule, differs: readonly string[], decides: RuleRef | null): Considered {
+function considered({ ref, effect, guards }: Rule, differs: readonly string[], decides: RuleRef | null): Considered {
   const outcome = ref === decides ? "decides" : differs.length === 0 ? "holds" : "differs";
-  return { ...ref, effect, outcome, differs };
+  return { ...ref, effect, outcome, differs, guards: guards.map(guardText) };
 }
 
 /** Null: it is about somebody else and something else. */
@@ -117,12 +119,11 @@ function conditionDiffers({ condition, effect, written }: Rule, circumstances: C
   return [`${fails}: ${written.when}`];
 }
 
-function lacking({ requires, approval, guards }: Rule, agent: Agent): string[] {
+function lacking({ requires, approval }: Rule, agent: Agent): string[] {
   const scopes = requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope));
   return [
     ...(scopes.length === 0 ? [] : [`the token would need ${scopes.length === 1 ? "the scope" : "the scopes"} ${scopes.join(" ")}`]),
     ...(approval === null ? [] : [`a person would have to approve it (${approval.by.join(" or ")})`]),
-    ...guards.map((guard) => `its guard ${guardText(guard)} would be asked`),
   ];
 }
 

@@ -42,13 +42,18 @@ export function guardsOf(written: InspectFile | undefined, inspectors: Inspector
   if (written === undefined) return NO_GUARDS;
   return written.map((each) => {
     const { by: inspector, of } = typeof each === "string" ? { by: each, of: undefined } : each;
-    return { inspector, of: of ?? (inspectors.get(inspector)?.type === "authzen" ? ARGUMENTS : BOTH) };
+    return { inspector, of: of === undefined ? (inspectors.get(inspector)?.type === "authzen" ? ARGUMENTS : BOTH) : inOrder(of) };
   });
 }
 
 export const NO_GUARDS: readonly Guard[] = Object.freeze([]);
 const ARGUMENTS: Guard["of"] = Object.freeze(["arguments"] as const);
 const BOTH: Guard["of"] = Object.freeze(["arguments", "result"] as const);
+
+/** However it is written, it means one thing. */
+function inOrder(of: Guard["of"]): Guard["of"] {
+  return BOTH.filter((each) => of.includes(each));
+}
 
 /** True where some guard looks at results. */
 export function watchesResults({ guards }: { readonly guards: readonly Guard[] }): boolean {
@@ -59,7 +64,7 @@ export function watchesResults({ guards }: { readonly guards: readonly Guard[] }
 export function allGuards(lists: readonly (readonly Guard[])[]): readonly Guard[] {
   const found = new Map<string, Guard>();
   for (const { inspector, of } of lists.flat())
-    found.set(inspector, { inspector, of: [...new Set([...(found.get(inspector)?.of ?? []), ...of])] });
+    found.set(inspector, { inspector, of: inOrder([...(found.get(inspector)?.of ?? []), ...of]) });
   return found.size === 0 ? NO_GUARDS : [...found.values()];
 }
 
