@@ -337,6 +337,8 @@ test("a client that leaves while a guard is asked gives its hold back, and nothi
   leaving.abort();
   expect(await left).toBe("left");
   await until(async () => (await records()).at(-1)?.reason === "request_timeout");
+  // At once, and not when the guard's time is over.
+  expect((await records()).at(-1)?.note).toBe("the client left while guards were asked");
   expect(await posted()).toBe(charged);
   expect(quiet.executions.length).toBe(ran);
   guard.letGo();
