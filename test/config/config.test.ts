@@ -236,6 +236,7 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
     SEARCH_KEY: "s",
     BILLING_SECRET: "b",
     METER_TOKEN: "m",
+    PII_TOKEN: "p",
     EVERYTHING_API_KEY: "e",
     REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
   };
@@ -244,6 +245,7 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
   expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
   expect(config.sync).toHaveLength(1);
+  expect([...config.inspectors.keys()]).toEqual(["pii", "pdp"]);
 });
 
 test("check looks on into the policies where the config is wrong", () => {

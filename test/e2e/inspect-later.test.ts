@@ -49,7 +49,7 @@ beforeAll(async () => {
   const poor = await gateway.createAgent("poor", "poor");
   for (const server of ["tasks", "seats", "late"]) tokens.set(server, await gateway.accessToken(bot, server));
   tokens.set("poor", await gateway.accessToken(poor, "tasks"));
-});
+}, 120_000);
 
 afterAll(async () => {
   expect(await gateway?.stop()).toBe(0);
@@ -79,7 +79,10 @@ test.each([
   ["legacy", "tasks/result"],
 ] as const)("what a task came to is looked at each time that it is fetched, by %s %s", async (era, method) => {
   const taskId = await report(era);
+  const asked = guard.asked("words").length;
   expect((await ask("tasks", era, "tasks/get", { taskId })).result?.status).toBe("working");
+  // To look says nothing: there is one question, about what came.
+  expect(guard.asked("words").length).toBe(asked + 1);
   tasks.finish(taskId, `a ${FORBIDDEN_WORD}`);
   for (let look = 1; look <= 3; look++) {
     const { error, text } = await ask("tasks", era, method, { taskId });

@@ -84,7 +84,7 @@ beforeAll(async () => {
   gateway = await GatewayProcess.start(setup(""));
   agent = await gateway.createAgent("bot");
   for (const server of ["up", "quiet", "raw", "child", ""]) tokens.set(server, await gateway.accessToken(agent, server));
-});
+}, 120_000);
 
 afterAll(async () => {
   expect(await gateway?.stop()).toBe(0);

@@ -22,8 +22,11 @@ export type Question = {
   readonly nowMs: number;
 };
 
-/** What the agent chose beside the target: arguments, what it completes, and its answers to an `input_required`. */
-export function argumentContent({ body, argumentsSpan, method }: McpRequest): Content {
+/**
+ * What the agent chose beside the target: arguments, what it completes, and its answers to an `input_required`.
+ * Null: nothing, since it only asks how a task is getting on.
+ */
+export function argumentContent({ body, argumentsSpan, method, course }: McpRequest): Content | null {
   const content: [string, Buffer][] = [
     ["arguments", argumentsSpan === null ? EMPTY_OBJECT : body.subarray(argumentsSpan.start, argumentsSpan.end)],
   ];
@@ -33,7 +36,7 @@ export function argumentContent({ body, argumentsSpan, method }: McpRequest): Co
     const node = params === undefined ? undefined : member(params, name);
     if (node !== undefined) content.push([shown, body.subarray(node.start, node.end)]);
   }
-  return content;
+  return course === "task" && content.length === 1 ? null : content;
 }
 
 const EMPTY_OBJECT = Buffer.from("{}");
