@@ -23,7 +23,7 @@ export async function inspectAll(configFile: string, env: Environment): Promise<
   // The database's driver: loaded by those who need it.
   const { readKnown } = await import("./control/known.ts");
   const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
-  const policies = loadPolicies(config.policies, config.servers, config.mode, known);
+  const policies = loadPolicies(config.policies, config.servers, config.mode, { known, inspectors: config.inspectors });
   const warnings =
     unasked === null ? policies.warnings : [{ file: config.file, line: 1, column: 1, message: unasked }, ...policies.warnings];
   const problems = [...("problems" in policies ? policies.problems : []), ...policies.mismatches];

@@ -168,6 +168,12 @@ function configOf(document: Document, file: ConfigFile, references: References):
         { tools, max: max ?? null, rename: new Map(Object.entries(rename)) },
       ]),
     ),
+    inspectors: new Map(
+      Object.entries(file.inspectors).map(([name, { bearer, timeout, ...inspector }]) => [
+        name,
+        { ...inspector, bearer: bearer === undefined ? null : references.get(bearer), timeoutMs: durationMs(timeout) },
+      ]),
+    ),
     sync: file.sync.map(({ bearer, every, ...sink }) => ({
       ...sink,
       bearer: bearer === undefined ? null : references.get(bearer),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
+import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
 
@@ -140,6 +141,7 @@ export const configSchema = z.strictObject({
     )
     .refine((servers) => Object.keys(servers).length > 0, "must name at least one server")
     .describe("The MCP servers behind the gateway, each served at /mcp/{name}."),
+  inspectors,
   sync: z
     .array(
       z.strictObject({

@@ -31,6 +31,8 @@ export type Config = {
   readonly servers: ReadonlyMap<ServerName, Server>;
   /** By name, without the one of all servers. */
   readonly views: ReadonlyMap<string, ViewRules>;
+  /** External guards, by name. */
+  readonly inspectors: ReadonlyMap<string, Inspector>;
   readonly sync: readonly Sink[];
 };
 
@@ -131,6 +133,17 @@ export type IssuerClient = {
 
 /** PEM texts. */
 export type ClientCertificate = { readonly cert: Secret; readonly key: Secret; readonly ca: Secret | null };
+
+export type Inspector = {
+  readonly type: "http" | "authzen";
+  readonly url: string;
+  readonly bearer: Secret | null;
+  readonly timeoutMs: number;
+  /** Questions at once. */
+  readonly concurrent: number;
+  /** What becomes of a call when no verdict comes. */
+  readonly onFailure: "refuse" | "unsafeAllow";
+};
 
 export type Sink = {
   readonly type: "cloudevents";

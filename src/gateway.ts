@@ -6,7 +6,6 @@ import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
 import type { TaskRules } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
-import { mayWithhold } from "./call/budget/held-call.ts";
 import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
@@ -32,6 +31,7 @@ import { knownIn } from "./control/known.ts";
 import { createEmbedding } from "./embedding.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
+import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
@@ -134,7 +134,7 @@ async function assemble(
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
   const run = randomUUID();
-  const epoch = () => (policySet().budgets.some(({ draw }) => mayWithhold(draw)) ? run : "");
+  const epoch = () => (withholdsResults(policySet()) ? run : "");
   const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
   const rounds = createRounds();
   const tasks = createTasks();
@@ -181,6 +181,7 @@ async function assemble(
   const steps = createSteps({
     approval: approval.step,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
+    inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
     used: uses.note,

@@ -20,7 +20,7 @@ export type LivePolicies = {
 };
 
 export type LivePoliciesOptions = {
-  readonly config: Pick<Config, "policies" | "servers" | "mode">;
+  readonly config: Pick<Config, "policies" | "servers" | "mode" | "inspectors">;
   /** What all others read, each call once: its set is exchanged here. */
   readonly inForce: { policySet: PolicySet };
   readonly declare: Registry["declare"];
@@ -41,7 +41,8 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
 
   async function replace(): Promise<boolean> {
     // What is known helps to find slips; without it the policies count all the same.
-    const next = loadPolicies(config.policies, config.servers, config.mode, await known().catch(() => NOTHING_KNOWN));
+    const beside = { known: await known().catch(() => NOTHING_KNOWN), inspectors: config.inspectors };
+    const next = loadPolicies(config.policies, config.servers, config.mode, beside);
     if ("problems" in next) {
       const problems = next.problems.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);
       return keepOld(problems.join("\n"));

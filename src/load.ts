@@ -41,7 +41,7 @@ export async function load(configFile: string, env: Environment, log: Log): Prom
 async function loadKnowing(config: Config, log: Log): Promise<ReturnType<typeof loadPolicies>> {
   const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
   if (unasked !== null) log.warn(unasked);
-  return loadPolicies(config.policies, config.servers, config.mode, known);
+  return loadPolicies(config.policies, config.servers, config.mode, { known, inspectors: config.inspectors });
 }
 
 /** A server that changes its schema must not stop a start: what is wrong at `check` only is a warning here. */

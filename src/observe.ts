@@ -55,6 +55,20 @@ export function createMetrics(): Metrics {
     labelNames: ["reason"],
     registers,
   });
+  // By no name: whoever may read this page need not know which guards there are.
+  const inspections = new Counter({
+    name: "tollgate_inspections_total",
+    help: "Questions to external guards, by what they looked at and their verdict.",
+    labelNames: ["of", "verdict"],
+    registers,
+  });
+  const inspectionDuration = new Histogram({
+    name: "tollgate_inspection_duration_seconds",
+    help: "Time until a guard's verdict, or until none came.",
+    labelNames: ["of", "verdict"],
+    buckets: DURATION_BUCKETS,
+    registers,
+  });
   const faults = new Counter({ name: "tollgate_faults_total", help: "Requests that met a bug of the gateway.", registers });
   const parserRefusals = new Counter({
     name: "tollgate_http_parser_refusals_total",
@@ -68,6 +82,10 @@ export function createMetrics(): Metrics {
       const outcome = fault ? "fault" : (story.refusal?.refused ?? story.outcome?.kind ?? "none");
       duration.observe({ mcp_method_name: methodLabel(story.opening.method), outcome }, durationMs / 1000);
       if (story.refusal !== null) refusals.inc({ reason: story.refusal.refused });
+      for (const { of, verdict, duration_ms } of story.inspections) {
+        inspections.inc({ of, verdict });
+        inspectionDuration.observe({ of, verdict }, duration_ms / 1000);
+      }
       if (fault) faults.inc();
     },
     gauge(name, help, read) {

@@ -3,6 +3,7 @@ import type { Target } from "./call/accept/request.ts";
 import type { Agent } from "./call/authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, viewOf } from "./call/authorize/candidates.ts";
 import { isPattern } from "./call/authorize/glob.ts";
+import { guardText } from "./call/authorize/guards.ts";
 import { writtenAs } from "./call/authorize/pattern.ts";
 import type { Rule } from "./call/authorize/policy-set.ts";
 import { visible } from "./call/authorize/visible.ts";
@@ -58,11 +59,14 @@ function demandsOf(policySet: PolicySet, agent: Agent, server: string, target: T
 }
 
 /** What a rule asks for; its name and place change nothing. */
-function demandOf({ effect, written, requires, approval, validity, idleMs }: Rule): string {
+function demandOf({ effect, written, requires, approval, guards, pins, validity, idleMs }: Rule): string {
   const demands = [
     written.when === null ? null : `when ${written.when}`,
     requires.length === 0 ? null : `requires ${requires.toSorted().join(" ")}`,
     approval === null ? null : `approval by ${approval.by.toSorted().join(" or ")}`,
+    guards.length === 0 ? null : `inspected by ${guards.map(guardText).toSorted().join(" and ")}`,
+    pins?.version == null ? null : `version ${pins.version}`,
+    pins?.definition == null ? null : `definition sha256:${pins.definition}`,
     validity?.fromMs == null ? null : `from ${new Date(validity.fromMs).toISOString()}`,
     idleMs === null ? null : `idle ${idleMs / 86_400_000}d`,
     validity?.untilMs == null ? null : `until ${new Date(validity.untilMs).toISOString()}`,

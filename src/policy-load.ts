@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type PolicySet, policySetOf } from "./call/authorize/candidates.ts";
+import type { InspectorFacts } from "./call/authorize/guards.ts";
 import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
 import { type DeclaredAgent, policyFileSchema, policyJsonSchema, readablePart } from "./call/authorize/policy-file.ts";
 import { compilePolicies, type PolicyFault, type PolicySource, type ServerFacts } from "./call/authorize/policy-set.ts";
 import { reviewPolicies } from "./call/authorize/review.ts";
 import { codeOf, type Document, inWords, type Problem, readDocument, sortProblems } from "./document.ts";
 import { problemAtKey, problemAtValue, problemsOf } from "./issues.ts";
+import { guardFaults, unusedInspectors } from "./policy-guards.ts";
 
 export type Policies = {
   readonly policySet: PolicySet;
@@ -23,11 +25,14 @@ export type Policies = {
 };
 export type PolicyProblems = Pick<Policies, "warnings" | "mismatches" | "notes"> & { readonly problems: readonly Problem[] };
 
+/** What the policies are compared with. `inspectors` null: the config cannot be read, so that nothing is known of them. */
+export type Beside = { readonly known?: Known; readonly inspectors?: InspectorFacts | null };
+
 export function loadPolicies(
   folder: string,
   servers: ServerFacts,
   mode: PolicySet["mode"] = "enforce",
-  known: Known = NOTHING_KNOWN,
+  { known = NOTHING_KNOWN, inspectors = null }: Beside = {},
 ): Policies | PolicyProblems {
   const names = policyFilesIn(folder);
   if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [], mismatches: [], notes: [] };
@@ -43,12 +48,14 @@ export function loadPolicies(
     const policy = parsed.success ? parsed.data : readablePart(document.data);
     sources.push({ file, policy, lineOf: (path) => document.locate(path).line });
   }
-  const compiled = compilePolicies(sources, servers, versionOf(documents));
+  const compiled = compilePolicies(sources, servers, versionOf(documents), inspectors ?? undefined);
   const placed = (fault: PolicyFault): Problem[] => placeFault(documents.get(fault.file), fault);
-  problems.push(...compiled.faults.flatMap(placed));
+  problems.push(...[...compiled.faults, ...guardFaults(sources, inspectors)].flatMap(placed));
   const review = reviewPolicies(sources, compiled.rules, known, Date.now());
   const [mismatches, notes] = [review.mismatches, review.notes].map((faults) => sortProblems(faults.flatMap(placed)));
   const warnings = [...compiled.warnings, ...review.warnings].flatMap(placed);
+  for (const name of unusedInspectors(compiled.rules.rules, inspectors))
+    warnings.push(atStart(folder, `no entitlement is inspected by ${name}, so that it is never asked`));
   if (compiled.rules.rules.length === 0 && problems.length === 0)
     warnings.push(atStart(folder, "no entitlement here: nothing is permitted, every call will be refused"));
   const said = { warnings: sortProblems(warnings), mismatches: mismatches ?? [], notes: notes ?? [] };

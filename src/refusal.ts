@@ -15,6 +15,10 @@ export type Facts = {
   readonly header?: string;
   readonly limit?: number;
   readonly upstream_status?: number;
+  /** A guard's own short word for why. */
+  readonly code?: string;
+  /** What a guard has refused: with the result, the call was made. */
+  readonly of?: "arguments" | "result";
   /** The question to a person that this call waits for. */
   readonly approval_id?: string;
   /** Which member of a posted body is wrong, and what it must be: fixed words. */
@@ -170,6 +174,13 @@ export const WIRE = {
     "Read tools/list again; the tool is back once the operator has approved its new definition.",
   ),
   entitlement_denied: row(200, 40302, 403, "This call is not permitted", "Ask the operator for an entitlement."),
+  content_refused: row(
+    200,
+    40304,
+    403,
+    "A guard does not let this content pass",
+    "Leave out what the code names. Where the arguments were refused, nothing was called; where the result was, the call was made and is charged.",
+  ),
   agent_suspended: row(200, 40310, 403, "This agent is suspended", "Ask the agent's owner to have it reinstated."),
   agent_revoked: row(200, 40311, 403, "This agent is revoked", "Register a new agent; a revocation is final."),
   agent_unknown: row(200, 40313, 403, "This identity is not a registered agent", "Ask the operator to register the agent."),

@@ -1,12 +1,14 @@
 /** The verbs of a call's life, put together from the parts that the gateway has made. */
 import { shadowVerdict } from "./call/authorize/decide.ts";
-import type { Inspected, Recognised } from "./call/authorize/permit.ts";
+import { watchesResults } from "./call/authorize/guards.ts";
+import type { Recognised } from "./call/authorize/permit.ts";
 import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
 import type { Ledger } from "./call/budget/reservation.ts";
 import type { Rounds } from "./call/budget/rounds.ts";
-import { billedOnce, roundOfTask } from "./call/budget/task-hold.ts";
+import { billedOnce, mayCost, roundOfTask } from "./call/budget/task-hold.ts";
 import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
+import type { Inspection } from "./call/inspect/inspect.ts";
 import type { Story } from "./call/record/story.ts";
 import type { TokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
@@ -24,6 +26,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   readonly approval: Approving;
   readonly exchange: Pick<Exchange, "exchange">;
   readonly upstreams: PinnedUpstreams;
+  readonly inspection: Inspection;
   readonly rounds: Rounds;
   readonly ledger: Ledger;
   readonly counter: TokenCounter;
@@ -38,7 +41,6 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
 };
 
 const NO_TOOL: Recognised = Object.freeze({ definition: null, shadow: null });
-const NOT_INSPECTED: Inspected = Object.freeze({ inspections: [], refusal: null });
 
 export function createSteps(parts: VerbParts): Steps {
   const { authenticate, views, sessions, taskRules, approval, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
@@ -58,7 +60,12 @@ export function createSteps(parts: VerbParts): Steps {
     },
     approve: approval.approve,
     giveBack: approval.giveBack,
-    inspect: () => NOT_INSPECTED,
+    inspect(permit, agent, request, outcome, answer) {
+      // Resumed, a result would come past the guards: it comes with its own answer or not at all.
+      if (outcome === null && taskRules.policySet.mode === "enforce" && watchesResults(permit)) sessions.withhold(agent.principal, request);
+      const target = tasks.of(agent.principal, request)?.target ?? request.target;
+      return parts.inspection.inspect(permit, agent, request, target, outcome, answer);
+    },
     async recognise(agent, { server, target }, { rule }) {
       if (target?.kind !== "tool") return NO_TOOL;
       // A list is read with the general token: that of one tool may not open it.
@@ -77,8 +84,10 @@ export function createSteps(parts: VerbParts): Steps {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
       if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
     },
-    hold(permit, { callId, server, receivedAtMs }, round) {
-      const held = ledger.hold(callId, permit.draws, { calls: round.calls, tool_tokens: parts.holdsOf(server) }, receivedAtMs);
+    hold(permit, request, round) {
+      const { callId, server, receivedAtMs } = request;
+      const draws = mayCost(request, round) ? permit.draws : [];
+      const held = ledger.hold(callId, draws, { calls: round.calls, tool_tokens: parts.holdsOf(server) }, receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
       return isRefusal(held) ? held : billedOnce(held, round.task);
     },

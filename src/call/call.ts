@@ -54,7 +54,7 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   const request = steps.openSession(agent, approved.request);
   if (isRefusal(request)) return request;
   story.request = request;
-  if (isMetered(request, story.round)) return meter(story, request, agent, permit, answer, steps);
+  if (isMetered(request, story.round, permit)) return meter(story, request, agent, permit, answer, steps);
   return pass(story, request, agent, answer, steps);
 }
 
@@ -63,7 +63,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   const held = steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
-  const suspect = inspectedIn(story, await steps.inspect(permit, agent, request, null));
+  const suspect = inspectedIn(story, await steps.inspect(permit, agent, request, null, answer));
   if (suspect !== null) return suspect;
   const issued = await steps.exchange(agent, request.server, request.target?.kind === "tool" ? request.target.name : null);
   if (isRefusal(issued)) return issued;
@@ -77,7 +77,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   reservation.sent();
   try {
     const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
-    story.outcome = await inspectResult(story, permit, agent, request, outcome, steps);
+    story.outcome = await inspectResult(story, permit, agent, request, outcome, answer, steps);
     steps.expectRound(agent, request, story.round, outcome);
     if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
     story.settlement = await settle(story, request, outcome, reservation, steps);
@@ -92,9 +92,9 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
 }
 
 /** What a guard refuses was made and is charged, and stays here. */
-async function inspectResult(story: Story, permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome, steps: Steps) {
-  const refusal = inspectedIn(story, await steps.inspect(permit, agent, request, outcome));
-  return refusal === null ? outcome : { ...outcome, refusal };
+async function inspectResult(story: Story, permit: Permit, agent: Agent, asked: McpRequest, came: Outcome, answer: Answer, steps: Steps) {
+  const refusal = inspectedIn(story, await steps.inspect(permit, agent, asked, came, answer));
+  return refusal === null ? came : { ...came, refusal };
 }
 
 /** Free of charge: forwarded, recorded, answered. A stream is recorded when it opens and when it closes. */

@@ -1,6 +1,7 @@
 /** Pure. The verbs of the life of a call, in its order, as the composition root hands them over. */
 import type { ServerName } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
+import type { Answer } from "./accept/answer.ts";
 import type { McpRequest } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Approved, Inspected, Judged, Permit, Recognised, Unapproved } from "./authorize/permit.ts";
@@ -32,7 +33,7 @@ export type Steps = {
   /** The called tool by its definition, which has to be the one that counts. A tool that its server does not list is unknown, whatever a pattern reaches. */
   recognise(agent: Agent, request: McpRequest, permit: Permit, issued: IssuedToken): Promise<Recognised | Refusal>;
   /** Asks the guards that the permit names: about the arguments, or about what the server answered. */
-  inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null): Inspected | Promise<Inspected>;
+  inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null, answer: Answer): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
   hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;

@@ -11,6 +11,7 @@ export function explain(record: AuditRecord): string[] {
           who(record),
           decision(record),
           approval(record),
+          ...inspections(record),
           shadow(record),
           ...record.budget.map(budget),
           usage(record),
@@ -60,6 +61,13 @@ function approval({ approval: line }: AuditRecord): string {
   const { id, state, by, decided_at, reason } = line;
   if (state === "pending") return `It waits for the approval ${id}: tollgate approval list.`;
   return `${by ?? "nobody"} ${state} it (${id}, ${decided_at ?? "at an unknown time"}): ${reason ?? "no reason recorded"}.`;
+}
+
+function inspections({ inspections: lines }: AuditRecord): string[] {
+  return (lines ?? []).map(({ inspector, of, verdict, code, duration_ms }) => {
+    const said = { allow: "allowed", refuse: "refused", failed: "gave no verdict on" }[verdict];
+    return `Guard ${inspector} ${said} the ${of}${code === null ? "" : ` (${code})`}, after ${duration_ms} ms.`;
+  });
 }
 
 /** What policies that are only tried would have said. */

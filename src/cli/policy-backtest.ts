@@ -34,9 +34,8 @@ export function registerBacktest(policy: Command, io: Io): void {
 async function backtestPolicies(options: BacktestOptions, io: Io): Promise<void> {
   const config = configOf(options, io);
   const nowMs = Date.now();
-  const { policySet: current } = policiesOf(config.policies, config.servers);
-  const { policySet: proposed } =
-    options.policies === undefined ? { policySet: current } : policiesOf(resolve(options.policies), config.servers);
+  const { policySet: current } = policiesOf(config.policies, config);
+  const { policySet: proposed } = options.policies === undefined ? { policySet: current } : policiesOf(resolve(options.policies), config);
   const sinceMs = momentOf("--since", options.since, nowMs);
   const untilMs = options.until === undefined ? null : momentOf("--until", options.until, nowMs);
   const backtest = createBacktest({ proposed, current, accounts: await accountsOf(config, io) });

@@ -9,8 +9,8 @@ import { table } from "./table.ts";
 const WIDENS: ReadonlySet<Difference["change"]> = new Set(["gains", "wider"]);
 
 export function diffPolicies(before: string, after: string, options: CommonOptions, io: Io): void {
-  const { servers } = configOf(options, io);
-  const [old, next] = [policiesOf(resolve(before), servers), policiesOf(resolve(after), servers)];
+  const config = configOf(options, io);
+  const [old, next] = [policiesOf(resolve(before), config), policiesOf(resolve(after), config)];
   const declared = new Map([...old.declared, ...next.declared]);
   const differences = compareSets(old.policySet, next.policySet, [...declared.values()], Date.now());
   const widening = differences.some(({ change }) => WIDENS.has(change));

@@ -58,7 +58,7 @@ export function addCallOptions(command: Command): Command {
 
 export async function explainPolicy(options: ExplainOptions, io: Io): Promise<void> {
   const config = configOf(options, io);
-  const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config.servers);
+  const { policySet, declared } = policiesOf(options.policies === undefined ? config.policies : resolve(options.policies), config);
   const call = imagineCall(options.tool, options.args);
   if ("problem" in call) throw new Exit(EXIT.usage, `--tool: ${call.problem}`);
   const described = declared.get(options.agent) ?? (await describedBy(options, config, io, declared.keys()));
@@ -121,9 +121,10 @@ function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanatio
   return lines.map((line) => (io.color ? line : plain(line))).join("\n");
 }
 
-function consideredLine(io: Io, { name, file, line, effect, outcome, differs }: Considered): string {
+function consideredLine(io: Io, { name, file, line, effect, outcome, differs, guards }: Considered): string {
   const head = `${outcome === "decides" ? "*" : " "} ${effect} ${name} (${file}:${line})`;
-  if (outcome !== "differs") return differs.length === 0 ? `${head}: ${outcome}` : `${head}: ${outcome}; ${differs.join("; ")}`;
+  const more = [...differs, ...guards.map((guard) => `its guard ${guard} would be asked`)];
+  if (outcome !== "differs") return more.length === 0 ? `${head}: ${outcome}` : `${head}: ${outcome}; ${more.join("; ")}`;
   return `${head}: ${paint(io, "dim", differs.join("; "))}`;
 }
 

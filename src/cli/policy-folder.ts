@@ -10,10 +10,10 @@ import { EXIT, Exit } from "./io.ts";
 /** The compiled set of a folder, or exit 78 with every problem. */
 export function policiesOf(
   folder: string,
-  servers: Config["servers"],
+  { servers, inspectors }: Pick<Config, "servers" | "inspectors">,
 ): { policySet: PolicySet; declared: ReadonlyMap<string, ImaginedAgent> } {
   if (!existsSync(folder)) throw new Exit(EXIT.usage, `there is no folder ${folder}`);
-  const loaded = loadPolicies(folder, servers);
+  const loaded = loadPolicies(folder, servers, "enforce", { inspectors });
   if ("problems" in loaded) throw new Exit(EXIT.config, problemLines(loaded.problems));
   return { policySet: loaded.policySet, declared: loaded.agents };
 }

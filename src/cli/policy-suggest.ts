@@ -40,7 +40,7 @@ async function suggestPolicy(options: SuggestOptions, io: Io): Promise<void> {
   const nowMs = Date.now();
   const sinceMs = momentOf("--since", options.since, nowMs);
   const untilMs = options.until === undefined ? null : momentOf("--until", options.until, nowMs);
-  const { policySet, declared } = policiesOf(config.policies, config.servers);
+  const { policySet, declared } = policiesOf(config.policies, config);
   const seen = await seenIn(config, io, { sinceMs, untilMs, agent: options.agent ?? null, borders: bordersOf([]) });
   for (const facts of [...declared.values(), ...(await registered(config, io))]) {
     const known = seen.get(facts.name);

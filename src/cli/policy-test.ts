@@ -10,7 +10,7 @@ export type TestOptions = CommonOptions & { readonly policies?: string };
 export function testPolicies(files: readonly string[], options: TestOptions, io: Io): void {
   const config = configOf(options, { ...io, env: withoutSecrets(io.env) });
   const folder = options.policies === undefined ? config.policies : resolve(options.policies);
-  const { policySet, declared } = policiesOf(folder, config.servers);
+  const { policySet, declared } = policiesOf(folder, config);
   const paths = files.length > 0 ? files.map((file) => resolve(file)) : caseFilesIn(folder);
   if (paths.length === 0) throw new Exit(EXIT.usage, `there is no *.cases.yaml in ${folder}: state there which decisions must hold`);
   const read = readCases(paths, declared);

@@ -50,6 +50,7 @@ const CONTRACT: Readonly<Record<Reason, readonly [number, number | null, number]
   arguments_denied: [200, 40301, 403],
   entitlement_denied: [200, 40302, 403],
   tool_changed: [200, 40303, 403],
+  content_refused: [200, 40304, 403],
   agent_suspended: [200, 40310, 403],
   agent_revoked: [200, 40311, 403],
   agent_unknown: [200, 40313, 403],

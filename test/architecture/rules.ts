@@ -7,7 +7,7 @@ export type Violation = { readonly rule: string; readonly file: string; readonly
 
 type Import = { readonly target: string; readonly value: boolean };
 
-const STEPS = ["accept", "authenticate", "authorize", "budget", "exchange", "forward", "record", "sync"];
+const STEPS = ["accept", "authenticate", "authorize", "budget", "exchange", "forward", "inspect", "record", "sync"];
 
 /** Top-level files that any step may use by value: pure words and the strict scanner. */
 const SHARED = ["src/ids.ts", "src/refusal.ts", "src/json.ts"];

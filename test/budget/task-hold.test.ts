@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import type { Draw } from "../../src/call/authorize/permit.ts";
+import type { Draw, Permit } from "../../src/call/authorize/permit.ts";
 import { createLedger } from "../../src/call/budget/memory-ledger.ts";
 import type { Reservation } from "../../src/call/budget/reservation.ts";
-import { billedOnce, isMetered, roundOfTask } from "../../src/call/budget/task-hold.ts";
+import { billedOnce, isMetered, mayCost, roundOfTask } from "../../src/call/budget/task-hold.ts";
 import { type CallId, mintId } from "../../src/ids.ts";
 import { isRefusal } from "../../src/refusal.ts";
 
@@ -62,10 +62,14 @@ test("a look is metered until its task is charged, and nothing else about a task
   const task = bill();
   const round = roundOfTask(task);
   if (round === null) throw new Error("no round");
-  const metered = () =>
-    ["get", "result", "update", "cancel"].filter((verb) => isMetered({ course: "task", method: `tasks/${verb}` }, round));
-  expect(metered()).toEqual(["get", "result"]);
+  const of = (asks: typeof isMetered | typeof mayCost, guards: Permit["guards"] = []) =>
+    ["get", "result", "update", "cancel"].filter((verb) => asks({ course: "task", method: `tasks/${verb}` }, round, { guards }));
+  expect(of(isMetered)).toEqual(["get", "result"]);
   task.charged = true;
-  expect(metered()).toEqual([]);
+  expect(of(isMetered)).toEqual([]);
+  // Guards look under the hold, whatever it costs; what it may cost is the same.
+  const guards = [{ inspector: "pii", of: ["result"] }] as const;
+  expect(of(isMetered, guards)).toEqual(["get", "result", "update", "cancel"]);
+  expect(of(mayCost, guards)).toEqual([]);
   expect(round).toMatchObject({ calls: 0, logicalCallId: task.logicalCallId });
 });

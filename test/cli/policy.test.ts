@@ -133,6 +133,38 @@ describe("policy explain", () => {
   });
 });
 
+describe("guards", () => {
+  const INSPECTORS = `inspectors:\n  pii: { url: "http://127.0.0.1:9/", onFailure: refuse }\n  idle: { url: "http://127.0.0.1:9/", onFailure: refuse }\n`;
+  const guarded = RULES.replace("permit: [up/write],", "permit: [up/write], inspect: [pii],");
+  const withGuards = (files: Record<string, string> = {}) =>
+    join(folderOf({ "tollgate.yaml": `${configText()}\n${INSPECTORS}`, "policies/a.yaml": guarded, ...files }), "tollgate.yaml");
+
+  test("explain says which would be asked, without asking", async () => {
+    const call = ["--agent", "bot", "--tool", "up/write", "--scope", "up.write"];
+    const { out, code } = await tollgate(["policy", "explain", "-c", withGuards(), ...call]);
+    expect(code).toBe(0);
+    expect(out).toContain("* permit writes (policies/a.yaml:7): decides; its guard pii (arguments, result) would be asked");
+  });
+
+  test("diff calls a lost guard wider, and ends with 1", async () => {
+    const config = withGuards({ "before/a.yaml": guarded, "after/a.yaml": RULES });
+    const folder = (name: string) => join(config, "..", name);
+    const { out, code } = await tollgate(["policy", "diff", folder("before"), folder("after"), "-c", config]);
+    expect(code).toBe(1);
+    expect(out).toContain("inspected by pii (arguments, result)");
+    expect((await tollgate(["policy", "diff", folder("before"), folder("before"), "-c", config])).code).toBe(0);
+  });
+
+  test("check finds an unknown one with the name that was meant, and warns of one that nobody asks", async () => {
+    const good = await tollgate(["check", "-c", withGuards()]);
+    expect(good.code).toBe(0);
+    expect(good.out + good.err).toContain("no entitlement is inspected by idle, so that it is never asked");
+    const bad = await tollgate(["check", "-c", withGuards({ "policies/a.yaml": guarded.replace("[pii]", "[pi]") })]);
+    expect(bad.code).toBe(78);
+    expect(bad.out + bad.err).toContain("the config has no inspector pi; did you mean pii?");
+  });
+});
+
 describe("policy test", () => {
   const run = (cases: string, ...more: string[]) =>
     tollgate(["policy", "test", "-c", at({ "policies/a.cases.yaml": CASES(cases) }), ...more]);

@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, sync";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, sync";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -236,6 +236,7 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
     SEARCH_KEY: "s",
     BILLING_SECRET: "b",
     METER_TOKEN: "m",
+    PII_TOKEN: "p",
     EVERYTHING_API_KEY: "e",
     REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
   };
@@ -244,6 +245,7 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
   expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
   expect(config.sync).toHaveLength(1);
+  expect([...config.inspectors.keys()]).toEqual(["pii", "pdp"]);
 });
 
 test("check looks on into the policies where the config is wrong", async () => {
@@ -259,4 +261,45 @@ test("check looks on into the policies where the config is wrong", async () => {
 
 test("the published schemas are those of the source: node scripts/schema.ts", () => {
   for (const [name, text] of schemaFiles()) expect(readFileSync(join(ROOT, "schema", name), "utf8"), name).toBe(text);
+});
+
+test("every problem of the inspectors shows at once; what becomes of a call without a verdict has to be written", () => {
+  const inspectors = (each: string) => `${GOOD}inspectors:\n${each}`;
+  expect(
+    problemsIn(
+      inspectors(`  none: { url: https://g.example/v1 }
+  plain: { url: http://g.example/v1, onFailure: refuse }
+  meta: { url: "https://169.254.169.254/", onFailure: refuse }
+  clear: { url: https://g.example/v1, bearer: hunter2, onFailure: refuse }
+  unset: { url: https://g.example/v1, bearer: env:NOPE, onFailure: refuse }
+  slow: { url: https://g.example/v1, timeout: 31s, concurrent: 0, onFailure: allow }
+  grpc: { type: grpc, url: https://g.example/v1, onFailure: refuse, of: [result] }
+  "a b": { url: https://g.example/v1, onFailure: refuse }
+`),
+    ),
+  ).toEqual([
+    '4:9: inspectors.none: the key "onFailure" is missing',
+    "5:17: inspectors.plain.url: must begin with https:// (http:// only for this machine)",
+    "6:16: inspectors.meta.url: is a cloud metadata address, which is never called",
+    "7:47: inspectors.clear.bearer: a secret never stands here in clear text: write env:NAME or file:PATH",
+    "8:47: inspectors.unset.bearer: the environment variable NOPE is not set",
+    "9:47: inspectors.slow.timeout: is longer than 30 s",
+    "9:64: inspectors.slow.concurrent: must be at least 1",
+    "9:78: inspectors.slow.onFailure: must be refuse or unsafeAllow",
+    "10:17: inspectors.grpc.type: must be http or authzen",
+    "10:69: inspectors.grpc.of: unknown key; known here: type, url, bearer, timeout, concurrent, onFailure",
+    "11:3: inspectors.a b: an inspector's name is 1 to 64 letters, digits, dots, dashes and underscores",
+  ]);
+});
+
+test("an inspector is asked over http, for two seconds and 64 questions at once, unless it says otherwise", () => {
+  const written = `${GOOD}inspectors:
+  pii: { url: http://127.0.0.1:9/v1, bearer: env:PII, onFailure: unsafeAllow }
+  pdp: { type: authzen, url: https://pdp.example/access/v1/evaluation, timeout: 500ms, concurrent: 2, onFailure: refuse }
+`;
+  const { inspectors } = load(written, { PII: "canary-bearer" });
+  const pii = inspectors.get("pii");
+  expect(pii).toMatchObject({ type: "http", url: "http://127.0.0.1:9/v1", timeoutMs: 2_000, concurrent: 64, onFailure: "unsafeAllow" });
+  expect([pii?.bearer?.reveal(), JSON.stringify(pii)]).toEqual(["canary-bearer", expect.not.stringContaining("canary-bearer")]);
+  expect(inspectors.get("pdp")).toMatchObject({ type: "authzen", bearer: null, timeoutMs: 500, concurrent: 2, onFailure: "refuse" });
 });

@@ -97,8 +97,11 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget, approval_id } = factsOf(refusal);
-  const facts = [budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`]
+  const { resets_at, budget, approval_id, of, code } = factsOf(refusal);
+  const facts = [
+    ...[budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`],
+    ...[of && `the ${of}`, code && `code ${code}`],
+  ]
     .filter(Boolean)
     .join(", ");
   const text = `${title}${facts === "" ? "" : ` (${facts})`}. ${remedy} [${refusal.refused}, ${callId}]`;

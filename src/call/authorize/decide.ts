@@ -16,6 +16,7 @@ import {
 } from "./candidates.ts";
 import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts";
 import type { Circumstances } from "./condition.ts";
+import { NO_GUARDS } from "./guards.ts";
 import { writtenAs } from "./pattern.ts";
 import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
 import { meets } from "./pins.ts";
@@ -148,15 +149,15 @@ function decideTarget(
     return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
   const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
-  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval };
+  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval, guards: rule.guards };
 }
 
-/** In the order of their names: the first that asks for nothing; else for scopes only, the fewest; else for an approval; else for both. */
+/** In the order of their names: the first that asks for nothing; else for a guard only; else for scopes, the fewest; else for an approval; else for both. */
 function nearest(permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => boolean): Rule | null {
   let best: Rule | null = null;
   let bestCost = Number.POSITIVE_INFINITY;
   for (const rule of permits) {
-    const cost = lackedBy(rule, agent) + (rule.approval === null ? 0 : APPROVAL_COST);
+    const cost = lackedBy(rule, agent) + (rule.approval === null ? 0 : APPROVAL_COST) + (rule.guards.length === 0 ? 0 : GUARD_COST);
     if (cost >= bestCost || !isMet(rule)) continue;
     if (cost === 0) return rule;
     [best, bestCost] = [rule, cost];
@@ -166,6 +167,8 @@ function nearest(permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => 
 
 /** More than any rule can lack scopes. */
 const APPROVAL_COST = 1_000_000;
+/** Less than a scope: nobody has to do anything for a guard's word. */
+const GUARD_COST = 0.5;
 
 function lackedBy({ requires }: Rule, agent: Agent): number {
   return requires.filter((scope) => scope !== "mcp" && !agent.scopes.has(scope)).length;
@@ -206,7 +209,7 @@ export function permitBy(
   draws: readonly Draw[],
   conditionFaults: readonly string[],
 ): Permit {
-  return { rule, policyVersion, draws, conditionFaults, approval: null, observed: null };
+  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, observed: null };
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */

@@ -7,6 +7,7 @@ import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts"
 import type { Circumstances } from "./condition.ts";
 import { decide } from "./decide.ts";
 import { globOf } from "./glob.ts";
+import { guardText } from "./guards.ts";
 import { writtenAs } from "./pattern.ts";
 import { pinsDiffer } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
@@ -18,6 +19,8 @@ export type Considered = RuleRef & {
   readonly outcome: "decides" | "holds" | "differs";
   /** What would have to differ for it to hold, in words; empty where it does. */
   readonly differs: readonly string[];
+  /** Guards that would be asked if it decided: `pii (arguments, result)`. Nobody asks them for an explanation. */
+  readonly guards: readonly string[];
 };
 
 export type Explanation = {
@@ -62,9 +65,9 @@ export function explainDecision(policySet: PolicySet, agent: Agent, asked: Asked
   };
 }
 
-function considered({ ref, effect }: Rule, differs: readonly string[], decides: RuleRef | null): Considered {
+function considered({ ref, effect, guards }: Rule, differs: readonly string[], decides: RuleRef | null): Considered {
   const outcome = ref === decides ? "decides" : differs.length === 0 ? "holds" : "differs";
-  return { ...ref, effect, outcome, differs };
+  return { ...ref, effect, outcome, differs, guards: guards.map(guardText) };
 }
 
 /** Null: it is about somebody else and something else. */

@@ -42,6 +42,8 @@ export type Approved = { readonly request: McpRequest; readonly approval: Approv
 export type Unapproved = Refusal & { readonly approval?: ApprovalLine };
 /** The called tool, by the hash of its definition; null: what is called is no tool. `shadow`: what would have been said if pins were enforced. */
 export type Recognised = { readonly definition: string | null; readonly shadow: ShadowVerdict | null };
+/** An external guard that a permit asks for: its name in the configuration, and what it looks at. */
+export type Guard = { readonly inspector: string; readonly of: readonly InspectionLine["of"][] };
 
 /** What one guard said of the arguments or of the result. */
 export type InspectionLine = {
@@ -57,8 +59,12 @@ export type InspectionLine = {
   readonly duration_ms: number;
 };
 
-/** What all guards of one permit said. */
-export type Inspected = { readonly inspections: readonly InspectionLine[]; readonly refusal: Refusal | null };
+/** What all guards of one permit said. `shadow`: the refusal that it would have been, where policies are only observed. */
+export type Inspected = {
+  readonly inspections: readonly InspectionLine[];
+  readonly refusal: Refusal | null;
+  readonly shadow: ShadowVerdict | null;
+};
 
 /** What a decision would have been: that of the enforced rules in `observe`, that of all rules where some are `shadow`. */
 export type ShadowVerdict = {
@@ -79,6 +85,8 @@ export type Permit = {
   readonly conditionFaults: readonly string[];
   /** Null: it may go on. */
   readonly approval: Approval | null;
+  /** Asked one beside the other; the first of them that refuses is the one that is named. */
+  readonly guards: readonly Guard[];
   /** Set where policies are only observed: the refusal that it would have met. */
   readonly observed: Refusal | null;
 };

@@ -3,9 +3,10 @@ import type { RuleRef } from "../../refusal.ts";
 import { type Condition, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
+import { guardsOf, type InspectorFacts } from "./guards.ts";
 import { didYouMean } from "./nearest.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
-import type { Approval, Draw } from "./permit.ts";
+import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
 import { TargetIndex } from "./target-index.ts";
@@ -42,6 +43,7 @@ export type Rule = {
   readonly approval: Approval | null;
   /** What the server has to be for it to apply; null: whatever it is. */
   readonly pins: RulePins | null;
+  readonly guards: readonly Guard[];
   /** Judged beside the decision, never part of it. */
   readonly shadow: boolean;
 };
@@ -73,8 +75,13 @@ export type Rules = {
 
 export type Compiled = { readonly rules: Rules; readonly faults: readonly PolicyFault[]; readonly warnings: readonly PolicyFault[] };
 
-export function compilePolicies(sources: readonly PolicySource[], servers: ServerFacts, policyVersion: string): Compiled {
-  const compiler = new Compiler(servers, groupsOf(sources));
+export function compilePolicies(
+  sources: readonly PolicySource[],
+  servers: ServerFacts,
+  policyVersion: string,
+  inspectors: InspectorFacts = new Map(),
+): Compiled {
+  const compiler = new Compiler(servers, groupsOf(sources), inspectors);
   for (const source of sources) compiler.read(source);
   const { rules, budgets, faults, warnings } = compiler;
   const index = new TargetIndex<Rule>();
@@ -111,11 +118,13 @@ class Compiler {
   readonly warnings: PolicyFault[] = [];
   readonly #servers: ServerFacts;
   readonly #groups: Groups;
+  readonly #inspectors: InspectorFacts;
   readonly #seen = new Map<string, string>();
 
-  constructor(servers: ServerFacts, groups: Groups) {
+  constructor(servers: ServerFacts, groups: Groups, inspectors: InspectorFacts) {
     this.#servers = servers;
     this.#groups = groups;
+    this.#inspectors = inspectors;
   }
 
   read(source: PolicySource): void {
@@ -165,6 +174,7 @@ class Compiler {
       approval:
         entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
       pins: pinsOf(entitlement),
+      guards: guardsOf(entitlement.inspect, this.#inspectors),
       shadow: entitlement.shadow,
     };
   }

@@ -5,6 +5,7 @@ import type { Agent } from "../authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, reachOf, viewOf } from "./candidates.ts";
 import { circumstancesOf } from "./circumstances.ts";
 import { decide, holds, noteOf, openTo, permitBy, shadowOf, shadowVerdict, stepUp } from "./decide.ts";
+import { allGuards } from "./guards.ts";
 import type { Judged, Permit } from "./permit.ts";
 import { subscribed } from "./subscriptions.ts";
 import { declaresTasks, TASKS_EXTENSION } from "./task-request.ts";
@@ -88,7 +89,9 @@ function enforcedFor(policySet: PolicySet, agent: Agent, server: string, target:
   const open = openTo(candidates, circumstancesOf(policySet, agent, server, target, nowMs, null), faults, nowMs);
   if ("hiddenBy" in open) return refuse("task_unknown", {}, noteOf(open.hiddenBy, server, target, faults), open.hiddenBy?.ref ?? null);
   const rule = open.permits.find(({ requires }) => requires.every((scope) => scope === "mcp" || agent.scopes.has(scope)));
-  if (rule !== undefined) return permitBy(policySet, rule.ref, candidates.draws, faults);
+  // Which of them let the call through hung on its arguments: what any of them has looked at, is looked at.
+  const guards = allGuards(open.permits.map((permit) => permit.guards));
+  if (rule !== undefined) return { ...permitBy(policySet, rule.ref, candidates.draws, faults), guards };
   const [lacking] = open.permits;
   return lacking === undefined ? UNKNOWN : stepUp(view, agent, lacking, noteOf(lacking, server, target, faults));
 }

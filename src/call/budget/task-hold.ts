@@ -1,6 +1,7 @@
 /** A look at a task is held for like a call, because it may bring the result: what the task came to is posted once, and anything else is free. */
 import type { CallId } from "../../ids.ts";
 import type { McpRequest } from "../accept/request.ts";
+import type { Permit } from "../authorize/permit.ts";
 import type { Reservation, Settlement } from "./reservation.ts";
 import type { Round, TaskBill } from "./rounds.ts";
 
@@ -9,8 +10,13 @@ export function roundOfTask(task: (TaskBill & { readonly logicalCallId: CallId }
   return task === null ? null : { logicalCallId: task.logicalCallId, number: 1, calls: 0, key: null, task };
 }
 
+/** Whether this request is held and settled: because it may cost something, or because guards look at it under the hold. */
+export function isMetered(request: Pick<McpRequest, "course" | "method">, round: Round, { guards }: Pick<Permit, "guards">): boolean {
+  return mayCost(request, round) || (request.course === "task" && guards.length > 0);
+}
+
 /** Whether an answer to this request may cost anything. */
-export function isMetered({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
+export function mayCost({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
   if (course !== "task") return course === "metered";
   return task?.charged === false && (method === "tasks/get" || method === "tasks/result");
 }

@@ -53,7 +53,7 @@ function assertHost(url: URL, isAllowed: (address: string) => boolean): void {
 }
 
 export type Outbound = {
-  fetch(url: string, init: RequestInit): Promise<Response>;
+  fetch(url: string, init: RequestInit, answerBytesMax?: number): Promise<Response>;
   /**
    * To a URL that somebody else names (metadata of an upstream, a client's JWKS): https to a public address, judged when it is
    * dialled; no redirect; at most 64 KiB. Only an origin that the operator's configuration names may be elsewhere, or without TLS.
@@ -73,7 +73,7 @@ export function createOutbound({ trustedOrigins = new Set(), resolve = lookup }:
   // Apart from the other: a connection that it holds open was judged by milder rules.
   const outside = new Agent({ ...TIMES, connect: { lookup: lookupWithin(resolve, isPublicAddress), timeout: CONNECT_TIMEOUT_MS } });
   return {
-    fetch: (url, init) => send(dispatcher, url, init, ANSWER_BYTES_MAX),
+    fetch: (url, init, answerBytesMax = ANSWER_BYTES_MAX) => send(dispatcher, url, init, answerBytesMax),
     async fetchFromOutside(address, init) {
       const url = new URL(address);
       if (url.username !== "" || url.password !== "") throw new Error("a URL with a user name or password is not called");

@@ -99,7 +99,8 @@ export function recognisedIn(story: Story, recognised: Recognised | Refusal): Re
   return recognised;
 }
 
-export function inspectedIn(story: Story, { inspections, refusal }: Inspected): Refusal | null {
-  story.inspections = [...story.inspections, ...inspections];
+export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {
+  if (inspections.length > 0) story.inspections = [...story.inspections, ...inspections];
+  if (shadow !== null && story.judged !== null && story.judged.shadow?.decision !== "refuse") story.judged = { ...story.judged, shadow };
   return refusal;
 }

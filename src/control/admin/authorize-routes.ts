@@ -1,7 +1,7 @@
 /** The decision without the call, for those who make the call themselves. */
 import { z } from "zod";
 import { isRefusal, refuse } from "../../refusal.ts";
-import { type RehearseParts, rehearse } from "../me/rehearse.ts";
+import { isInspected, type RehearseParts, rehearse } from "../me/rehearse.ts";
 import { FEATURES } from "../me/reservation-story.ts";
 import { verdictOf } from "../me/verdict.ts";
 import { NOT_THERE, type Route, route } from "./route.ts";
@@ -44,7 +44,8 @@ export function authorizeRoutes({ rehearsing, find, publicUrl, isStale, mayDefin
         const { permit, refusal, left } = rehearsal;
         if (refusal?.refused === STORE.refused) return { status: 503, detail: "the gateway cannot record now, so that no call is made" };
         // Whoever administers may know the rule, and the words that the record would hold.
-        return { status: 200, json: { ...verdictOf(refusal, left), rule: permit?.rule ?? null, note: refusal?.note ?? null } };
+        const inside = { rule: permit?.rule ?? null, note: refusal?.note ?? null };
+        return { status: 200, json: { ...verdictOf(refusal, left), inspected: isInspected(rehearsal), ...inside } };
       },
     }),
   ];

@@ -13,7 +13,7 @@ import { identityPage } from "./identity-page.ts";
 import { isOwn, ownCallPage } from "./own-call.ts";
 import { permittedTo } from "./permitted.ts";
 import { readIntent, readWish } from "./posted.ts";
-import { type RehearseParts, rehearse } from "./rehearse.ts";
+import { isInspected, type RehearseParts, rehearse } from "./rehearse.ts";
 import { sharesOf } from "./shares.ts";
 import { remainingRow, verdictOf } from "./verdict.ts";
 
@@ -86,8 +86,8 @@ const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
   async check(parts, agent, { body }) {
     const intent = readIntent(body);
     if (isRefusal(intent)) return intent;
-    const { refusal, left } = await rehearse(parts, agent, intent);
-    return { status: 200, json: verdictOf(refusal, left) };
+    const rehearsal = await rehearse(parts, agent, intent);
+    return { status: 200, json: { ...verdictOf(rehearsal.refusal, rehearsal.left), inspected: isInspected(rehearsal) } };
   },
 
   async "access-requests"({ accessRequests }, agent, { httpMethod, body }) {

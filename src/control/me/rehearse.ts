@@ -14,6 +14,11 @@ export type Intent = { readonly server: ServerName; readonly tool: string | null
 
 export type Rehearsal = { readonly permit: Permit | null; readonly refusal: Refusal | null; readonly left: readonly Left[] };
 
+/** Guards look at calls only: nothing is sent to them for a question. True where they would look, and may still refuse. */
+export function isInspected({ permit }: Rehearsal): boolean {
+  return permit !== null && permit.guards.length > 0;
+}
+
 export type RehearseParts = {
   readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Pick<Ledger, "weigh">;
