@@ -149,8 +149,8 @@ test("a call of one tool shows a token for that tool; a list shows the general o
   expect(heardBy("open").map((each) => claimsIn(each).scope)).toEqual(["tickets"]);
   expect((await call("narrow")).result).toBeDefined();
   expect((await call("narrow")).result).toBeDefined();
-  const called = heardBy("open").map((each) => claimsIn(each).scope);
-  expect(new Set(called)).toEqual(new Set(["tickets", "tickets.read"]));
+  // The list has read the definitions before, with the general one too.
+  expect(new Set(heardBy("open").map((each) => claimsIn(each).scope))).toEqual(new Set(["tickets.read"]));
   expect(central.asked.filter(({ scope }) => scope === "tickets.read")).toHaveLength(1);
 });
 
