@@ -164,9 +164,10 @@ class Reader {
     }
     const found = type === null ? "unknown" : memberOf(type, name);
     if (found === "unknown" || type === null) return "unknown";
+    if (found !== null) return found;
     const names = namesOf(type).map((each) => full.slice(0, full.length - name.length) + each);
-    if (found === null) this.#say("absent", offset, full, `no argument ${full}`, { names, guarded });
-    return found;
+    this.#say("absent", offset, full, `no argument ${full}`, { names, guarded });
+    return null;
   }
 
   #element(receiver: Value, index: ASTNode, at: Value, there: ReadonlySet<string>): Value {

@@ -15,9 +15,14 @@ export type Member = { readonly type: ArgumentType; readonly required: boolean }
 const ALTERNATIVES_MAX = 32;
 const DEPTH_MAX = 24;
 
-export function typeOf(schema: unknown, root: unknown = schema): ArgumentType {
-  const from = isSchema(root) ? root : {};
-  return { alternatives: alternativesOf(schema, from, 0), root: from };
+/** Made once for each schema: many rules are about the same tool. */
+const types = new WeakMap<Schema, ArgumentType>();
+
+export function typeOf(schema: unknown): ArgumentType {
+  if (!isSchema(schema)) return { alternatives: null, root: {} };
+  const type = types.get(schema) ?? { alternatives: alternativesOf(schema, schema, 0), root: schema };
+  types.set(schema, type);
+  return type;
 }
 
 /** Null: any. */

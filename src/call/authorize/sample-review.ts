@@ -10,9 +10,8 @@ export function reviewSamples(condition: Condition, effect: "permit" | "forbid",
   // Of claims nothing is known: any fault may be theirs.
   if (condition.readsClaims) return null;
   for (const tool of tools) {
-    for (const sample of samplesOf(tool.inputSchema)) {
-      const text = textOf(sample);
-      if (condition.holds(circumstancesWith(tool, text)) !== null) continue;
+    for (const { text, circumstances } of questionsOf(tool)) {
+      if (condition.holds(circumstances) !== null) continue;
       const shown = text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
       return `${nameOf(tool)}: the condition cannot be evaluated with the arguments ${shown}, which its schema allows: ${failing(effect)} then`;
     }
@@ -22,7 +21,21 @@ export function reviewSamples(condition: Condition, effect: "permit" | "forbid",
 
 const SHOWN_MAX = 160;
 
-const textOf = (sample: unknown): string => JSON.stringify(sample);
+type Question = { readonly text: string; readonly circumstances: Circumstances };
+
+/** Made once for each tool: many rules ask the same. */
+const questions = new WeakMap<KnownTool, readonly Question[]>();
+
+function questionsOf(tool: KnownTool): readonly Question[] {
+  const known = questions.get(tool);
+  if (known !== undefined) return known;
+  const made = samplesOf(tool.inputSchema).map((sample) => {
+    const text = JSON.stringify(sample);
+    return { text, circumstances: circumstancesWith(tool, text) };
+  });
+  questions.set(tool, made);
+  return made;
+}
 
 /** An agent that has all that an agent may have: what fails then, fails for the arguments. */
 const SOMEBODY: ReadonlyMap<string, unknown> = new Map<string, unknown>([
@@ -33,11 +46,12 @@ const SOMEBODY: ReadonlyMap<string, unknown> = new Map<string, unknown>([
 ]);
 
 function circumstancesWith({ server, tool }: KnownTool, text: string): Circumstances {
+  const args = readArguments(Buffer.from(text));
   return {
     agent: SOMEBODY,
     ...{ subject: "somebody", customer: "somebody", server, region: "somewhere", tool },
     now: new Date(0),
     claims: () => null,
-    args: () => readArguments(Buffer.from(text)),
+    args: () => args,
   };
 }
