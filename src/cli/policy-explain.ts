@@ -77,7 +77,8 @@ export async function explainPolicy(options: ExplainOptions, io: Io): Promise<vo
 async function withUses(policySet: PolicySet, { profile }: Agent, config: Config, io: Io): Promise<PolicySet> {
   const lapsing = policySet.rules.filter(({ idleMs }) => idleMs !== null);
   if (lapsing.length === 0) return policySet;
-  const sinceMs = Date.now() - Math.max(...lapsing.map(({ idleMs }) => idleMs ?? 0));
+  // Also what lies further back than the idle time: it is told since when a permit was not used.
+  const sinceMs = Math.min(...lapsing.map(({ validity }) => validity?.fromMs ?? 0));
   const names = lapsing.map(({ ref }) => ref.name);
   const uses = await usesOf(config, io, names, sinceMs);
   if (uses === null) return policySet;

@@ -44,6 +44,8 @@ beforeAll(async () => {
     await command("agent", "create", name, "--team", team, "--owner", "o@example.com", "--purpose", "testing");
 });
 afterAll(async () => {
+  // A command that answers no sets it for its process, which here is that of the tests.
+  process.exitCode = undefined;
   await gateway?.close();
   await upstream?.close();
   vi.useRealTimers();
