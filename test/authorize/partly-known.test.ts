@@ -1,10 +1,10 @@
-import { LRUCache } from "lru-cache";
 import { describe, expect, test } from "vitest";
 import type { Agent } from "../../src/call/authenticate/agent.ts";
-import type { PolicySet } from "../../src/call/authorize/candidates.ts";
+import { type PolicySet, policySetOf } from "../../src/call/authorize/candidates.ts";
 import { decide } from "../../src/call/authorize/decide.ts";
 import { useKey } from "../../src/call/authorize/idle.ts";
 import { decidedBy, decidePartly, type PartlyAsked } from "../../src/call/authorize/partly-known.ts";
+import { NOTHING_READ } from "../../src/call/authorize/pins.ts";
 import type { EntitlementFile } from "../../src/call/authorize/policy-file.ts";
 import { compilePolicies } from "../../src/call/authorize/policy-set.ts";
 import { type Random, seededRandom } from "../fixtures/seeded-random.ts";
@@ -82,8 +82,7 @@ const FACTS = new Map(SERVERS.map((name) => [name, { reserve: { tool_tokens: 0 }
 
 function build(entitlements: readonly EntitlementFile[], lastUses: ReadonlyMap<string, number>): PolicySet {
   const { rules } = compilePolicies([{ file: "a.yaml", policy: asFile(entitlements), lineOf: () => 1 }], FACTS, "v");
-  const caches = { views: new LRUCache({ max: 2 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 3 }) };
-  return { ...rules, mode: "enforce", lastUses, ...caches } as unknown as PolicySet;
+  return policySetOf({ ...rules, lastUses }, "enforce", NOTHING_READ, { views: 2, candidates: 3 });
 }
 
 /** Permits with a beginning lapse after a time, and some were used. */

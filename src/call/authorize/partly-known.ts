@@ -1,9 +1,8 @@
 /** Pure. A decision of which not everything is known: judged with the unknown either way, and known only where that makes no difference. */
-import { LRUCache } from "lru-cache";
 import { isRefusal, type Reason, type Refusal, type RuleRef } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { isInForce, type PolicySet } from "./candidates.ts";
+import { isInForce, type PolicySet, policySetOf } from "./candidates.ts";
 import type { Asked } from "./circumstances.ts";
 import type { Condition } from "./condition.ts";
 import { decide } from "./decide.ts";
@@ -13,6 +12,7 @@ import type { Rule } from "./policy-set.ts";
 import { asciiUri } from "./resource-uri.ts";
 import { TargetIndex } from "./target-index.ts";
 import { facetsOf } from "./who.ts";
+import { WhoIndex } from "./who-index.ts";
 
 /** What a record does not hold of a call: `use` is when the agent had last used a permit that lapses. */
 export type Unknown = "arguments" | "claims" | "roles" | "scopes" | "subject" | "use";
@@ -195,11 +195,11 @@ function askerOf({ policySet, rules }: SetPart, { agent, asked, nowMs }: PartlyA
     });
   const index = new TargetIndex<Rule>();
   for (const rule of there) for (const target of rule.targets) index.add(target, rule);
-  const reduced: PolicySet = {
-    ...policySet,
-    ...{ rules: there, index, budgets: [], mode: "enforce", lastUses: null },
-    ...{ views: new LRUCache({ max: 1 }), viewOfAgent: new WeakMap(), candidates: new LRUCache({ max: 2 }) },
-  };
+  // Whom a rule is about was chosen above: what it writes of that counts no more.
+  const whoIndex = new WhoIndex<Rule>();
+  for (const rule of there) whoIndex.add(null, rule);
+  const rulesThere = { ...policySet, rules: there, index, whoIndex, budgets: [], lastUses: null };
+  const reduced = policySetOf(rulesThere, "enforce", policySet.offered, { views: 1, candidates: 2 });
   return (choice) => {
     current = choice;
     const scopes = [...choice].flatMap(([key, held]) => (held === true && key.startsWith("scope ") ? [key.slice("scope ".length)] : []));
