@@ -105,7 +105,7 @@ export class GatewayProcess {
     child.stderr?.on("data", (bytes) => {
       this.output += bytes;
     });
-    for (let i = 0; i < 400; i++) {
+    for (let i = 0; i < 2_400; i++) {
       if (child.exitCode !== null) throw new Error(`serve exited with ${child.exitCode}:\n${this.output}`);
       const ready = await fetch(`${this.probesUrl}/readyz`).catch(() => null);
       if (ready?.status === 200) return;
