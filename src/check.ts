@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { type Environment, loadConfig, policiesFolder } from "./config-load.ts";
 import { type Problem, sortProblems } from "./document.ts";
+import { caseFilesIn, readCases } from "./policy-cases.ts";
 import { loadPolicies } from "./policy-load.ts";
 
 export type Inspection = {
@@ -27,5 +28,8 @@ export async function inspectAll(configFile: string, env: Environment): Promise<
   const warnings =
     unasked === null ? policies.warnings : [{ file: config.file, line: 1, column: 1, message: unasked }, ...policies.warnings];
   const problems = [...("problems" in policies ? policies.problems : []), ...policies.mismatches];
+  // What cases expect is asked by `policy test`; whether they can be read at all is seen here.
+  const cases = "problems" in policies ? { questions: [] } : readCases(caseFilesIn(config.policies), policies.agents);
+  if ("problems" in cases) problems.push(...cases.problems);
   return { problems: sortProblems(problems), warnings: sortProblems(warnings), notes: policies.notes };
 }

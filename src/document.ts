@@ -81,6 +81,8 @@ function compose(file: string, bytes: Buffer, text: string): Document {
     return { ...unreadable(file, ""), bytes, problems };
   }
   for (const event of events) findSpecials(event, report);
+  // A reader of the file sees no line end there, and takes what follows for the comment before it.
+  for (const { index } of text.matchAll(/\r(?!\n)/g)) report(index, "a lone carriage return is not allowed: end lines with \\n or \\r\\n");
   const [second] = events.flatMap((event, index) => (event.type === EVENT_ID.DOCUMENT && index > 0 ? [index] : []));
   if (second !== undefined) report(startOfDocument(events, second, text), "a second document begins here: one file holds one document");
   const isReadable = problems.length === 0;

@@ -76,7 +76,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 async function assemble(
-  { config, policies }: Loaded,
+  { config, policies, seen }: Loaded,
   { env, log }: GatewayOptions,
   closing: (() => unknown)[],
   closeAll: () => Promise<void>,
@@ -163,7 +163,7 @@ async function assemble(
 
   followStops(registry, streams, exchange);
   const reloading = followPolicies({
-    ...{ config, inForce, declare: registry.declare, known: () => knownIn(store.db), act, log },
+    ...{ config, inForce, declare: registry.declare, known: () => knownIn(store.db), act, log, seen },
     prepare: uses.prepare,
   });
   reloading.onChange(streams.judgeAnew);

@@ -1,13 +1,11 @@
 /** The policies that count now: replaced as a whole when their files change or somebody asks, and never by a set that does not compile. */
-import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
 import type { PolicySet } from "./call/authorize/candidates.ts";
 import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
 import type { Config } from "./config.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { warnOf } from "./load.ts";
 import type { Log } from "./observe.ts";
-import { isPolicyFile, loadPolicies } from "./policy-load.ts";
+import { appearanceOf, loadPolicies } from "./policy-load.ts";
 
 export type LivePolicies = {
   /** True once what the files say is in force, or was; false where it does not compile, and the old set goes on. */
@@ -28,13 +26,15 @@ export type LivePoliciesOptions = {
   readonly act: (kind: "policy.loaded", by: string, details: Readonly<Record<string, string | number>>) => Promise<void>;
   readonly log: Log;
   /** With what has to be known of it before it counts. */
+  /** What the files looked like before the set in force was read: what changes while a gateway starts is put in force too. */
+  readonly seen: string;
   readonly prepare: (policySet: PolicySet) => Promise<PolicySet>;
 };
 
 /** Files are looked at this often, and read once they have stood still for as long: an editor writes in several steps. */
 const LOOK_MS = 500;
 
-export function followPolicies({ config, inForce, declare, known, act, log, prepare }: LivePoliciesOptions): LivePolicies {
+export function followPolicies({ config, inForce, declare, known, act, log, prepare, seen }: LivePoliciesOptions): LivePolicies {
   let current = true;
   let underWay: Promise<boolean> = Promise.resolve(true);
   const listeners: (() => void)[] = [];
@@ -88,7 +88,7 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
     underWay = underWay.then(replace).catch((fault: unknown) => keepOld(String(fault)));
     return underWay;
   };
-  const watch = watchFolder(config.policies, reload);
+  const watch = watchFolder(config.policies, seen, reload);
   return {
     reload,
     isCurrent: () => current,
@@ -98,30 +98,15 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
 }
 
 /** By what the files look like and not by events of the system, which mounted volumes and links that are switched do not give. */
-function watchFolder(folder: string, changed: () => Promise<unknown>): NodeJS.Timeout {
-  let read = appearance(folder);
+function watchFolder(folder: string, seen: string, changed: () => Promise<unknown>): NodeJS.Timeout {
+  let read = seen;
   let before = read;
   return setInterval(() => {
-    const now = appearance(folder);
+    const now = appearanceOf(folder);
     if (now !== read && now === before) {
       read = now;
       void changed();
     }
     before = now;
   }, LOOK_MS).unref();
-}
-
-function appearance(folder: string): string {
-  try {
-    return readdirSync(folder)
-      .filter(isPolicyFile)
-      .toSorted()
-      .map((name) => {
-        const { ino, mtimeMs, size } = statSync(join(folder, name));
-        return `${name} ${ino} ${mtimeMs} ${size}`;
-      })
-      .join("\n");
-  } catch {
-    return "unreadable";
-  }
 }

@@ -4,7 +4,7 @@ import { type Environment, loadConfig } from "./config-load.ts";
 import { readKnown } from "./control/known.ts";
 import type { Problem } from "./document.ts";
 import type { Log } from "./observe.ts";
-import { loadPolicies, type Policies } from "./policy-load.ts";
+import { appearanceOf, loadPolicies, type Policies } from "./policy-load.ts";
 
 /** The start is refused: with problems the configuration is at fault (exit 78), without them the machine (exit 69). */
 export class StartRefused extends Error {
@@ -22,11 +22,13 @@ export function refuseOtherId({ file, data, gatewayId }: Config, source: string)
   throw new StartRefused(`${file}: gatewayId: the books in ${data} are those of the gateway ${source}: ${remedy}`, []);
 }
 
-export type Loaded = { readonly config: Config; readonly policies: Policies };
+/** `seen`: what the policy files looked like before they were read. */
+export type Loaded = { readonly config: Config; readonly policies: Policies; readonly seen: string };
 
 export async function load(configFile: string, env: Environment, log: Log): Promise<Loaded> {
   const loaded = loadConfig(configFile, env);
   const problems = "problems" in loaded ? [...loaded.problems] : [];
+  const seen = "config" in loaded ? appearanceOf(loaded.config.policies) : "";
   const policies = "config" in loaded ? await loadKnowing(loaded.config, log) : null;
   if (policies !== null && "problems" in policies) problems.push(...policies.problems);
   if ("problems" in loaded || policies === null || "problems" in policies) {
@@ -35,7 +37,7 @@ export async function load(configFile: string, env: Environment, log: Log): Prom
   if (loaded.config.mode === "observe")
     log.warn({ mode: "observe" }, "policies are observed: they are judged and recorded, and refuse nothing");
   warnOf(policies, log);
-  return { config: loaded.config, policies };
+  return { config: loaded.config, policies, seen };
 }
 
 async function loadKnowing(config: Config, log: Log): Promise<ReturnType<typeof loadPolicies>> {

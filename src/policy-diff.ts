@@ -9,7 +9,7 @@ import type { Rule } from "./call/authorize/policy-set.ts";
 import { visible } from "./call/authorize/visible.ts";
 import { type ImaginedAgent, imagine } from "./imagined.ts";
 
-/** `gains`: permitted now, under whatever conditions. `wider` may permit more than before, `narrower` permits nothing more. */
+/** `gains`: permitted now, under whatever conditions. `wider` may permit more than before: so is called what cannot be compared. `narrower` permits nothing more. */
 export type Difference = {
   readonly change: "gains" | "loses" | "wider" | "narrower";
   readonly agent: string;
@@ -23,7 +23,9 @@ export type Difference = {
 export function compareSets(before: PolicySet, after: PolicySet, declared: readonly ImaginedAgent[], nowMs: number): Difference[] {
   const agents = [...declared, ...representatives([...before.rules, ...after.rules], declared)].map(imagine);
   const targets = targetsOf([...before.rules, ...after.rules], new Set([...before.servers, ...after.servers]));
-  return agents.flatMap((agent) => targets.flatMap((place) => compareOne(before, after, agent, place, nowMs) ?? []));
+  const all = agents.flatMap((agent) => targets.flatMap((place) => compareOne(before, after, agent, place, nowMs) ?? []));
+  // An agent that is declared, and one that stands for those whom a rule names, may have one name.
+  return [...new Map(all.map((each) => [JSON.stringify(each), each])).values()];
 }
 
 function compareOne(
@@ -42,10 +44,31 @@ function compareOne(
   ) as [Set<string>, Set<string>, Set<string>, Set<string>];
   const same = oldPermits.symmetricDifference(newPermits).size + oldForbids.symmetricDifference(newForbids).size === 0;
   if (same) return null;
-  // Only what is plainly less is called so: one permit fewer, one forbid more.
-  const narrower = newPermits.isSubsetOf(oldPermits) && oldForbids.isSubsetOf(newForbids);
+  // Only what is plainly less is called so: one permit fewer, one forbid more, a bound moved inwards.
+  const covers = (mores: ReadonlySet<string>, less: string) => mores.has(less) || [...mores].some((more) => isTighter(more, less));
+  const narrower =
+    [...newPermits].every((permit) => covers(oldPermits, permit)) &&
+    [...oldForbids].every((forbid) => newForbids.has(forbid) || [...newForbids].some((wider) => isTighter(wider, forbid)));
   const shown = { ...facts, before: [...facts.before, ...was.forbids], after: [...facts.after, ...is.forbids] };
   return { change: narrower ? "narrower" : "wider", ...shown };
+}
+
+/** One number, held against something by an operator: `args.limit <= 100`. */
+const BOUND = /(<=|>=|<|>)\s*(-?[0-9]+(?:\.[0-9]+)?)(?=\s*(?:$|[),&|]))/g;
+
+/** Whether the two are the same but for bounds, and every bound of the second is within that of the first. */
+function isTighter(wide: string, tight: string): boolean {
+  const [wides, tights] = [boundsOf(wide), boundsOf(tight)];
+  // A negation or a choice may turn a bound around; without bounds there is nothing to compare.
+  if (wides.length === 0 || /[!?]/.test(wide) || wide.replace(BOUND, "$1") !== tight.replace(BOUND, "$1")) return false;
+  return wides.every(([operator, bound], i) => {
+    const other = tights[i]?.[1] ?? Number.NaN;
+    return operator.startsWith("<") ? other <= bound : other >= bound;
+  });
+}
+
+function boundsOf(demand: string): [operator: string, bound: number][] {
+  return [...demand.matchAll(BOUND)].map(([, operator = "", bound]) => [operator, Number(bound)]);
 }
 
 type Demands = { readonly permits: readonly string[]; readonly forbids: readonly string[] };

@@ -1,6 +1,6 @@
 /** Reads the folder of policy files: either one compiled set with the agents it declares, or everything that is wrong, with its line. */
 import { createHash } from "node:crypto";
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type PolicySet, policySetOf } from "./call/authorize/candidates.ts";
 import type { InspectorFacts } from "./call/authorize/guards.ts";
@@ -51,16 +51,27 @@ export function loadPolicies(
   const compiled = compilePolicies(sources, servers, versionOf(documents), inspectors ?? undefined);
   const placed = (fault: PolicyFault): Problem[] => placeFault(documents.get(fault.file), fault);
   problems.push(...[...compiled.faults, ...guardFaults(sources, inspectors)].flatMap(placed));
-  const review = reviewPolicies(sources, compiled.rules, known, Date.now());
-  const [mismatches, notes] = [review.mismatches, review.notes].map((faults) => sortProblems(faults.flatMap(placed)));
+  const review = reviewed(() => reviewPolicies(sources, compiled.rules, known, Date.now()));
+  const [mismatches = [], noted = []] = [review.mismatches, review.notes].map((faults) => sortProblems(faults.flatMap(placed)));
+  const notes =
+    review.failed === null ? noted : [atStart(folder, `the policies could not be compared with the tools: ${review.failed}`), ...noted];
   const warnings = [...compiled.warnings, ...review.warnings].flatMap(placed);
   for (const name of unusedInspectors(compiled.rules.rules, inspectors))
     warnings.push(atStart(folder, `no entitlement is inspected by ${name}, so that it is never asked`));
   if (compiled.rules.rules.length === 0 && problems.length === 0)
     warnings.push(atStart(folder, "no entitlement here: nothing is permitted, every call will be refused"));
-  const said = { warnings: sortProblems(warnings), mismatches: mismatches ?? [], notes: notes ?? [] };
+  const said = { warnings: sortProblems(warnings), mismatches, notes };
   if (problems.length > 0) return { problems: sortProblems(problems), ...said };
   return { policySet: policySetOf(compiled.rules, mode), agents: declaredAgents(sources), ...said };
+}
+
+/** It helps whoever writes policies. What servers say of their tools is in it, and must not keep a set from counting. */
+function reviewed(review: () => ReturnType<typeof reviewPolicies>): ReturnType<typeof reviewPolicies> & { readonly failed: string | null } {
+  try {
+    return { ...review(), failed: null };
+  } catch (fault) {
+    return { mismatches: [], warnings: [], notes: [], failed: fault instanceof Error ? fault.message : String(fault) };
+  }
 }
 
 /** 10,000 load within a second, and a gateway reads its policies anew at every change: this many take it several. */
@@ -72,6 +83,22 @@ function tooManyRules(documents: readonly Document[]): string | null {
   return count <= RULES_MAX
     ? null
     : `the files hold ${count} entitlements, limits and budgets; at most ${RULES_MAX} are read. Patterns and groups say more with less`;
+}
+
+/** What the files look like, without reading them: another appearance may be another set. */
+export function appearanceOf(folder: string): string {
+  try {
+    return readdirSync(folder)
+      .filter(isPolicyFile)
+      .toSorted()
+      .map((name) => {
+        const { ino, mtimeMs, size } = statSync(join(folder, name));
+        return `${name} ${ino} ${mtimeMs} ${size}`;
+      })
+      .join("\n");
+  } catch {
+    return "unreadable";
+  }
 }
 
 export function isPolicyFile(name: string): boolean {

@@ -76,7 +76,7 @@ function row(record: AuditRecord & { sequence: number }) {
     record.agent?.name ?? record.administrator,
     record.server === null ? what : `${record.server}/${what}`,
     record.decision,
-    record.reason,
+    record.reason ?? wouldBe(record),
     record.outcome,
     record.duration_ms,
   ];
@@ -87,4 +87,9 @@ function wholeNumber(option: string, written: string): number {
   if (!Number.isInteger(number) || number < 1 || number > RECORDS_MAX)
     throw new Exit(EXIT.usage, `${option} ${written}: a whole number from 1 to ${RECORDS_MAX}`);
   return number;
+}
+
+/** What policies that are only tried would have said of a call that passed. */
+function wouldBe({ shadow }: AuditRecord): string | null {
+  return shadow?.decision === "refuse" ? `would be ${shadow.reason ?? "refused"}` : null;
 }

@@ -1,9 +1,12 @@
 /** `policy test`: the decisions that `*.cases.yaml` state, asked of the policies as they stand. */
 import { resolve } from "node:path";
+import { NOTHING_KNOWN } from "../call/authorize/known.ts";
 import { askAll, type CaseResult, caseFilesIn, readCases } from "../policy-cases.ts";
 import { type CommonOptions, configOf, print, problemLines } from "./command.ts";
+import { hintsFor } from "./explain-hints.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 import { policiesOf } from "./policy-folder.ts";
+import { plain } from "./table.ts";
 
 export type TestOptions = CommonOptions & { readonly policies?: string };
 
@@ -15,6 +18,14 @@ export function testPolicies(files: readonly string[], options: TestOptions, io:
   if (paths.length === 0) throw new Exit(EXIT.usage, `there is no *.cases.yaml in ${folder}: state there which decisions must hold`);
   const read = readCases(paths, declared);
   if ("problems" in read) throw new Exit(EXIT.config, problemLines(read.problems));
+  // A refusal that is expected for want of a name may be expected of a slip.
+  const servers = new Set<string>(config.servers.keys());
+  const hints = new Set(
+    read.questions.flatMap(({ file, line, path }) =>
+      hintsFor(path, servers, NOTHING_KNOWN).map((hint) => `${file}:${line}: warning: ${hint}`),
+    ),
+  );
+  if (options.json !== true) for (const hint of hints) io.err(paint(io, "yellow", plain(hint)));
   const results = askAll(policySet, read.questions, Date.now());
   const failed = results.filter(({ ok }) => !ok);
   const json = { ok: failed.length === 0, cases: results.length, failed: failed.map(failureJson) };

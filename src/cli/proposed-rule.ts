@@ -20,7 +20,10 @@ export function placeFor({ policies: folder }: Pick<Config, "policies">, name: s
 
 /** YAML of one entitlement as a whole file. */
 export function policyText(entitlement: string): string {
-  return `apiVersion: tollgate/v1\nentitlements:\n${entitlement.replace(/^(?=.)/gm, "  ")}`;
+  return `apiVersion: tollgate/v1\nentitlements:\n${entitlement
+    .split("\n")
+    .map((line) => (line === "" ? line : `  ${line}`))
+    .join("\n")}`;
 }
 
 /** The whole folder with the new file beside the others, before it is put there: exit 78 with every problem. */

@@ -1,5 +1,7 @@
 /** Pure. Rows as aligned text: numbers to the right, words to the left, nothing for nothing. */
 
+import { visibly } from "../visible-text.ts";
+
 export type Cell = string | number | null | undefined;
 
 export function table(columns: readonly string[], rows: readonly (readonly Cell[])[]): string {
@@ -38,8 +40,5 @@ export function grouped(amount: number): string {
 
 /** A name from outside must not steer the terminal: controls, and characters without a shape of their own, become visible. */
 export function plain(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
-    const hex = (character.codePointAt(0) ?? 0).toString(16);
-    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
-  });
+  return visibly(text);
 }

@@ -1,5 +1,8 @@
 /** `tool list|diff|approve`: the definitions of tools that count, what has changed in them, and a person's yes to it. */
 import type { Command } from "commander";
+import { didYouMean } from "../call/authorize/nearest.ts";
+import type { Config } from "../config.ts";
+import type { ServerName } from "../ids.ts";
 import { type AdminClient, adminClient, allPages } from "./admin-client.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { differenceLines } from "./difference-lines.ts";
@@ -27,7 +30,9 @@ export function registerTool(program: Command, io: Io): void {
   leaf(tool, "list [server]", "which tools have been seen, and which wait for a yes", "tollgate tool list tickets --waiting")
     .option("--waiting", "only those whose definition waits for a yes")
     .action(async (server: string | undefined, options: CommonOptions & { waiting?: boolean }) => {
-      const rows = await listOf(adminClient(configOf(options, io), io), server ?? null, options.waiting === true);
+      const config = configOf(options, io);
+      if (server !== undefined) known(server, config);
+      const rows = await listOf(adminClient(config, io), server ?? null, options.waiting === true);
       print(io, options, rows, () => listText(rows));
     });
   leaf(
@@ -36,7 +41,9 @@ export function registerTool(program: Command, io: Io): void {
     "what has changed in the definitions that wait for a yes; exit code 1 while there is one",
     "tollgate tool diff tickets/search",
   ).action(async (written: string, options: CommonOptions) => {
-    const details = await waitingOf(adminClient(configOf(options, io), io), written);
+    const config = configOf(options, io);
+    known(nameOf(written).server, config);
+    const details = await waitingOf(adminClient(config, io), written);
     print(io, options, details, () => (details.length === 0 ? `nothing waits: ${plain(written)}` : details.map(detailText).join("\n\n")));
     if (details.length > 0) process.exitCode = EXIT.no;
   });
@@ -58,7 +65,9 @@ async function approve(written: string, options: ApproveOptions, io: Io): Promis
     throw new Exit(EXIT.usage, `name one tool (${server}/TOOL), or say --all for every tool of ${server} that waits`);
   if (tool !== null && options.all === true) throw new Exit(EXIT.usage, "--all is for a server: name no tool beside it");
   if (tool === null && options.sha256 !== undefined) throw new Exit(EXIT.usage, "--sha256 is for one tool");
-  const admin = adminClient(configOf(options, io), io);
+  const config = configOf(options, io);
+  known(server, config);
+  const admin = adminClient(config, io);
   const details = await waitingOf(admin, written);
   if (details.length === 0) throw new Exit(EXIT.no, `nothing waits: ${plain(written)}`);
   // What is approved is what this terminal has shown: the gateway refuses where it is another by then.
@@ -70,6 +79,12 @@ async function approve(written: string, options: ApproveOptions, io: Io): Promis
   print(io, options, approved.items, () =>
     [...details.map(detailText), approved.items.map((each) => `approved  ${plain(`${each.server}/${each.tool}`)}`).join("\n")].join("\n\n"),
   );
+}
+
+/** A slip in a name must not look like a server of which nothing waits. */
+function known(server: string, { servers }: Config): void {
+  if (servers.has(server as ServerName)) return;
+  throw new Exit(EXIT.no, plain(`the config has no server ${server}${didYouMean(server, servers.keys())}`));
 }
 
 function nameOf(written: string): { readonly server: string; readonly tool: string | null } {

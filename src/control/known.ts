@@ -25,9 +25,10 @@ export async function readKnown({ dataDir, postgres }: RegistryPlace): Promise<K
 }
 
 export async function knownIn(db: Kysely<Tables>): Promise<Known> {
-  const rows = await db.selectFrom("tool_pin").select(["server", "tool", "definition", "seen_definition"]).execute();
-  const tools = rows.map(({ server, tool, definition, seen_definition: seen }): KnownTool => {
-    return { server, tool, inputSchema: inputSchemaOf(definition ?? seen ?? "") };
+  const rows = await db.selectFrom("tool_pin").select(["server", "tool", "definition"]).execute();
+  const tools = rows.map(({ server, tool, definition }): KnownTool => {
+    // Of one that nobody has approved the name alone is known.
+    return { server, tool, inputSchema: inputSchemaOf(definition ?? "") };
   });
   const agents = await db.selectFrom("agent").select(["id", "name", "team", "workflow", "customer"]).execute();
   const former = await db.selectFrom("former_name").select("name").execute();

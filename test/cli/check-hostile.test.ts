@@ -23,9 +23,9 @@ test.each<[string, (policies: string) => void, string | RegExp]>([
   ["an empty file", text(""), 'policies/a.yaml:1:1: the key "apiVersion" is missing'],
   ["a file that is not UTF-8", text(Buffer.from([0x61, 0xff])), "policies/a.yaml:1:1: is not UTF-8"],
   ["aliases that multiply", text(`${HEAD}a: &a [x, x]\nb: &b [*a, *a]\n`), /^policies\/a\.yaml:2:4: a YAML anchor is not allowed/],
-  ["lists in lists", text(`${HEAD}entitlements: ${"[".repeat(100_000)}`), "policies/a.yaml:1:1: is nested too deeply"],
+  ["lists in lists", text(`${HEAD}entitlements: ${"[".repeat(100_000)}`), /^policies\/a\.yaml:2:\d+: is nested too deeply/],
   ["a file of 5 MB", text(`${HEAD}#${"x".repeat(5_000_000)}\n`), /^policies\/a\.yaml:1:1: has 5\d+ bytes; at most 4194304 are read/],
-  ["tabs", text(`${HEAD}entitlements:\n\t- name: a\n`), "policies/a.yaml:3:1: tabs are not allowed as indentation"],
+  ["tabs", text(`${HEAD}entitlements:\n\t- name: a\n`), /^policies\/a\.yaml:3:1: tab characters must not be used in indentation/],
   [
     "a link to itself",
     (policies) => symlinkSync("a.yaml", join(policies, "a.yaml")),

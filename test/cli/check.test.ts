@@ -35,6 +35,23 @@ describe("check", () => {
     expect(text.out).toBe("");
   });
 
+  test("reads the cases beside the policies: what they expect may fail elsewhere, but not how they are written", async () => {
+    const cases = "apiVersion: tollgate/v1\ncases:\n  - { name: a, agent: nobody, tool: up/read, expect: permitt }\n";
+    const { json, problems } = await check({ "tollgate.yaml": configText(), "policies/a.yaml": POLICY, "policies/a.cases.yaml": cases });
+    expect(json.code).toBe(78);
+    expect(problems).toEqual([expect.objectContaining({ line: 3, message: expect.stringContaining("cases[0].expect") })]);
+  });
+
+  test("knows time zones, wherever a condition names one", async () => {
+    const policy = (zone: string) =>
+      `apiVersion: tollgate/v1\nentitlements: [{ name: a, permit: [up/x], when: "now.getHours('${zone}') > 3" }]\n`;
+    const { problems } = await check({ "tollgate.yaml": configText(), "policies/a.yaml": policy("Europe/Berln") });
+    expect(problems).toEqual([
+      expect.objectContaining({ column: 66, message: expect.stringContaining("Europe/Berln is not a time zone") }),
+    ]);
+    expect((await check({ "tollgate.yaml": configText(), "policies/a.yaml": policy("+01:00") })).problems).toEqual([]);
+  });
+
   test("of a missing file, a folder and a file that is no YAML is a problem at a place, never a crash", async () => {
     for (const files of [
       {},

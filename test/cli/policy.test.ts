@@ -64,7 +64,7 @@ describe("policy explain", () => {
       "a missing argument",
       ["--agent", "bot", "--tool", "up/get_x"],
       "reads",
-      "its condition cannot be evaluated (is an argument missing?): args.limit <= 100",
+      "its condition cannot be evaluated (an argument is missing, or of another kind than it is compared or added with): args.limit <= 100",
     ],
     ["a scope", ["--agent", "bot", "--tool", "up/write"], "writes", "the token would need the scope up.write"],
     ["a person", ["--agent", "bot", "--tool", "up/pay"], "pays", "a person would have to approve it (role:approver)"],
@@ -286,6 +286,9 @@ describe("policy diff", () => {
       ["gains clerk up/read", "gains (any other agent) up/get_*"],
     ],
     ["a condition less", (rules) => rules.replace(", when: args.limit <= 100", ""), 1, ["wider bot up/read"]],
+    ["a bound moved inwards", (rules) => rules.replace("limit <= 100", "limit <= 10"), 0, ["narrower bot up/read"]],
+    ["a bound moved outwards", (rules) => rules.replace("limit <= 100", "limit <= 1000"), 1, ["wider bot up/read"]],
+    ["a bound under a negation", (rules) => rules.replace("args.limit <= 100", '"!(args.limit <= 10)"'), 1, ["wider bot up/read"]],
     ["a scope more", (rules) => rules.replace("[up.write]", "[up.write, up.admin]"), 1, ["wider bot up/write"]],
     [
       "a forbid with a condition",

@@ -10,6 +10,7 @@ const CASES: readonly [what: string, yaml: string, problems: string[]][] = [
   ["a duplicate key", "a: 1\nb: 2\na: 3\n", ["3:1 twice"]],
   ["duplicates and __proto__ at depth", "a:\n  - { __proto__: 1, b: 1, b: 2 }\n", ["2:7 __proto__", "2:27 twice"]],
   ["a second document", "a: 1\n---\nb: 1\n", ["2:1 second document"]],
+  ["a line end that only the parser sees", "a: 1 # is\rb: 2\nc: 3\r\n", ["1:10 carriage return"]],
   ["a directive that changes what yes means", "%YAML 1.1\n---\na: yes\n", ["1:1 directive"]],
   ["a key that is no text", "? [a]\n: 1\n", ["1:3 plain text"]],
   ["an unclosed list", "a: [1,2\n", ["2:1 "]],

@@ -21,7 +21,7 @@ function requestOf(params: string, method = "tools/call"): McpRequest {
 }
 const META = '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}';
 const callWith = (args: string) => requestOf(`{"name":"t","arguments":${args},${META}}`);
-const printOf = (args: string) => askedCallOf(BOT, callWith(args), RULE, BY).fingerprint;
+const printOf = (args: string) => askedCallOf(BOT, callWith(args), RULE, BY, false).fingerprint;
 
 /** Any JSON object, and a way to write it: order, spaces, escapes. */
 const written = fc.letrec((tie) => ({
@@ -77,25 +77,37 @@ test("two calls are the same exactly where their values are, however they are wr
 test("another caller, server, method, target, rule or approver is another call", () => {
   const request = callWith("{}");
   const prints = [
-    askedCallOf(BOT, request, RULE, BY),
-    askedCallOf(agentOf("other"), request, RULE, BY),
-    askedCallOf(agentOf("bot", "agt_2"), request, RULE, BY),
-    askedCallOf(BOT, { ...request, server: "down" as never }, RULE, BY),
-    askedCallOf(BOT, { ...request, method: "prompts/get" }, RULE, BY),
-    askedCallOf(BOT, { ...request, target: { kind: "tool", name: "u" } }, RULE, BY),
-    askedCallOf(BOT, { ...request, target: { kind: "prompt", name: "t" } }, RULE, BY),
-    askedCallOf(BOT, request, { ...RULE, name: "s" }, BY),
-    askedCallOf(BOT, request, RULE, { ...BY, by: ["role:approver", "key:k"] }),
+    askedCallOf(BOT, request, RULE, BY, false),
+    askedCallOf(agentOf("other"), request, RULE, BY, false),
+    askedCallOf(agentOf("bot", "agt_2"), request, RULE, BY, false),
+    askedCallOf(BOT, { ...request, server: "down" as never }, RULE, BY, false),
+    askedCallOf(BOT, { ...request, method: "prompts/get" }, RULE, BY, false),
+    askedCallOf(BOT, { ...request, target: { kind: "tool", name: "u" } }, RULE, BY, false),
+    askedCallOf(BOT, { ...request, target: { kind: "prompt", name: "t" } }, RULE, BY, false),
+    askedCallOf(BOT, request, { ...RULE, name: "s" }, BY, false),
+    askedCallOf(BOT, request, RULE, { ...BY, by: ["role:approver", "key:k"] }, false),
   ].map(({ fingerprint }) => fingerprint);
   expect(new Set(prints).size).toBe(prints.length);
   // Where the rule stands, and for how long it asks, changes nothing.
-  expect(askedCallOf(BOT, request, { ...RULE, line: 9 }, { ...BY, withinMs: 5 }).fingerprint).toBe(prints[0]);
+  expect(askedCallOf(BOT, request, { ...RULE, line: 9 }, { ...BY, withinMs: 5 }, false).fingerprint).toBe(prints[0]);
+});
+
+test("what answers a server's question is part of the call, and shown; what answers ours is not, since it is taken out", () => {
+  const bare = requestOf(`{"name":"t","arguments":{},${META}}`);
+  const more = requestOf(`{"name":"t","arguments":{},"requestState":"s1","inputResponses":{"sum":{"content":{"amount":1000000}}},${META}}`);
+  const other = requestOf(
+    `{"name":"t","arguments":{},"requestState":"s2","inputResponses":{"sum":{"content":{"amount":1000000}}},${META}}`,
+  );
+  const prints = [bare, more, other].map((request) => askedCallOf(BOT, request, RULE, BY, false).fingerprint);
+  expect(new Set(prints).size).toBe(3);
+  expect(askedCallOf(BOT, more, RULE, BY, false).shown).toContain('"amount":1000000');
+  expect(askedCallOf(BOT, more, RULE, BY, true).fingerprint).toBe(prints[0]);
 });
 
 test("what is shown hides nothing: invisible characters stand as escapes, and what is too large as its size and hash", () => {
-  const { shown } = askedCallOf(BOT, callWith('{"to":"a\u202eb\u200b\u{e0041}"}'), RULE, BY);
-  expect(shown).toBe('{"to":"a\\u202eb\\u200b\\udb40\\udc41"}');
-  const large = askedCallOf(BOT, callWith(`{"to":"${"x".repeat(SHOWN_BYTES_MAX)}"}`), RULE, BY);
+  const { shown } = askedCallOf(BOT, callWith('{"to":"a\u202eb\u200b\u{e0041}"}'), RULE, BY, false);
+  expect(shown).toBe('{"to":"a\\u202eb\\u200b\\u{e0041}"}');
+  const large = askedCallOf(BOT, callWith(`{"to":"${"x".repeat(SHOWN_BYTES_MAX)}"}`), RULE, BY, false);
   expect(large).toMatchObject({ shown: null, shownBytes: SHOWN_BYTES_MAX + 9, shownSha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
   // More values than a tree of them may have: the bytes themselves are compared.
   const many = (last: number) => `{"list":[${"1,".repeat(20_000)}${last}]}`;

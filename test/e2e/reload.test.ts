@@ -1,5 +1,5 @@
 /** Policies that change while the gateway runs, and policies that are only observed, in processes of their own. */
-import { mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
@@ -130,7 +130,7 @@ test("calls that run while policies change are all answered, each judged by one 
     }
   };
   const callers = Array.from({ length: 4 }, caller);
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 20 || (answered <= 20 && i < 2_000); i++) {
     writeFileSync(policyFile(), i % 2 === 0 ? BOTH : ECHO);
     gateway.child?.kill("SIGHUP");
     await sleep(25);
@@ -169,5 +169,23 @@ test("mode: observe lets through what policies would refuse, and each record say
     expect((await observed.json<{ ok: boolean }>("audit", "verify")).ok).toBe(true);
   } finally {
     await observed.stop();
+  }
+});
+
+test("policies that change while a gateway starts are in force soon after it is ready", async () => {
+  const starting = await GatewayProcess.prepare({ policies: BOTH, servers: `  up: { url: "${upstream.mcpUrl}" }` });
+  try {
+    const ready = starting.serve();
+    // Read by then, and not yet ready: the journal's folder is made after the policies are read.
+    while (!existsSync(join(starting.folder, "data", "journal.db"))) await sleep(2);
+    writeFileSync(join(starting.folder, "policies", "test.yaml"), ECHO);
+    await ready;
+    const own = await starting.accessToken(await starting.createAgent("bot"), "up");
+    await until(async () => {
+      const listed = (await (await modernRequest(`${starting.publicUrl}/mcp/up`, own, "tools/list")).json()) as Answer;
+      return listed.result?.tools?.map(({ name }) => name).join() === "echo";
+    });
+  } finally {
+    await starting.stop();
   }
 });

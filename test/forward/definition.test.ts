@@ -26,6 +26,10 @@ test.each([
   ["Unicode tags", "a\u{e0068}\u{e0069}", ["hidden"]],
   ["variation selectors in a row", "a\ufe01\ufe02", ["hidden"]],
   ["a selector of the supplement", "a\u{e0101}", ["hidden"]],
+  ["a selector after a letter", "a\ufe01", ["hidden"]],
+  ["what Unicode has reserved for showing as nothing", "a\u{e0241}", ["hidden"]],
+  ["a Mongolian selector", "a\u180b", ["hidden"]],
+  ["a selector after a digit that is no key cap", "1\ufe0f", ["hidden"]],
   ["a filler", "a\u3164b", ["hidden"]],
   ["an ANSI escape", "a\u001b[2Kb", ["hidden"]],
   ["a NUL", "a\u0000b", ["hidden"]],
@@ -35,7 +39,7 @@ test.each([
   ["both", "\u200b\u202e", ["hidden", "bidi"]],
   ["plain text", "Finds tickets.\n\t- limit: at most 100\r\n", []],
   ["letters of other scripts", "Ищет 票 تذاكر मुफ़्त", []],
-  ["emoji, joined and coloured", "👨‍👩‍👧 👩🏽‍💻 ❤️ ✔️", []],
+  ["emoji, joined and coloured", "👨‍👩‍👧 👩🏽‍💻 ❤️ ✔️ 1️⃣", []],
 ])("%s", (_, description, expected) => {
   expect(flags(description)).toEqual(expected);
 });

@@ -13,14 +13,15 @@ export type Member = { readonly type: ArgumentType; readonly required: boolean }
 
 /** More is a schema that nobody has written by hand; it may then be anything. */
 const ALTERNATIVES_MAX = 32;
-const DEPTH_MAX = 24;
+/** Schemas that hold at once. */
+const TOGETHER_MAX = 64;
 
 /** Made once for each schema: many rules are about the same tool. */
 const types = new WeakMap<Schema, ArgumentType>();
 
 export function typeOf(schema: unknown): ArgumentType {
   if (!isSchema(schema)) return { alternatives: null, root: {} };
-  const type = types.get(schema) ?? { alternatives: alternativesOf(schema, schema, 0), root: schema };
+  const type = types.get(schema) ?? { alternatives: alternativesOf(schema, schema), root: schema };
   types.set(schema, type);
   return type;
 }
@@ -53,7 +54,7 @@ export function memberOf(type: ArgumentType, name: string): Member | "unknown" |
   if (having.length === 0) return null;
   const types = having.map((alternative) => {
     const declared = alternative.flatMap((schema) => (isDeclaredIn(schema, name) ? [propertiesOf(schema)[name]] : []));
-    return declared.map((schema) => alternativesOf(schema, root, 0)).reduce(both);
+    return declared.map((schema) => alternativesOf(schema, root)).reduce(both);
   });
   const required = maps.every((alternative) => declares(alternative, name) && alternative.some((schema) => requiredIn(schema).has(name)));
   return { type: { alternatives: either(types), root }, required };
@@ -69,7 +70,7 @@ export function itemsOf({ alternatives, root }: ArgumentType): ArgumentType {
   const lists = alternatives.filter((alternative) => kindsOf({ alternatives: [alternative], root })?.has("list") !== false);
   const types = lists.map((alternative) => {
     const items = alternative.flatMap((schema) => (isSchema(schema.items) && schema.prefixItems === undefined ? [schema.items] : []));
-    return items.length === 0 ? null : items.map((schema) => alternativesOf(schema, root, 0)).reduce(both);
+    return items.length === 0 ? null : items.map((schema) => alternativesOf(schema, root)).reduce(both);
   });
   return { alternatives: either(types), root };
 }
@@ -99,27 +100,43 @@ function either(types: readonly Alternatives[]): Alternatives {
 function both(a: Alternatives, b: Alternatives): Alternatives {
   if (a === null || b === null) return a ?? b;
   if (a.length * b.length > ALTERNATIVES_MAX) return null;
-  return a.flatMap((one) => b.map((other) => [...one, ...other]));
+  const all = a.flatMap((one) => b.map((other) => [...new Set([...one, ...other])]));
+  return all.some((together) => together.length > TOGETHER_MAX) ? null : all;
 }
 
-function alternativesOf(schema: unknown, root: Schema, depth: number): Alternatives {
-  if (!isSchema(schema) || depth > DEPTH_MAX) return null;
+/** What was found of each part of a document: parts that refer to each other many times over are read once. */
+const foundIn = new WeakMap<Schema, Map<Schema, Alternatives>>();
+
+function alternativesOf(schema: unknown, root: Schema): Alternatives {
+  if (!isSchema(schema)) return null;
+  const known = foundIn.get(root) ?? new Map<Schema, Alternatives>();
+  foundIn.set(root, known);
+  const before = known.get(schema);
+  if (before !== undefined) return before;
+  // Whoever meets it again on the way may be anything.
+  known.set(schema, null);
+  const found = combined(schema, root);
+  known.set(schema, found);
+  return found;
+}
+
+function combined(schema: Schema, root: Schema): Alternatives {
   let found: Alternatives = [[schema]];
   if (schema.$ref !== undefined) {
     const meant = resolveRef(schema.$ref, root);
-    const there = meant === undefined ? null : alternativesOf(meant, root, depth + 1);
+    const there = meant === undefined ? null : alternativesOf(meant, root);
     // What cannot be found may say anything, and what stands beside it must not sound complete.
     if (there === null) return null;
     found = both(found, there);
   }
   for (const part of listOf(schema.allOf)) {
-    const there = alternativesOf(part, root, depth + 1);
+    const there = alternativesOf(part, root);
     if (there === null) return null;
     found = both(found, there);
   }
   for (const parts of [listOf(schema.anyOf), listOf(schema.oneOf)]) {
     if (parts.length === 0) continue;
-    const there = either(parts.map((part) => alternativesOf(part, root, depth + 1)));
+    const there = either(parts.map((part) => alternativesOf(part, root)));
     if (there === null) return null;
     found = both(found, there);
   }

@@ -173,12 +173,23 @@ class Findings {
     const written = name === "like" || name === "duration" ? args.at(-1) : undefined;
     if (written !== undefined && !(written.op === "value" && typeof written.args === "string"))
       this.#say(written, `the ${name === "like" ? "pattern of like" : "text of duration"} is written out`);
+    const [zone] = name.startsWith("get") ? args : [];
+    if (zone?.op === "value" && typeof zone.args === "string" && !isZone(zone.args))
+      this.#say(zone, `${zone.args} is not a time zone: an IANA name such as Europe/Berlin, or +01:00`);
     if (receiver !== null) this.walk(receiver, insideMacro);
     for (const arg of args) this.walk(arg, insideMacro || isMacro);
   }
 
   #say(node: ASTNode, message: string): void {
     this.fault ??= { offset: node.start, message };
+  }
+}
+
+function isZone(written: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: written }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
   }
 }
 

@@ -49,7 +49,7 @@ export function explainDecision(policySet: PolicySet, agent: Agent, asked: Asked
   const circumstances = circumstancesOf(policySet, agent, asked.server, target, nowMs, asked);
   const near = policySet.rules.flatMap((each) => {
     const differs = differencesOf(each, agent, facets, asked.server, target, circumstances, policySet);
-    return differs === null ? [] : [considered(each, differs, rule)];
+    return differs === null ? [] : [considered(each, differs, rule, circumstances)];
   });
   // What is about this call at all comes before what is about another target of the server.
   const rank = ({ outcome, differs }: Considered) =>
@@ -65,9 +65,17 @@ export function explainDecision(policySet: PolicySet, agent: Agent, asked: Asked
   };
 }
 
-function considered({ ref, effect, guards }: Rule, differs: readonly string[], decides: RuleRef | null): Considered {
+function considered(
+  { ref, effect, guards, condition, written }: Rule,
+  differs: readonly string[],
+  decides: RuleRef | null,
+  circumstances: Circumstances,
+): Considered {
   const outcome = ref === decides ? "decides" : differs.length === 0 ? "holds" : "differs";
-  return { ...ref, effect, outcome, differs, guards: guards.map(guardText) };
+  // A forbid is met by a condition that fails: whoever reads it would look for what it says.
+  const fails = outcome !== "differs" && effect === "forbid" && condition?.holds(circumstances) === null;
+  const told = fails ? [`its condition cannot be evaluated, and a forbid then counts: ${written.when}`] : differs;
+  return { ...ref, effect, outcome, differs: told, guards: guards.map(guardText) };
 }
 
 /** Null: it is about somebody else and something else. */
@@ -118,7 +126,10 @@ function timeDiffers(rule: Rule, { now, lapse }: Situation): string[] {
 function conditionDiffers({ condition, effect, written }: Rule, circumstances: Circumstances): string[] {
   const holds = condition === null ? true : condition.holds(circumstances);
   if (holds === true || (holds === null && effect === "forbid")) return [];
-  const fails = holds === null ? "its condition cannot be evaluated (is an argument missing?)" : "its condition is false";
+  const fails =
+    holds === null
+      ? "its condition cannot be evaluated (an argument is missing, or of another kind than it is compared or added with)"
+      : "its condition is false";
   return [`${fails}: ${written.when}`];
 }
 

@@ -111,6 +111,9 @@ export const byName = (a: Rule, b: Rule): number => (a.ref.name < b.ref.name ? -
 /** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
 const FEATURES = "feature";
 
+/** About 200 bytes each. */
+const PATTERNS_MAX = 500_000;
+
 class Compiler {
   readonly rules: Rule[] = [];
   readonly budgets: Budget[] = [];
@@ -120,6 +123,7 @@ class Compiler {
   readonly #groups: Groups;
   readonly #inspectors: InspectorFacts;
   readonly #seen = new Map<string, string>();
+  #patterns = 0;
 
   constructor(servers: ServerFacts, groups: Groups, inspectors: InspectorFacts) {
     this.#servers = servers;
@@ -204,7 +208,12 @@ class Compiler {
   #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {
     return written.flatMap((text, index) => {
       const at = [...path, index];
-      return this.#expand(file, this.#groups.tools, text, at).flatMap((entry) => this.#target(file, entry, at));
+      const entries = this.#expand(file, this.#groups.tools, text, at);
+      this.#patterns += entries.length;
+      // Said once: what one group is written into many rules makes more of than any gateway should hold.
+      if (this.#patterns > PATTERNS_MAX && this.#patterns - entries.length <= PATTERNS_MAX)
+        this.#say(file, at, `over ${PATTERNS_MAX} patterns, groups in full, stand in all rules up to here: write wider ones`);
+      return this.#patterns > PATTERNS_MAX ? [] : entries.flatMap((entry) => this.#target(file, entry, at));
     });
   }
 
@@ -217,6 +226,10 @@ class Compiler {
     if (!isPattern(pattern.server) && !this.#servers.has(pattern.server) && pattern.server !== FEATURES) {
       const meant = didYouMean(pattern.server, this.#servers.keys());
       const message = `the config has no server ${pattern.server}, so ${text} matches nothing${meant}`;
+      this.warnings.push({ file, path, offset: null, message });
+    }
+    if (pattern.kind === "tool" && pattern.server !== FEATURES && !/^[A-Za-z0-9_./*-]*$/.test(pattern.name)) {
+      const message = `${text} matches no tool: names of tools are of letters, digits, and _ . / -`;
       this.warnings.push({ file, path, offset: null, message });
     }
     return [pattern];

@@ -19,10 +19,10 @@ function twice(rules: readonly Rule[]): RuleFinding[] {
   });
 }
 
-function contentOf({ effect, written, targets, requires, named, validity, approval, shadow }: Rule): string {
+function contentOf({ effect, written, targets, requires, named, validity, idleMs, approval, guards, pins, shadow }: Rule): string {
   const who = Object.entries(written.who ?? {}).map(([key, value]) => `${key}=${[value ?? []].flat().toSorted().join("|")}`);
   const about = targets.map(({ kind, server, name }) => `${kind}:${server}/${name}`);
-  const rest = [written.when?.trim() ?? null, requires.toSorted(), named, validity, approval, shadow];
+  const rest = [written.when?.trim() ?? null, requires.toSorted(), named, validity, idleMs, approval, guards, pins, shadow];
   return JSON.stringify([effect, who.toSorted(), [...new Set(about)].toSorted(), rest]);
 }
 

@@ -20,6 +20,8 @@ export function reviewSamples(condition: Condition, effect: "permit" | "forbid",
 }
 
 const SHOWN_MAX = 160;
+/** More values than conditions are evaluated on do not fit in it. A server may put anything into its schema. */
+const SAMPLE_CHARACTERS_MAX = 16_384;
 
 type Question = { readonly text: string; readonly circumstances: Circumstances };
 
@@ -29,9 +31,9 @@ const questions = new WeakMap<KnownTool, readonly Question[]>();
 function questionsOf(tool: KnownTool): readonly Question[] {
   const known = questions.get(tool);
   if (known !== undefined) return known;
-  const made = samplesOf(tool.inputSchema).map((sample) => {
+  const made = samplesOf(tool.inputSchema).flatMap((sample) => {
     const text = JSON.stringify(sample);
-    return { text, circumstances: circumstancesWith(tool, text) };
+    return text.length > SAMPLE_CHARACTERS_MAX ? [] : [{ text, circumstances: circumstancesWith(tool, text) }];
   });
   questions.set(tool, made);
   return made;

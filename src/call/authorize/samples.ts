@@ -6,11 +6,16 @@ const SAMPLES_MAX = 24;
 const DEPTH_MAX = 6;
 const TEXT_LENGTH_MAX = 2000;
 const ITEMS_MAX = 20;
+/** Schemas that are looked at for one tool: forty properties that are all the same recursive one would be looked at without end. */
+const WORK_MAX = 2_000;
+
+/** The document that references are about, and how much may still be looked at. */
+type Source = { readonly root: Schema; left: number };
 
 /** Empty where not one is sure: a keyword may ask for what cannot be made up here. */
 export function samplesOf(inputSchema: unknown): readonly Schema[] {
   if (!isSchema(inputSchema)) return [];
-  const made = valuesFor(inputSchema, inputSchema, 0).filter(isSchema);
+  const made = valuesFor(inputSchema, { root: inputSchema, left: WORK_MAX }, 0).filter(isSchema);
   return [...new Map(made.map((sample) => [JSON.stringify(sample), sample])).values()].slice(0, SAMPLES_MAX);
 }
 
@@ -27,26 +32,33 @@ const UNDERSTOOD = new Set(
 const isUnderstood = (keyword: string): boolean => UNDERSTOOD.has(keyword) || keyword.startsWith("x-");
 
 /** The first is the plainest. */
-function valuesFor(schema: unknown, root: Schema, depth: number): readonly unknown[] {
+function valuesFor(schema: unknown, source: Source, depth: number): readonly unknown[] {
+  source.left -= 1;
+  return source.left < 0 || depth > DEPTH_MAX ? [] : madeFor(schema, source, depth).slice(0, SAMPLES_MAX);
+}
+
+function madeFor(schema: unknown, source: Source, depth: number): readonly unknown[] {
   if (schema === true) return ["a text"];
-  if (!isSchema(schema) || depth > DEPTH_MAX) return [];
+  if (!isSchema(schema)) return [];
   if (Array.isArray(schema.enum)) return schema.enum;
   if ("const" in schema) return [schema.const];
   if (!Object.keys(schema).every(isUnderstood)) return [];
   const beside = Object.keys(schema).filter((keyword) => !NOTES.has(keyword));
-  if (schema.$ref !== undefined) return beside.length > 1 ? [] : valuesFor(resolveRef(schema.$ref, root), root, depth + 1);
+  if (schema.$ref !== undefined) return beside.length > 1 ? [] : valuesFor(resolveRef(schema.$ref, source.root), source, depth + 1);
   const branches = schema.anyOf ?? schema.oneOf;
   // What several branches allow, oneOf may refuse; what stands beside them as well.
   if (Array.isArray(branches))
-    return beside.length > 1 || schema.oneOf !== undefined ? [] : branches.flatMap((each) => valuesFor(each, root, depth + 1));
+    return beside.length > 1 || schema.oneOf !== undefined
+      ? []
+      : branches.slice(0, SAMPLES_MAX).flatMap((each) => valuesFor(each, source, depth + 1));
   const types = schema.type === undefined ? [] : [schema.type].flat();
-  const values = types.flatMap((type) => MAKERS.get(type)?.(schema, root, depth) ?? []);
+  const values = types.flatMap((type) => MAKERS.get(type)?.(schema, source, depth) ?? []);
   return schema.nullable === true ? [...values, null] : values;
 }
 
 const NOTES = new Set(["$schema", "$id", "$defs", "definitions", "title", "description", "default", "examples", "deprecated", "$comment"]);
 
-type Maker = (schema: Schema, root: Schema, depth: number) => readonly unknown[];
+type Maker = (schema: Schema, source: Source, depth: number) => readonly unknown[];
 
 const MAKERS: ReadonlyMap<unknown, Maker> = new Map<unknown, Maker>([
   ["null", () => [null]],
@@ -91,26 +103,32 @@ function textsFor({ format, minLength, maxLength }: Schema): readonly string[] {
   return texts.filter((text) => text !== null).filter(({ length }) => length >= least && length <= most);
 }
 
-function listsFor(schema: Schema, root: Schema, depth: number): readonly unknown[] {
+function listsFor(schema: Schema, source: Source, depth: number): readonly unknown[] {
   const least = typeof schema.minItems === "number" ? schema.minItems : 0;
   const most = typeof schema.maxItems === "number" ? schema.maxItems : ITEMS_MAX;
-  const items = schema.items === undefined ? ["a text"] : valuesFor(schema.items, root, depth + 1);
+  const items = schema.items === undefined ? ["a text"] : valuesFor(schema.items, source, depth + 1);
   if (least > ITEMS_MAX || (items.length === 0 && least > 0)) return [];
   const filled = items.length === 0 ? [] : Array.from({ length: Math.max(least, 1) }, (_, index) => items[index % items.length]);
   return [filled, ...(least === 0 && filled.length > 0 ? [[]] : [])].filter(({ length }) => length <= most);
 }
 
-function objectsFor(schema: Schema, root: Schema, depth: number): readonly unknown[] {
+function objectsFor(schema: Schema, source: Source, depth: number): readonly unknown[] {
   const properties = Object.entries(isSchema(schema.properties) ? schema.properties : {});
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
-  const values = properties.map(([name, of]) => [name, valuesFor(of, root, depth + 1)] as const);
+  const values = properties.map(([name, of]) => [name, valuesFor(of, source, depth + 1)] as const);
   const cannot = [...required].filter((name) => (values.find(([known]) => known === name)?.[1].length ?? 0) === 0);
   if (cannot.length > 0) return [];
   const possible = values.filter(([, list]) => list.length > 0);
   const all = Object.fromEntries(possible.map(([name, list]) => [name, list[0]]));
   const fewest = Object.fromEntries(Object.entries(all).filter(([name]) => required.has(name)));
-  const without = possible.filter(([name]) => !required.has(name)).map(([name]) => omit(all, name));
-  const varied = possible.flatMap(([name, list]) => list.slice(1).map((value) => ({ ...all, [name]: value })));
+  const without = possible
+    .filter(([name]) => !required.has(name))
+    .slice(0, SAMPLES_MAX)
+    .map(([name]) => omit(all, name));
+  const varied = possible
+    .flatMap(([name, list]) => list.slice(1).map((value) => [name, value] as const))
+    .slice(0, SAMPLES_MAX)
+    .map(([name, value]) => ({ ...all, [name]: value }));
   const least = typeof schema.minProperties === "number" ? schema.minProperties : 0;
   return [all, fewest, ...varied, ...without].filter((object) => Object.keys(object).length >= least);
 }

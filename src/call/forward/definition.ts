@@ -34,7 +34,7 @@ export function definitionIn(element: Uint8Array): DefinitionText | null {
 
 /** What a person who reads the definition may not see, or not see as it is. */
 export function flagsOf(text: string): readonly Flag[] {
-  const read = everyText(JSON.parse(text)).join("\n").replace(JOINED_EMOJI, "");
+  const read = everyText(JSON.parse(text)).join("\n").replace(JOINED_EMOJI, "").replace(COLOURED_EMOJI, "");
   const flags: Flag[] = [];
   if (HIDDEN.test(read)) flags.push("hidden");
   if (BIDI.test(read)) flags.push("bidi");
@@ -50,13 +50,16 @@ export function needsEyes(flags: readonly Flag[]): boolean {
 /** UAX #9: what turns the order of reading around. */
 const BIDI = /[\u{61c}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}]/u;
 /**
- * Controls but for line breaks and tabs (ANSI escapes begin with one), format characters (zero-width, Unicode tags) but for
- * those above, fillers that show as nothing, and variation selectors in numbers, which carry any text unseen.
+ * Controls but for line breaks and tabs (ANSI escapes begin with one), format characters but for those above, and whatever else
+ * shows as nothing (Unicode's Default_Ignorable_Code_Point, the empty Braille pattern): any of them carries text unseen.
  */
 const HIDDEN =
-  /(?![\n\r\t])\p{Cc}|(?![\u{61c}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}])\p{Cf}|\u{34f}|\u{17b4}|\u{17b5}|[\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}]|[\u{e0100}-\u{e01ef}]|[\u{fe00}-\u{fe0f}]{2}/u;
+  /(?![\n\r\t])\p{Cc}|(?![\u{61c}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}])[\p{Cf}\p{Default_Ignorable_Code_Point}]|\u{2800}/u;
 /** A family is three people and two zero-width joiners: that is what they are for. */
 const JOINED_EMOJI = /(?<=\p{Extended_Pictographic}\u{fe0f}?\p{EMod}?)\u{200d}(?=\p{Extended_Pictographic})/gu;
+
+/** A pictograph or a key cap in colour: one selector behind it. */
+const COLOURED_EMOJI = /(?<=(?![0-9#*])\p{Extended_Pictographic})\u{fe0f}|(?<=[0-9#*])\u{fe0f}(?=\u{20e3})/gu;
 
 /** Names of members too: a model reads them as it reads the rest. */
 function everyText(value: unknown): string[] {

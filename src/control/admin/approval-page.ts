@@ -5,6 +5,7 @@ import { html } from "hono/html";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { Seal } from "../../seal.ts";
+import { visibly } from "../../visible-text.ts";
 import { iso } from "../agents/profiles.ts";
 import type { Approvals } from "../approvals/approvals.ts";
 import { mayDecide, openLink, ruleOf } from "../approvals/approvers.ts";
@@ -38,7 +39,7 @@ export function createApprovalPage(parts: ApprovalPageParts): (request: Request)
     const found = await lookUp(parts, c.req.param("secret"));
     if ("gone" in found) return say(c, found.status, found.gone);
     const posted = new URLSearchParams(await c.req.text());
-    const state = STATE[posted.get("decision") ?? ""];
+    const state = STATE.get(posted.get("decision") ?? "");
     const reason = (posted.get("reason") ?? "").trim();
     if (state === undefined || reason === "" || reason.length > REASON_CHARACTERS_MAX) {
       return say(c, 422, `Give a reason of at most ${REASON_CHARACTERS_MAX} characters, and approve or deny`, form(found, parts));
@@ -57,7 +58,10 @@ export function createApprovalPage(parts: ApprovalPageParts): (request: Request)
   return (request) => (new URL(request.url).pathname.startsWith(`${DECIDE_PATH}/`) ? Promise.resolve(pages.fetch(request)) : null);
 }
 
-const STATE: Readonly<Record<string, "approved" | "denied">> = { approve: "approved", deny: "denied" };
+const STATE: ReadonlyMap<string, "approved" | "denied"> = new Map([
+  ["approve", "approved"],
+  ["deny", "denied"],
+]);
 const UNKNOWN = "This link is not valid";
 const OVER = "This link was used, or its time is over";
 
@@ -112,9 +116,9 @@ function form({ row, by }: Found, { agentById }: ApprovalPageParts): Html {
   const agent = agentById(row.agent_id);
   const rule = ruleOf(row);
   return html`<dl>
-<dt>Agent</dt><dd>${agent?.name ?? row.agent_id} (customer ${row.customer}, owner ${agent?.owner ?? "unknown"})</dd>
-<dt>Its purpose</dt><dd>${agent?.purpose ?? "unknown"}</dd>
-<dt>Wants to call</dt><dd><code>${row.target}</code></dd>
+<dt>Agent</dt><dd>${visibly(`${agent?.name ?? row.agent_id} (customer ${row.customer}, owner ${agent?.owner ?? "unknown"})`)}</dd>
+<dt>Its purpose</dt><dd>${visibly(agent?.purpose ?? "unknown")}</dd>
+<dt>Wants to call</dt><dd><code>${visibly(row.target)}</code></dd>
 <dt>With</dt><dd><pre>${row.arguments ?? `${row.arguments_bytes} bytes, too many to show; SHA-256 ${row.arguments_sha256}`}</pre></dd>
 <dt>Rule</dt><dd>${rule === null ? "none" : `${rule.name} (${rule.file}:${rule.line})`}</dd>
 <dt>Until</dt><dd>${iso(row.expires_ms)}</dd>

@@ -63,7 +63,7 @@ export function createApproving({ approvals, seal, ledger, holdsOf, scribe, putB
     // What the budgets cannot carry, nobody is asked about.
     const { refusal } = ledger.weigh(permit.draws, amounts, now());
     if (refusal !== null) return refusal;
-    const asked = askedCallOf(agent, request, permit.rule, approval);
+    const asked = askedCallOf(agent, request, permit.rule, approval, reaction !== null);
     if (reaction?.declined === true && reaction.approvalId !== null) {
       await approvals.withdraw(reaction.approvalId, asked.fingerprint, agent.profile.id);
       const row = await approvals.find(reaction.approvalId);

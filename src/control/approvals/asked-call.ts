@@ -6,6 +6,7 @@ import type { Agent } from "../../call/authenticate/agent.ts";
 import type { Approval } from "../../call/authorize/permit.ts";
 import { isScanFault, type JsonMember, type JsonNode, member, scanJson, stringValue } from "../../json.ts";
 import type { RuleRef } from "../../refusal.ts";
+import { visibly } from "../../visible-text.ts";
 
 export type AskedCall = {
   /** Hex SHA-256. Bound to the rule and to whom it names: a yes under other rules is no answer. */
@@ -21,10 +22,11 @@ export type AskedCall = {
 /** Four pages of text. Of what is larger the size and the hash are shown. */
 export const SHOWN_BYTES_MAX = 16_384;
 
-export function askedCallOf(agent: Agent, request: McpRequest, rule: RuleRef | null, { by }: Approval): AskedCall {
+/** `answersUs`: what it brings back is for a question of ours, and is taken out before it goes on. */
+export function askedCallOf(agent: Agent, request: McpRequest, rule: RuleRef | null, { by }: Approval, answersUs: boolean): AskedCall {
   const { server, method } = request;
   const target = request.target ?? { kind: "method" as const, name: method ?? "" };
-  const { bound, shown } = valuesOf(request.body);
+  const { bound, shown } = valuesOf(request.body, answersUs ? NEVER_SENT : UNBOUND);
   const caller = [agent.profile.id, agent.principal];
   const who = JSON.stringify([...caller, server, method, target.kind, target.name, rule?.name ?? null, by.toSorted()]);
   const shownBytes = Buffer.byteLength(shown);
@@ -37,8 +39,10 @@ export function askedCallOf(agent: Agent, request: McpRequest, rule: RuleRef | n
   };
 }
 
-/** Not part of what is asked: what differs at each sending, and what answers a question. */
-const UNBOUND: ReadonlySet<string> = new Set(["_meta", "inputResponses", "requestState"]);
+/** Not part of what is asked: it differs at each sending. */
+const UNBOUND: ReadonlySet<string> = new Set(["_meta"]);
+/** Nor what answers a question of ours. For a server's it is as much of the call as the arguments are. */
+const NEVER_SENT: ReadonlySet<string> = new Set(["_meta", "inputResponses", "requestState"]);
 /** The target says it already. */
 const NAMES: ReadonlySet<string> = new Set(["name", "uri"]);
 
@@ -46,11 +50,11 @@ const NAMES: ReadonlySet<string> = new Set(["name", "uri"]);
  * The members of `params` in one form, whatever their order, spaces and escapes; numbers as they were written, since a double holds
  * fewer. What has more values than a person reads is compared byte by byte.
  */
-function valuesOf(body: Buffer): { readonly bound: string | Buffer; readonly shown: string } {
+function valuesOf(body: Buffer, unbound: ReadonlySet<string>): { readonly bound: string | Buffer; readonly shown: string } {
   const root = scanJson(body, { treeDepth: Number.POSITIVE_INFINITY });
-  if (isScanFault(root)) return rawValuesOf(body);
+  if (isScanFault(root)) return rawValuesOf(body, unbound);
   const params = member(root, "params");
-  const members = (params?.members ?? []).filter(({ name }) => !UNBOUND.has(name));
+  const members = (params?.members ?? []).filter(({ name }) => !unbound.has(name));
   const told = members.filter(({ name }) => !NAMES.has(name));
   const [only] = told;
   // A member beside the arguments reaches the server too: then all of them are shown.
@@ -59,12 +63,12 @@ function valuesOf(body: Buffer): { readonly bound: string | Buffer; readonly sho
   return { bound: objectOf(body, members), shown };
 }
 
-function rawValuesOf(body: Buffer): { readonly bound: Buffer; readonly shown: string } {
+function rawValuesOf(body: Buffer, unbound: ReadonlySet<string>): { readonly bound: Buffer; readonly shown: string } {
   const root = scanJson(body, { treeDepth: 2 });
   const params = isScanFault(root) ? undefined : member(root, "params");
-  const members = (params?.members ?? []).filter(({ name }) => !UNBOUND.has(name));
+  const members = (params?.members ?? []).filter(({ name }) => !unbound.has(name));
   const bound = Buffer.concat(members.map(({ start, value }) => body.subarray(start, value.end)));
-  return { bound, shown: bound.toString() };
+  return { bound, shown: visibly(bound.toString()) };
 }
 
 function textOf(body: Buffer, node: JsonNode): string {
@@ -87,10 +91,5 @@ function objectOf(body: Buffer, members: readonly JsonMember[]): string {
 
 /** Whoever reads it sees every character: what has no shape of its own, or turns the line around, is written as an escape. */
 function quoted(text: string): string {
-  return JSON.stringify(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/gu, (character) =>
-    character
-      .split("")
-      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
-      .join(""),
-  );
+  return visibly(JSON.stringify(text));
 }

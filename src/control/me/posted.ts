@@ -4,6 +4,7 @@ import { durationMs } from "../../call/authorize/written.ts";
 import type { ServerName } from "../../ids.ts";
 import { isScanFault, type JsonNode, scanJson, stringValue } from "../../json.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
+import { hasUnseen } from "../../visible-text.ts";
 import type { Intent } from "./rehearse.ts";
 
 /** `durationMs` null: for good. */
@@ -38,10 +39,10 @@ export function readWish(body: Buffer): Wish | Refusal {
   const form = readForm(body, ["tool", "reason", "duration"]);
   if ("refused" in form) return form;
   const [tool = "", reason = "", duration] = ["tool", "reason", "duration"].map((name) => stringValue(body, form.get(name)));
-  if (tool.length > TOOL_CHARACTERS_MAX || /[\p{Cc}\p{Cf}]/u.test(tool) || "problem" in parsePattern(tool)) {
+  if (tool.length > TOOL_CHARACTERS_MAX || hasUnseen(tool) || "problem" in parsePattern(tool)) {
     return invalid("tool: a pattern as policies have it: server/tool, prompt:server/name, resource:server/uri");
   }
-  if (reason.trim() === "" || reason.length > REASON_CHARACTERS_MAX || /[\p{Cc}\p{Cf}]/u.test(reason)) {
+  if (reason.trim() === "" || reason.length > REASON_CHARACTERS_MAX || hasUnseen(reason)) {
     return invalid(`reason: 1 to ${REASON_CHARACTERS_MAX} characters, no control characters`);
   }
   if (!form.has("duration")) return { tool, reason, durationMs: null };
