@@ -174,6 +174,7 @@ async function assemble(
     now,
     mono,
     configVersion,
+    regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });

@@ -36,7 +36,7 @@ beforeAll(async () => {
   old = await startLegacyUpstream();
   gateway = await GatewayProcess.start({
     policies: POLICIES,
-    servers: `  both: { url: "${both.mcpUrl}", credential: { header: { name: X-Api-Key, value: env:UPSTREAM_KEY } } }
+    servers: `  both: { url: "${both.mcpUrl}", region: eu, credential: { header: { name: X-Api-Key, value: env:UPSTREAM_KEY } } }
   old: { url: "${old.mcpUrl}" }
   guarded: { url: "${both.mcpUrl}" }
   child: { command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(EVERYTHING)}, stdio] }`,
@@ -113,6 +113,16 @@ describe.each(["legacy", "modern", "auto"] as const)("a child over stdio, to a c
     expect(heard).toContain(1);
     await client.close();
   });
+});
+
+test("each record and usage event carries the region of its server", async () => {
+  const client = await v2("both", "modern");
+  await client.callTool({ name: "echo", arguments: { text: "x" } });
+  await client.close();
+  type Row = { server: string | null; region: string | null; call_id: string | null };
+  const rows = await gateway.json<Row[]>("audit", "tail", "--limit", "200");
+  const regions = new Map(rows.flatMap(({ server, region }) => (server === null ? [] : [[server, region] as const])));
+  expect([regions.get("both"), regions.get("old")]).toEqual(["eu", null]);
 });
 
 test("prompts, resources and completion pass, and count as calls", async () => {

@@ -15,6 +15,8 @@ export type Scribe = {
   readonly now: () => number;
   readonly mono: () => number;
   readonly configVersion: () => string;
+  /** Where a server runs, as the configuration has it; null where it says nothing. */
+  readonly regionOf: (server: string) => string | null;
   /** HMAC under the key of the agent's subject, or else of its customer. */
   readonly digest: (agent: Agent, bytes: Uint8Array) => Digest;
 };
@@ -22,6 +24,7 @@ export type Scribe = {
 export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "call"): AuditRecord {
   const { opening, request, agent, permit, outcome, settlement } = story;
   const endMs = scribe.now();
+  const server = (request?.server ?? opening.server) || null;
   return {
     ...BLANK,
     kind,
@@ -43,7 +46,8 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
       user_agent: opening.userAgent,
       view: request?.view ?? null,
     },
-    server: (request?.server ?? opening.server) || null,
+    server,
+    region: server === null ? null : scribe.regionOf(server),
     server_version: outcome?.serverVersion ?? null,
     target: request?.target ?? null,
     definition: story.definition === null ? null : `sha256:${story.definition}`,
