@@ -93,6 +93,10 @@ describe("a server that asks for input itself", () => {
   });
 
   test("is answered by one of many that bring the same answer at once", async () => {
+    // What was asked with an answer to the server is another question than the bare call.
+    const [withAnswer] = await approver.pending();
+    expect(await approver.decide("deny", withAnswer?.id ?? "")).toBe(200);
+    expect(reasonOf(await book())).toBe("approval_required");
     const [waiting] = await approver.pending();
     expect(await approver.decide("approve", waiting?.id ?? "")).toBe(200);
     expect((await book()).result?.resultType).toBe("input_required");
