@@ -57,10 +57,10 @@ function folderWith(rules: number): string {
   return folder;
 }
 
-/** What the rules permit: each asked by the agent that it is for. */
+/** Of each agent one call that a rule permits. */
 function questionsOf(rules: number, agents: readonly Agent[], conditional: boolean): Question[] {
   const questions: Question[] = [];
-  for (let i = conditional ? 1 : 0; i < Math.min(rules, 10_000); i += CONDITION_EVERY) {
+  for (let i = conditional ? 1 : 0; i < Math.min(rules, 2 * AGENTS); i += CONDITION_EVERY) {
     const agent = i % TEAM_EVERY === 0 ? agents[i % 100] : agents[i % AGENTS];
     if (agent === undefined) continue;
     questions.push({ agent, asked: asked(toolOf(i).join("/"), '{"query":"refund","limit":20}') });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Pool } from "undici";
 import { GatewayProcess, sleep } from "../test/e2e/gateway-process.ts";
-import { startHttpUpstream } from "../test/fixtures/http-upstream.ts";
+import { firstLine, startScript } from "./child.ts";
 import { percentile } from "./percentile.ts";
 
 const options = { quick: { type: "boolean" }, rules: { type: "string" }, rate: { type: "string" } } as const;
@@ -14,18 +14,21 @@ const RULES = Number(values.rules ?? 1_000);
 const CALLS_PER_SECOND = Number(values.rate ?? 500);
 const TICK_MS = 10;
 const CONNECTIONS = 64;
+const CHANGED = '"the policies have changed"';
 
 /** Each version differs from the one before, and permits the same call. */
 function policiesOf(version: number): string {
+  // Of methods: which tools there are is known, and a warning for each rule would be what is measured.
   const others = Array.from(
     { length: RULES - 1 },
-    (_, i) => `  - { name: other-${i}, who: { agent: bot-${i} }, permit: ["up/tool_${i + version}"] }`,
+    (_, i) => `  - { name: other-${i}, who: { team: support }, permit: ["method:up/m_${i + version}"] }`,
   );
   return `apiVersion: tollgate/v1\nentitlements:\n  - { name: may-echo, permit: [up/echo], when: size(args.text) < ${1_000 + version} }\n${others.join("\n")}\n`;
 }
 
-const upstream = await startHttpUpstream({});
-const gateway = await GatewayProcess.start({ policies: policiesOf(0), servers: `  up: { url: "${upstream.mcpUrl}" }` });
+const upstream = startScript("mcp-upstream.ts", []);
+const { port } = await firstLine<{ port: number }>(upstream);
+const gateway = await GatewayProcess.start({ policies: policiesOf(0), servers: `  up: { url: "http://127.0.0.1:${port}/mcp" }` });
 const accessToken = await gateway.accessToken(await gateway.createAgent("bench"), "up");
 const pool = new Pool(gateway.publicUrl, { connections: CONNECTIONS });
 
@@ -70,7 +73,16 @@ function count(failure: string): void {
   failures.set(failure, (failures.get(failure) ?? 0) + 1);
 }
 
-const reloadsSeen = () => gateway.output.split('"the policies have changed"').length - 1;
+let seen = 0;
+let read = 0;
+/** Looks at what is new of the log only: the generator shares its thread. */
+function reloadsSeen(): number {
+  for (let at = gateway.output.indexOf(CHANGED, read); at !== -1; at = gateway.output.indexOf(CHANGED, read)) {
+    seen += 1;
+    read = at + CHANGED.length;
+  }
+  return seen;
+}
 
 let driving = true;
 const underWay = new Set<Promise<void>>();
@@ -102,7 +114,7 @@ const seconds = (performance.now() - start) / 1_000;
 await pool.close();
 const recorded = await gateway.json<{ rows: { calls: number }[] }>("usage");
 await gateway.stop();
-await upstream.close();
+await upstream.stop();
 
 const sorted = times.toSorted((a, b) => a - b);
 const during = duringMs.toSorted((a, b) => a - b);

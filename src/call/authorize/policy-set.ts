@@ -1,6 +1,6 @@
 /** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
 import type { RuleRef } from "../../refusal.ts";
-import { type Condition, compileCondition } from "./condition.ts";
+import { type Condition, type ConditionFault, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { guardsOf, type InspectorFacts } from "./guards.ts";
@@ -123,6 +123,7 @@ class Compiler {
   readonly #groups: Groups;
   readonly #inspectors: InspectorFacts;
   readonly #seen = new Map<string, string>();
+  readonly #conditions = new Map<string, Condition | ConditionFault>();
   #patterns = 0;
 
   constructor(servers: ServerFacts, groups: Groups, inspectors: InspectorFacts) {
@@ -236,7 +237,9 @@ class Compiler {
   }
 
   #condition(file: string, expression: string, path: Path): Condition | null {
-    const condition = compileCondition(expression);
+    // Many rules ask the same: one condition is compiled for all of them, and stays at hand of the processor.
+    const condition = this.#conditions.get(expression) ?? compileCondition(expression);
+    this.#conditions.set(expression, condition);
     if ("holds" in condition) return condition;
     this.faults.push({ file, path, offset: condition.offset, message: condition.message });
     return null;
