@@ -59,8 +59,9 @@ const BOUND = /(<=|>=|<|>)\s*(-?[0-9]+(?:\.[0-9]+)?)(?=\s*(?:$|[),&|]))/g;
 /** Whether the two are the same but for bounds, and every bound of the second is within that of the first. */
 function isTighter(wide: string, tight: string): boolean {
   const [wides, tights] = [boundsOf(wide), boundsOf(tight)];
-  // A negation or a choice may turn a bound around; without bounds there is nothing to compare.
-  if (wides.length === 0 || /[!?]/.test(wide) || wide.replace(BOUND, "$1") !== tight.replace(BOUND, "$1")) return false;
+  // A negation, a choice, an equality or a call (`size(list.filter(x, x <= 10)) == 0`) may turn a bound around, and in a text it is none.
+  if (wides.length === 0 || /[!?=('"]/.test(wide.replace(/[<>]=/g, "")) || wide.replace(BOUND, "$1") !== tight.replace(BOUND, "$1"))
+    return false;
   return wides.every(([operator, bound], i) => {
     const other = tights[i]?.[1] ?? Number.NaN;
     return operator.startsWith("<") ? other <= bound : other >= bound;
