@@ -21,7 +21,7 @@ export function startSinks(config: Config, { fetch, now, journal, reader, log }:
       random: Math.random,
       eventsAfter: (after, limit) => reader.ask("eventsAfter", after, limit),
       state: () => reader.ask("sinkState", url),
-      moveCursor: (move) => journal.moveCursor(move),
+      moveCursor: (move) => journal.run("moveCursor", move),
       warn: (facts, message) => log.warn(facts, message),
     }),
   );

@@ -88,8 +88,8 @@ test("events come back as they were handed over, and a sink's position survives 
   expect(first).toEqual({ ...handed, sequence: 1, time: new Date(NOW_MS).toISOString() });
   expect(second).toMatchObject({ sequence: 2, data: { team: "finance", logical_call_id: calls[1] } });
   expect(await reader.ask("sinkState", "s")).toEqual({ sequence: 0, pending: 20, refused: 0 });
-  await journal.moveCursor({ sink: "s", sequence: 12, refused: [{ sequence: 11, status: 400 }] });
-  await journal.moveCursor({ sink: "s", sequence: 5, refused: [] });
+  await journal.run("moveCursor", { sink: "s", sequence: 12, refused: [{ sequence: 11, status: 400 }] });
+  await journal.run("moveCursor", { sink: "s", sequence: 5, refused: [] });
   expect(await reader.ask("sinkState", "s")).toEqual({ sequence: 12, pending: 8, refused: 1 });
 });
 

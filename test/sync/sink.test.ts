@@ -34,7 +34,7 @@ async function stage(manner: Manner = kind, batch = 10) {
       fetch,
       eventsAfter: (after, limit) => reader.ask("eventsAfter", after, limit),
       state: () => reader.ask("sinkState", "central"),
-      moveCursor: (move) => journal.moveCursor(move),
+      moveCursor: (move) => journal.run("moveCursor", move),
       now: () => 1_000,
       random: () => 0,
       warn: (facts) => warnings.push(facts),

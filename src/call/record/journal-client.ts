@@ -3,7 +3,8 @@ import { Worker } from "node:worker_threads";
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { type Journal, StoreUnavailable } from "./journal.ts";
-import type { CursorMove, JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
+import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
+import type { JournalTasks, TaskName } from "./journal-tasks.ts";
 import { rowsText, writtenIn } from "./journal-text.ts";
 import { permitRow, type Row, recordRow, settleRow } from "./rows.ts";
 
@@ -16,11 +17,16 @@ export type OpenJournal = Journal & {
   readonly repaired: number;
   /** Those of windows that have not ended at `nowMs`: what the ledger goes on from. */
   readonly balances: readonly Balance[];
-  /** Durable position of a sink, and what it refused for good. Rejects while the store is away. */
-  moveCursor(move: CursorMove): Promise<void>;
+  /** In the journal's thread. Rejects with `StoreUnavailable` while the store is away, or with the task's own fault. */
+  run: RunTask;
   /** Writes what was handed over before, then ends the thread. */
   close(): Promise<void>;
 };
+
+export type RunTask = <Name extends TaskName>(
+  name: Name,
+  ...args: Parameters<JournalTasks[Name]>
+) => Promise<ReturnType<JournalTasks[Name]>>;
 
 export type JournalOptions = JournalSetup & {
   /** Tells of an outage (`down`, with SQLite's words), its end (`up`, with counts), and the thread's death (`died`). */
@@ -43,7 +49,7 @@ export async function openJournal(options: JournalOptions): Promise<OpenJournal>
     permit: (entry) => line.write(() => permitRow(entry)),
     settle: (entry) => line.write(() => settleRow(entry, source)),
     append: (record: AuditRecord) => line.write(() => recordRow(record, source)),
-    moveCursor: (move) => line.moveCursor(move),
+    run: (name, ...args) => line.run(name, args),
     close: () => line.close(),
   };
 }
@@ -70,6 +76,7 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
     const reply = typeof message === "string" ? writtenIn(message) : message;
     if (reply.kind === "written") answered(reply.numbers, (numbers) => waiters.resolve(numbers));
     else if (reply.kind === "refused") answered(reply.numbers, (numbers) => waiters.reject(numbers, unavailable()));
+    else if (reply.kind === "done") waiters.resolve([reply.number], reply.value);
     else if (reply.kind === "fault") answered([reply.number], (numbers) => waiters.reject(numbers, new Error(reply.message)));
     else if (reply.kind === "ready") ready.resolve(reply);
     else if (reply.kind !== "closed") {
@@ -115,11 +122,11 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
       if (waiting.push({ number, row }) === 1) setImmediate(flush);
       await promise;
     },
-    async moveCursor(move: CursorMove): Promise<void> {
+    async run<T>(name: TaskName, args: readonly unknown[]): Promise<T> {
       if (state !== "open") throw unavailable();
       const { number, promise } = waiters.add();
-      post({ kind: "cursor", number, move });
-      await promise;
+      post({ kind: "task", number, name, args });
+      return (await promise) as T;
     },
     async close(): Promise<void> {
       if (state === "open") {
@@ -132,9 +139,9 @@ function startThread(setup: JournalSetup, onState: JournalOptions["onState"]) {
 }
 
 function createWaiters() {
-  const waiting = new Map<number, PromiseWithResolvers<void>>();
+  const waiting = new Map<number, PromiseWithResolvers<unknown>>();
   let lastNumber = 0;
-  const take = (number: number): PromiseWithResolvers<void> | undefined => {
+  const take = (number: number): PromiseWithResolvers<unknown> | undefined => {
     const waiter = waiting.get(number);
     waiting.delete(number);
     return waiter;
@@ -142,12 +149,12 @@ function createWaiters() {
   return {
     add() {
       lastNumber += 1;
-      const waiter = Promise.withResolvers<void>();
+      const waiter = Promise.withResolvers<unknown>();
       waiting.set(lastNumber, waiter);
       return { number: lastNumber, promise: waiter.promise };
     },
-    resolve(numbers: readonly number[]): void {
-      for (const number of numbers) take(number)?.resolve();
+    resolve(numbers: readonly number[], value?: unknown): void {
+      for (const number of numbers) take(number)?.resolve(value);
     },
     reject(numbers: readonly number[], fault: Error): void {
       for (const number of numbers) take(number)?.reject(fault);

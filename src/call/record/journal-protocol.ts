@@ -1,6 +1,7 @@
 /** Pure. What the journal's two threads say to each other. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import type { TaskName } from "./journal-tasks.ts";
 import type { Row } from "./rows.ts";
 
 export type JournalSetup = {
@@ -14,13 +15,10 @@ export type JournalSetup = {
 
 export type Numbered = { readonly number: number; readonly row: Row };
 
-/** An event that a sink refused for good, and the status it gave. */
-export type SinkRefusal = { readonly sequence: number; readonly status: number };
-
-export type CursorMove = { readonly sink: string; readonly sequence: number; readonly refused: readonly SinkRefusal[] };
-
 /** Rows travel as one text beside these (journal-text.ts). */
-export type JournalRequest = { readonly kind: "cursor"; readonly number: number; readonly move: CursorMove } | { readonly kind: "close" };
+export type JournalRequest =
+  | { readonly kind: "task"; readonly number: number; readonly name: TaskName; readonly args: readonly unknown[] }
+  | { readonly kind: "close" };
 
 export type JournalReply =
   | {
@@ -31,6 +29,7 @@ export type JournalReply =
       readonly balances: readonly Balance[];
     }
   | { readonly kind: "written"; readonly numbers: readonly number[] }
+  | { readonly kind: "done"; readonly number: number; readonly value: unknown }
   | { readonly kind: "refused"; readonly numbers: readonly number[] }
   | { readonly kind: "fault"; readonly number: number; readonly message: string }
   | { readonly kind: "down"; readonly message: string }

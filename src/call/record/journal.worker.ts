@@ -23,8 +23,12 @@ let timer = setTimeout(look, WATCH_MS);
 
 port.on("message", (request: string | JournalRequest) => {
   if (typeof request === "string") write(rowsIn(request));
-  else if (request.kind === "cursor") keeper.moveCursor(request.number, request.move);
-  else close();
+  else if (request.kind === "close") close();
+  else {
+    const wasDown = keeper.down;
+    keeper.run(request.number, request.name, request.args);
+    if (keeper.down && !wasDown) lookSoon();
+  }
 });
 
 function write(rows: readonly Numbered[]): void {

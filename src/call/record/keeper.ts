@@ -1,7 +1,8 @@
 /** Keeps the journal writable: writes what waits in one transaction, survives the store's absence, and catches up when it returns. */
 import type { AuditRecord } from "./audit-record.ts";
 import { createBacklog } from "./backlog.ts";
-import type { CursorMove, JournalReply, JournalSetup, Numbered } from "./journal-protocol.ts";
+import type { JournalReply, JournalSetup, Numbered } from "./journal-protocol.ts";
+import { runTask, type TaskName } from "./journal-tasks.ts";
 import { recordRow, type SettleRow } from "./rows.ts";
 import { codeOf, fileIdentity, openStore, type Store } from "./store.ts";
 import { checkTail } from "./tail-check.ts";
@@ -12,7 +13,7 @@ export type Open = { readonly store: Store; readonly writer: Writer; readonly so
 
 export type Keeper = {
   write(rows: readonly Numbered[]): void;
-  moveCursor(number: number, move: CursorMove): void;
+  run(number: number, name: TaskName, args: readonly unknown[]): void;
   /** While down: tries whether the store takes writes again. While up: whether the file is still the one that was opened. */
   probe(): void;
   readonly down: boolean;
@@ -78,11 +79,15 @@ export function keepJournal(first: Open, setup: JournalSetup, reply: (message: J
         else goDown(fault, rows, true);
       }
     },
-    moveCursor(number, move) {
+    run(number, name, args) {
+      if (down) return reply({ kind: "refused", numbers: [number] });
       try {
-        storeCursor(open.store, move);
-        reply({ kind: "written", numbers: [number] });
-      } catch {
+        const value = runTask({ ...open, dataDir: setup.dataDir }, name, args);
+        mark = open.writer.mark();
+        reply({ kind: "done", number, value });
+      } catch (fault) {
+        if (isPoison(fault)) return reply({ kind: "fault", number, message: messageOf(fault) });
+        goDown(fault, [], false);
         reply({ kind: "refused", numbers: [number] });
       }
     },
@@ -150,17 +155,6 @@ function writeLate(writer: Writer, rows: readonly SettleRow[]): number {
     }
   }
   return lost;
-}
-
-function storeCursor(store: Store, { sink, sequence, refused }: CursorMove): void {
-  const cursor = store.prepare(
-    "INSERT INTO sink_cursor (sink, sequence) VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET sequence = max(sequence, excluded.sequence)",
-  );
-  const refusal = store.prepare("INSERT OR IGNORE INTO sink_refusal (sink, sequence, status) VALUES (?, ?, ?)");
-  store.transaction(() => {
-    for (const each of refused) refusal.run(sink, each.sequence, each.status);
-    cursor.run(sink, sequence);
-  })();
 }
 
 /** A broken constraint or a bug of ours, as opposed to a store that is full, read-only, corrupt or gone. */

@@ -1,13 +1,11 @@
 /** Pure. The tables of the journal: what is written once and for ever, and what is only kept at hand. */
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** A record is about 2.2 kB: seven fill such a page to 98 %, while one left half of a page of 4 kB empty. */
 export const PAGE_BYTES = 16_384;
 
-const NEVER_CHANGED = ["audit_record", "merkle_node", "usage_attributes", "usage_event", "posted_line"] as const;
-
-export const SCHEMA = `
+const BASE = `
 -- A call between its permit and its settlement: what recovery needs, and nothing that the audit record will not repeat.
 CREATE TABLE open_call (
   call_id TEXT PRIMARY KEY,
@@ -39,23 +37,6 @@ CREATE TABLE merkle_node (
 
 -- What usage events have in common (agent, tool, outcome ...), stored once. data is RFC 8785 JSON.
 CREATE TABLE usage_attributes (id INTEGER PRIMARY KEY, data TEXT NOT NULL UNIQUE) STRICT;
-
--- One a metered call, bound to its record, whose call_id it bears. logical_call_id null: the same.
-CREATE TABLE usage_event (
-  sequence        INTEGER PRIMARY KEY,
-  record          INTEGER NOT NULL UNIQUE REFERENCES audit_record (sequence),
-  at_ms           INTEGER NOT NULL,
-  attributes      INTEGER NOT NULL REFERENCES usage_attributes (id),
-  logical_call_id TEXT,
-  calls           INTEGER NOT NULL,
-  tool_tokens     INTEGER NOT NULL,
-  input_tokens    INTEGER NOT NULL,
-  output_tokens   INTEGER NOT NULL,
-  bytes_in        INTEGER NOT NULL,
-  bytes_out       INTEGER NOT NULL,
-  duration_ms     INTEGER NOT NULL
-) STRICT;
-CREATE INDEX usage_event_by_time ON usage_event (at_ms);
 
 -- Balances are kept at hand, changed in the same transactions; posted lines and open calls are the truth.
 CREATE TABLE balance (
@@ -89,9 +70,64 @@ CREATE TABLE sink_refusal (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-${NEVER_CHANGED.map(
-  (table) => `
+`;
+
+const usageEvent = (name: string) => `
+-- What is billed, numbered from 1 without a gap; bound to the record that tells of it. logical_call_id null: the record's call_id.
+-- position: among the events of its record; a settled call has one, a batch that was reported has many. A correction's amounts are negative.
+CREATE TABLE ${name} (
+  sequence        INTEGER PRIMARY KEY,
+  record          INTEGER NOT NULL REFERENCES audit_record (sequence),
+  position        INTEGER NOT NULL DEFAULT 0,
+  at_ms           INTEGER NOT NULL,
+  attributes      INTEGER NOT NULL REFERENCES usage_attributes (id),
+  logical_call_id TEXT,
+  calls           INTEGER NOT NULL,
+  tool_tokens     INTEGER NOT NULL,
+  input_tokens    INTEGER NOT NULL,
+  output_tokens   INTEGER NOT NULL,
+  bytes_in        INTEGER NOT NULL,
+  bytes_out       INTEGER NOT NULL,
+  duration_ms     INTEGER NOT NULL,
+  UNIQUE (record, position)
+) STRICT;
+`;
+
+/** Of both: an empty file, and one of version 1. */
+const ADDED_IN_2 = `
+CREATE INDEX usage_event_by_time ON usage_event (at_ms);
+
+-- What an event counts beyond the columns: outputs, outcomes, what others reported (llm_tokens), by the name of its meter.
+CREATE TABLE usage_amount (
+  event  INTEGER NOT NULL REFERENCES usage_event (sequence),
+  meter  TEXT NOT NULL,
+  amount INTEGER NOT NULL,
+  PRIMARY KEY (event, meter)
+) STRICT, WITHOUT ROWID;
+`;
+
+const GUARDED_IN_1 = ["audit_record", "merkle_node", "usage_attributes", "usage_event", "posted_line"] as const;
+
+/** Events of version 1 were of calls alone, one a record. A table that others refer to is replaced by its name, with foreign keys off. */
+const FROM_1 = `
+${GUARDED_IN_1.map((table) => `DROP TRIGGER ${table}_is_never_changed;\nDROP TRIGGER ${table}_is_never_deleted;`).join("\n")}
+${usageEvent("usage_event_2")}
+INSERT INTO usage_event_2 SELECT sequence, record, 0, at_ms, attributes, logical_call_id, calls, tool_tokens, input_tokens, output_tokens,
+  bytes_in, bytes_out, duration_ms FROM usage_event;
+DROP TABLE usage_event;
+ALTER TABLE usage_event_2 RENAME TO usage_event;
+`;
+
+/** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. */
+const GUARDS = [...GUARDED_IN_1, "usage_amount"]
+  .map(
+    (table) => `
 CREATE TRIGGER ${table}_is_never_changed BEFORE UPDATE ON ${table} BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never changed'); END;
 CREATE TRIGGER ${table}_is_never_deleted BEFORE DELETE ON ${table} BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never deleted'); END;`,
-).join("")}
-`;
+  )
+  .join("");
+
+/** What makes an empty file (0), or one of an older version, one of this version. Within one transaction, with foreign keys off. */
+export function schemaFrom(version: 0 | 1): string {
+  return (version === 0 ? BASE + usageEvent("usage_event") : FROM_1) + ADDED_IN_2 + GUARDS;
+}

@@ -2,7 +2,7 @@
 import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { PAGE_BYTES, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { PAGE_BYTES, SCHEMA_VERSION, schemaFrom } from "./schema.ts";
 
 export type Store = Database.Database;
 export type Statement = Database.Statement;
@@ -39,11 +39,11 @@ function prepareStore(store: Store, file: string): void {
   if (mode !== "wal") throw new Error(`${file} lies on a file system that cannot hold a write-ahead log (journal mode ${String(mode)})`);
   // The package's build would run WAL at NORMAL, which loses acknowledged commits on power loss.
   store.pragma("synchronous = FULL");
-  store.pragma("foreign_keys = ON");
   store.pragma("trusted_schema = OFF");
   store.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
   store.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
   migrate(store, file);
+  store.pragma("foreign_keys = ON");
 }
 
 /** The name of a new file must survive a power loss as well as its content. */
@@ -126,9 +126,13 @@ function migrate(store: Store, file: string): void {
   if (version > SCHEMA_VERSION)
     throw new Error(`${file} was written by a newer tollgate (schema ${version}, this one knows ${SCHEMA_VERSION}); use that one`);
   if (version === SCHEMA_VERSION) return;
+  store.pragma("foreign_keys = OFF");
   // One transaction: a kill between statements leaves either nothing or all of it.
   store.transaction(() => {
-    store.exec(SCHEMA);
+    store.exec(schemaFrom(version === 1 ? 1 : 0));
+    const [broken] = store.pragma("foreign_key_check") as unknown[];
+    if (broken !== undefined)
+      throw new Error(`${file} cannot be brought to schema ${SCHEMA_VERSION}: ${JSON.stringify(broken)} refers to nothing`);
     store.pragma(`user_version = ${SCHEMA_VERSION}`);
   })();
 }

@@ -1,19 +1,28 @@
 /** Writes the journal's rows: in one transaction all that was waiting, or nothing of it. */
 import { balanceWriter } from "./balance-writer.ts";
 import { logWriter } from "./log-writer.ts";
-import type { Move, PermitRow, Row, SettleRow } from "./rows.ts";
+import type { Move, PermitRow, RecordRow, Row, SettleRow, UsageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 import { usageWriter } from "./usage-writer.ts";
 
 export type Writer = {
   /** All or nothing; throws what SQLite throws. */
   writeAll(rows: readonly Row[]): void;
+  /** A task's own transaction, all or nothing; throws what `act` throws. */
+  transact<T>(act: (pen: Pen) => T): T;
   /** Whether the call has a permit on disk and no settlement. */
   isOpen(callId: string): boolean;
   /** Gives a hold back whose permit reached the disk although its commit had failed: such a call was never sent. */
   dropPermit(callId: string): void;
   /** How many records there are, and the leaf of the last: what a store that was opened again must still hold. */
   mark(): Mark;
+};
+
+/** What a task writes with, within its transaction. */
+export type Pen = {
+  /** The record's sequence number. */
+  append(record: RecordRow): number;
+  addUsage(usage: UsageRow, record: number): void;
 };
 
 export type Mark = { readonly size: number; readonly lastLeaf: Buffer | null };
@@ -43,14 +52,15 @@ export function createWriter(store: Store): Writer {
     else if (row.kind === "settle") settle(row);
     else log.append(row);
   };
-  const inOneTransaction = (act: () => void) => {
+  const inOneTransaction = <T>(act: () => T): T => {
     const logBefore = log.position();
     const usageBefore = usage.position();
     begin.run();
     try {
-      act();
+      const value = act();
       balances.flush();
       commit.run();
+      return value;
     } catch (fault) {
       rollBack(store);
       log.returnTo(logBefore);
@@ -64,6 +74,7 @@ export function createWriter(store: Store): Writer {
       inOneTransaction(() => {
         for (const row of rows) write(row);
       }),
+    transact: (act) => inOneTransaction(() => act({ append: log.append, addUsage: usage.add })),
     isOpen: (callId) => movesOfOpen.get(callId) !== undefined,
     dropPermit: (callId) =>
       inOneTransaction(() => {

@@ -1,6 +1,6 @@
 /** Hands one batch over: taken, or refused for good event by event, or a fault that says to come back later. */
 import type { StoredEvent } from "../record/event-query.ts";
-import type { SinkRefusal } from "../record/journal-protocol.ts";
+import type { SinkRefusal } from "../record/sink-cursor.ts";
 import { cloudEventOf } from "./cloudevents.ts";
 import type { SinkOptions } from "./sink.ts";
 

@@ -1,6 +1,6 @@
 /** Sends what the journal holds to one sink, in order, at least once, from where it last stopped; calls never wait for it. */
 import type { SinkState, StoredEvent } from "../record/event-query.ts";
-import type { CursorMove } from "../record/journal-protocol.ts";
+import type { CursorMove } from "../record/sink-cursor.ts";
 import { deliver } from "./deliver.ts";
 
 export type SinkOptions = {

@@ -1,0 +1,44 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { expect, test } from "vitest";
+import { SCHEMA_VERSION } from "../../src/call/record/schema.ts";
+import { verifyLog } from "../../src/call/record/verify.ts";
+import { journalFile, newFolder, open, query } from "./journal-fixture.ts";
+
+const VERSION_1 = readFileSync(join(import.meta.dirname, "../fixtures/journal-v1.sql"), "utf8");
+
+/** Five settled calls, a record beside them, a call that is still open, and a sink that refused one event. */
+function version1(): string {
+  const dir = newFolder();
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const raw = new Database(journalFile(dir));
+  raw.exec(VERSION_1);
+  raw.close();
+  return dir;
+}
+
+test("a journal of version 1 is brought to this one with all that it holds, and goes on", async () => {
+  const dir = version1();
+  const before = query(
+    journalFile(dir),
+    "SELECT sequence, record, at_ms, calls, tool_tokens, bytes_out FROM usage_event ORDER BY sequence",
+  );
+  const journal = await open(dir);
+  expect(journal.recovered).toBe(1);
+  await journal.close();
+  expect(query(journalFile(dir), "PRAGMA user_version")).toEqual([{ user_version: SCHEMA_VERSION }]);
+  const after = query(journalFile(dir), "SELECT sequence, record, at_ms, calls, tool_tokens, bytes_out FROM usage_event ORDER BY sequence");
+  expect(after).toHaveLength(before.length + 1);
+  expect(after.slice(0, before.length)).toEqual(before);
+  expect(query(journalFile(dir), "SELECT * FROM sink_refusal")).toMatchObject([{ sequence: 2, status: 422 }]);
+  expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true, size: 7 });
+});
+
+test("a migrated journal has the tables, indexes and guards of a new one", async () => {
+  const [old, made] = [version1(), newFolder()];
+  for (const dir of [old, made]) await (await open(dir)).close();
+  const shape = (dir: string) =>
+    query(journalFile(dir), "SELECT type, name, replace(sql, '\"', '') AS sql FROM sqlite_master ORDER BY type, name");
+  expect(shape(old)).toEqual(shape(made));
+});
