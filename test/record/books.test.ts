@@ -85,7 +85,7 @@ test("a record is shown by its call or its number, with a proof that anyone can 
 test("events come back as they were handed over, and a sink's position survives with what it refused", async () => {
   const [first, second] = await reader.ask("eventsAfter", 0, 2);
   const handed = settlementEntry(calls[0] ?? newCallId(), 100, "unknown").usage;
-  expect(first).toEqual({ ...handed, sequence: 1, time: new Date(NOW_MS).toISOString() });
+  expect(first).toEqual({ ...handed, sequence: 1, record: 0, time: new Date(NOW_MS).toISOString() });
   expect(second).toMatchObject({ sequence: 2, data: { team: "finance", logical_call_id: calls[1] } });
   expect(await reader.ask("sinkState", "s")).toEqual({ sequence: 0, pending: 20, refused: 0 });
   await journal.run("moveCursor", { sink: "s", sequence: 12, refused: [{ sequence: 11, status: 400 }] });

@@ -2,7 +2,7 @@
 import { createHmac, hash, type KeyObject } from "node:crypto";
 import type { Digest } from "./audit-record.ts";
 import { canonicalJson } from "./canonical.ts";
-import type { UsageEvent } from "./usage-event.ts";
+import type { StoredEvent } from "./event-query.ts";
 
 export function digestOf(bytes: Uint8Array, key: KeyObject): Digest {
   const hmac = bytes.length > SHORT_BYTES_MAX ? createHmac("sha256", key).update(bytes).digest("hex") : shortHmac(bytes, key);
@@ -44,7 +44,7 @@ function padsOf(key: KeyObject): Pads {
 }
 
 /** Binds a usage event to its call's record: SHA-256 over the RFC 8785 form of exactly these members. */
-export function digestOfEvent({ id, type, time, subject, data }: UsageEvent): string {
+export function digestOfEvent({ id, type, time, subject, data }: Pick<StoredEvent, "id" | "type" | "time" | "subject" | "data">): string {
   return digestOfText(canonicalJson({ id, type, time, subject, data }));
 }
 

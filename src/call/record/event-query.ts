@@ -3,7 +3,16 @@ import { QUANTITIES } from "./rows.ts";
 import type { Store } from "./store.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
-export type StoredEvent = UsageEvent & { readonly sequence: number };
+/** Of any type; `record` is the sequence number of the record that its digest stands in. */
+export type StoredEvent = {
+  readonly sequence: number;
+  readonly record: number;
+  readonly id: string;
+  readonly type: string;
+  readonly time: string;
+  readonly subject: string;
+  readonly data: Readonly<Record<string, unknown>>;
+};
 
 export type SinkState = {
   /** The last event that the sink has acknowledged. */
@@ -13,12 +22,13 @@ export type SinkState = {
   readonly refused: number;
 };
 
-export const EVENT_COLUMNS = `e.sequence, r.call_id, e.at_ms, e.logical_call_id, a.data AS attributes, ${QUANTITIES.map((name) => `e.${name}`).join(", ")}`;
+export const EVENT_COLUMNS = `e.sequence, e.record, r.call_id, e.at_ms, e.logical_call_id, a.data AS attributes, ${QUANTITIES.map((name) => `e.${name}`).join(", ")}`;
 export const EVENT_TABLES =
   "usage_event AS e JOIN audit_record AS r ON r.sequence = e.record JOIN usage_attributes AS a ON a.id = e.attributes";
 
 export type EventRow = {
   readonly sequence: number;
+  readonly record: number;
   readonly call_id: string;
   readonly at_ms: number;
   readonly logical_call_id: string | null;
@@ -33,6 +43,7 @@ export function eventOf(row: EventRow): StoredEvent {
   const quantity = Object.fromEntries(QUANTITIES.map((name) => [name, row[name]])) as UsageEvent["data"]["quantity"];
   return {
     sequence: row.sequence,
+    record: row.record,
     id: `${row.call_id}.settled`,
     type: "io.tollgate.call.settled.v1",
     time: new Date(row.at_ms).toISOString(),

@@ -5,16 +5,14 @@ import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-que
 import type { Store } from "./store.ts";
 import type { Complain } from "./verify.ts";
 
-type Row = EventRow & { readonly record: number };
-
 /** Both are written in one order, so the two are read side by side and nothing is kept. */
 export function createUsageCheck(store: Store, complain: Complain) {
   const rows = store
-    .prepare(`SELECT e.record, ${EVENT_COLUMNS} FROM ${EVENT_TABLES.replaceAll("JOIN", "LEFT JOIN")} ORDER BY e.sequence`)
-    .iterate() as IterableIterator<Row>;
+    .prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES.replaceAll("JOIN", "LEFT JOIN")} ORDER BY e.sequence`)
+    .iterate() as IterableIterator<EventRow>;
   let current = rows.next();
   let expected = 1;
-  const take = (): Row | null => {
+  const take = (): EventRow | null => {
     if (current.done === true) return null;
     const row = current.value;
     if (row.sequence !== expected) complain(row.record, `usage event ${expected} is missing; the next one is ${row.sequence}`);
@@ -43,7 +41,7 @@ export function createUsageCheck(store: Store, complain: Complain) {
   };
 }
 
-function compare(row: Row, record: StoredRecord, sequence: number, complain: Complain): void {
+function compare(row: EventRow, record: StoredRecord, sequence: number, complain: Complain): void {
   const bad = (what: string) => complain(sequence, `record ${sequence}: its usage event ${row.sequence} ${what}`);
   try {
     const event = eventOf(row);

@@ -1,6 +1,5 @@
 /** Pure. A usage event as a CloudEvent 1.0.2 in the JSON format. */
 import type { StoredEvent } from "../record/event-query.ts";
-import type { UsageEvent } from "../record/usage-event.ts";
 
 /** Lexicographic order of the text is numeric order, for any safe integer. */
 const SEQUENCE_DIGITS = 17;
@@ -9,12 +8,12 @@ export type CloudEvent = {
   readonly specversion: "1.0";
   readonly id: string;
   readonly source: string;
-  readonly type: UsageEvent["type"];
+  readonly type: string;
   readonly subject: string;
   readonly time: string;
   readonly datacontenttype: "application/json";
   readonly sequence: string;
-  readonly data: UsageEvent["data"];
+  readonly data: StoredEvent["data"];
 };
 
 /** `id` depends on the call alone, so a batch that is sent again carries the same ones. */
