@@ -106,7 +106,8 @@ export class GatewayProcess {
       this.output += bytes;
     });
     for (let i = 0; i < 2_400; i++) {
-      if (child.exitCode !== null) throw new Error(`serve exited with ${child.exitCode}:\n${this.output}`);
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`serve exited with ${child.exitCode ?? child.signalCode}:\n${this.output}`);
       const ready = await fetch(`${this.probesUrl}/readyz`).catch(() => null);
       if (ready?.status === 200) return;
       await sleep(25);

@@ -1,7 +1,7 @@
 /** Kills the gateway at random moments under load, and joins three logs: what clients heard, what the upstream ran, what the books say. */
+import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import Database from "better-sqlite3";
 import { startHttpUpstream } from "../fixtures/http-upstream.ts";
 import { seededRandom } from "../fixtures/seeded-random.ts";
@@ -14,8 +14,12 @@ export type KillReport = {
   readonly answered: number;
   /** Tools that ran. */
   readonly executed: number;
+  /** Of them, how many found their permit in the journal's file before they did anything. */
+  readonly permitted: number;
   /** Calls that a kill left open and that a later start settled as unknown. */
   readonly recovered: number;
+  /** Kills at an exact system call; the others fell at a random moment. */
+  readonly atSystemCall: number;
   readonly violations: readonly string[];
 };
 
@@ -27,9 +31,27 @@ budgets:
   - { name: tokens, meter: tool_tokens, limit: 100_000_000_000, period: total }
 `;
 
-export async function killLoop(options: { kills: number; seed: number; progress?: (done: number) => void }): Promise<KillReport> {
+/** What the gateway is killed in the middle of, where `strace` may be used: a sync, a write to a file, a write to a socket. */
+const SYSTEM_CALLS = ["fdatasync", "pwrite64", "write", "writev"] as const;
+
+export type KillOptions = {
+  readonly kills: number;
+  readonly seed: number;
+  /** Every other kill falls at an exact system call. */
+  readonly trace?: boolean;
+  readonly progress?: (done: number) => void;
+};
+
+export async function killLoop(options: KillOptions): Promise<KillReport> {
   const random = seededRandom(options.seed);
-  const upstream = await startHttpUpstream();
+  let journal: Database.Database | null = null;
+  let permitted = 0;
+  const upstream = await startHttpUpstream({
+    onExecution: (nonce) => {
+      const open = journal?.prepare("SELECT count(*) FROM open_call WHERE audit ->> '$.request.id' = ?").pluck().get(JSON.stringify(nonce));
+      permitted += Number(open ?? 0);
+    },
+  });
   const gateway = await GatewayProcess.prepare({ policies: POLICIES, servers: `  up: { url: "${upstream.mcpUrl}" }` });
   const heard = new Map<string, number>();
   let running = true;
@@ -54,13 +76,16 @@ export async function killLoop(options: { kills: number; seed: number; progress?
   await gateway.serve();
   const agent = await gateway.createAgent("looper");
   accessToken = await gateway.accessToken(agent, "up");
+  journal = new Database(join(gateway.folder, "data", "journal.db"), { readonly: true });
+  let atSystemCall = 0;
   const clients = Array.from({ length: CLIENTS }, client);
   for (let kill = 0; kill < options.kills; kill++) {
     // By calls and not by time: a slow machine kills as deep into the load as a fast one.
     const enough = heard.size + 4 + Math.floor(random() * 40);
     for (let i = 0; i < 2_000 && heard.size < enough; i++) await sleep(5);
     await sleep(Math.floor(random() * 20));
-    await gateway.signal("SIGKILL");
+    if (options.trace === true && kill % 2 === 1) atSystemCall += await killAtSystemCall(gateway, random);
+    else await gateway.signal("SIGKILL");
     await gateway.serve();
     if (kill % 10 === 9) accessToken = await gateway.accessToken(agent, "up");
     options.progress?.(kill + 1);
@@ -70,10 +95,12 @@ export async function killLoop(options: { kills: number; seed: number; progress?
   await Promise.all(clients);
   const exit = await gateway.stop();
   await upstream.close();
+  journal.close();
   const verified = await gateway.json<{ ok: boolean }>("audit", "verify").catch((fault: Error) => ({ ok: fault.message }));
   const books = readBooks(join(gateway.folder, "data", "journal.db"));
   const executed = upstream.executions.map((execution) => execution.id ?? "");
   const violations = judge(heard, executed, books);
+  if (permitted !== executed.length) violations.push(`${executed.length - permitted} calls ran whose permit was not on disk`);
   if (exit !== 0) violations.push(`the last gateway ended with ${exit}`);
   if (verified.ok !== true) violations.push(`the log does not verify: ${verified.ok}`);
   rmSync(gateway.folder, { recursive: true, force: true });
@@ -82,9 +109,27 @@ export async function killLoop(options: { kills: number; seed: number; progress?
     kills: options.kills,
     answered: heard.size,
     executed: executed.length,
+    permitted,
+    atSystemCall,
     recovered: books.unknown.size,
     violations,
   };
+}
+
+/** The tracer is attached to the running gateway and kills it at its Nth such call from then on; 0: it did not come to it. */
+async function killAtSystemCall(gateway: GatewayProcess, random: () => number): Promise<0 | 1> {
+  const name = SYSTEM_CALLS[Math.floor(random() * SYSTEM_CALLS.length)] ?? "fdatasync";
+  const nth = 1 + Math.floor(random() * 12);
+  const inject = `inject=${name}:signal=KILL:when=${nth}`;
+  const tracer = spawn("strace", ["-f", "-qq", "-o", "/dev/null", "-e", `trace=${name}`, "-e", inject, "-p", String(gateway.child?.pid)], {
+    stdio: "ignore",
+  });
+  const { child } = gateway;
+  for (let i = 0; i < 400 && child?.signalCode === null; i++) await sleep(5);
+  const killed = child?.signalCode === "SIGKILL" ? 1 : 0;
+  await gateway.signal("SIGKILL");
+  tracer.kill("SIGKILL");
+  return killed;
 }
 
 type Books = {
@@ -142,17 +187,4 @@ function judge(heard: ReadonlyMap<string, number>, executed: readonly string[], 
   const committed = books.balances.find((balance) => balance.budget === "calls")?.committed;
   if (committed !== books.postedCalls) violations.push(`the balance says ${committed} calls, the records ${books.postedCalls}`);
   return violations;
-}
-
-if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { seed: { type: "string" }, count: { type: "string" }, quick: { type: "boolean" } } });
-  const seed = Number(values.seed ?? "1");
-  const kills = Number(values.count ?? (values.quick ? "25" : "500"));
-  const report = await killLoop({
-    kills,
-    seed,
-    progress: (done) => done % 25 === 0 && process.stderr.write(`${done} of ${kills} kills\n`),
-  });
-  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  process.exitCode = report.violations.length === 0 ? 0 : 1;
 }

@@ -36,13 +36,21 @@ export async function endCalmly(dataDir: string, logFile: string): Promise<void>
 }
 
 export function joinLogs(journalFile: string, logFile: string): Joined {
+  return joinSaid(journalFile, existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
+}
+
+/** Call id to the last that was acknowledged of it: `permitted` or `settled`. */
+export function callsIn(log: string): Map<string, string> {
   const said = new Map<string, string>();
-  if (existsSync(logFile)) {
-    for (const line of readFileSync(logFile, "utf8").split("\n")) {
-      const [what, callId] = line.split(" ");
-      if (callId !== undefined && (what === "settled" || what === "permitted")) said.set(callId, what);
-    }
+  for (const line of log.split("\n")) {
+    const [what, callId] = line.split(" ");
+    if (callId !== undefined && (what === "settled" || what === "permitted")) said.set(callId, what);
   }
+  return said;
+}
+
+export function joinSaid(journalFile: string, log: string): Joined {
+  const said = callsIn(log);
   const raw = new Database(journalFile, { readonly: true });
   const held = new Map<string, string>();
   let doubled = 0;

@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
@@ -6,6 +7,7 @@ import { SCHEMA_VERSION } from "../../src/call/record/schema.ts";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { journalFile, newFolder, open, query } from "./journal-fixture.ts";
 
+const MIGRATE = join(import.meta.dirname, "../faults/migrate-child.ts");
 const VERSION_1 = readFileSync(join(import.meta.dirname, "../fixtures/journal-v1.sql"), "utf8");
 
 /** Five settled calls, a record beside them, a call that is still open, and a sink that refused one event. */
@@ -42,3 +44,29 @@ test("a migrated journal has the tables, indexes and guards of a new one", async
     query(journalFile(dir), "SELECT type, name, replace(sql, '\"', '') AS sql FROM sqlite_master ORDER BY type, name");
   expect(shape(old)).toEqual(shape(made));
 });
+
+const mayTrace = spawnSync("strace", ["-f", "-e", "trace=fdatasync", "true"]).status === 0;
+
+test.skipIf(!mayTrace)(
+  "a migration that is killed at any of its writes leaves the old version or the new one, and the next start ends it (needs strace)",
+  async () => {
+    const old = version1();
+    let [kills, ended] = [0, false];
+    for (let nth = 1; !ended; nth += 2) {
+      const dir = newFolder();
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      copyFileSync(journalFile(old), journalFile(dir));
+      const inject = ["-e", "trace=pwrite64", "-e", `inject=pwrite64:signal=KILL:when=${nth}`];
+      const { signal } = spawnSync("strace", ["-f", "-qq", "-o", "/dev/null", ...inject, process.execPath, MIGRATE, dir]);
+      ended = signal === null;
+      if (!ended) kills += 1;
+      const [found] = query(journalFile(dir), "PRAGMA user_version") as [{ user_version: number }];
+      expect(ended ? [SCHEMA_VERSION] : [1, SCHEMA_VERSION]).toContain(found.user_version);
+      await (await open(dir)).close();
+      expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true, size: 7 });
+      expect(query(journalFile(dir), "SELECT count(*) AS n FROM usage_event")).toEqual([{ n: 6 }]);
+    }
+    expect(kills).toBeGreaterThan(3);
+  },
+  120_000,
+);
