@@ -174,6 +174,10 @@ function configOf(document: Document, file: ConfigFile, references: References):
         { ...inspector, bearer: bearer === undefined ? null : references.get(bearer), timeoutMs: durationMs(timeout) },
       ]),
     ),
+    retention: {
+      atLeastMs: durationMs(file.retention.atLeast),
+      atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),
+    },
     sync: file.sync.map(({ bearer, every, ...sink }) => ({
       ...sink,
       bearer: bearer === undefined ? null : references.get(bearer),

@@ -5,6 +5,7 @@ import { clients, credential } from "./config-credential.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
+import { retention } from "./config-retention.ts";
 
 const serverCommon = {
   region: z
@@ -142,6 +143,7 @@ export const configSchema = z.strictObject({
     .refine((servers) => Object.keys(servers).length > 0, "must name at least one server")
     .describe("The MCP servers behind the gateway, each served at /mcp/{name}."),
   inspectors,
+  retention,
   sync: z
     .array(
       z.strictObject({

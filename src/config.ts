@@ -33,6 +33,8 @@ export type Config = {
   readonly views: ReadonlyMap<string, ViewRules>;
   /** External guards, by name. */
   readonly inspectors: ReadonlyMap<string, Inspector>;
+  /** `atMostMs` null: for ever. */
+  readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
   readonly sync: readonly Sink[];
 };
 

@@ -41,6 +41,7 @@ import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
+import { openRetention } from "./retention.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
@@ -133,6 +134,8 @@ async function assemble(
   inForce.policySet = await uses.prepare(policySet());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
+  const retention = openRetention({ config, journal, reader, registry, digestKeys, now, fault });
+  closing.push(() => retention.close());
   const run = randomUUID();
   const epoch = () => (withholdsResults(policySet()) ? run : "");
   const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
@@ -228,6 +231,7 @@ async function assemble(
     store,
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
+      ...retention.routes,
       ...embedding.routes,
       ...approval.routes(),
       ...pinRoutes,

@@ -7,6 +7,7 @@ import { RECORDS_MAX } from "../call/record/books.ts";
 import { JOURNAL_FILE } from "../call/record/store.ts";
 import { verifyLog } from "../call/record/verify.ts";
 import type { Config } from "../config.ts";
+import { registerAuditRetention } from "./audit-retention.ts";
 import { openBooks } from "./books.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
@@ -41,6 +42,7 @@ export function registerAudit(program: Command, io: Io): void {
   )
     .option("--file <file>", "a copied journal.db (default: the one in the data folder)")
     .action((options: CommonOptions & { file?: string }) => verify(options, io));
+  registerAuditRetention(audit, io);
 }
 
 async function verify(options: CommonOptions & { file?: string }, io: Io): Promise<void> {

@@ -1,5 +1,6 @@
 /** Posted lines and balances must be the sums of what the records say was posted. */
 import type { AuditRecord } from "./audit-record.ts";
+import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
 import type { Complain } from "./verify.ts";
 
@@ -29,6 +30,12 @@ export function createBalanceCheck(store: Store, complain: Complain) {
       }
     },
     end(): void {
+      // What purged records had posted is known from the lines alone.
+      for (const { budget, scope, window_start, posted, debt } of linesOfPurged(store)) {
+        const key = keyOf(budget, scope, window_start);
+        const sum = sums.get(key) ?? { posted: 0, debt: 0 };
+        sums.set(key, { posted: sum.posted + posted, debt: sum.debt + debt });
+      }
       for (const row of storedBalances(store)) {
         const key = keyOf(row.budget, row.scope, row.window_start);
         const { posted, debt } = sums.get(key) ?? { posted: 0, debt: 0 };
@@ -56,4 +63,22 @@ function storedBalances(store: Store): Iterable<Stored> {
        FROM balance AS b LEFT JOIN posted_line AS p ON p.balance = b.id GROUP BY b.id`,
     )
     .iterate() as Iterable<Stored>;
+}
+
+type Line = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly window_start: number;
+  readonly posted: number;
+  readonly debt: number;
+};
+
+function linesOfPurged(store: Store): Iterable<Line> {
+  return store
+    .prepare(
+      `SELECT b.budget, b.scope, b.window_start, sum(p.posted) AS posted, sum(p.debt) AS debt
+       FROM posted_line AS p JOIN audit_record AS r ON r.sequence = p.record JOIN balance AS b ON b.id = p.balance
+       WHERE r.body = '${PURGED_BODY}' GROUP BY b.id`,
+    )
+    .iterate() as Iterable<Line>;
 }

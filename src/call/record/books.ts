@@ -4,6 +4,8 @@ import type { AuditRecord } from "./audit-record.ts";
 import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
+import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
+import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
 
@@ -31,6 +33,9 @@ export type Books = {
   lastUses(question: UseQuestion): PermitUse[];
   /** Calls that policies have decided, equal ones as one: a page of the journal at a time. */
   calls(question: CallQuestion): CallPage;
+  /** Records that may be purged: a page of the journal at a time. */
+  purgeable(question: PurgeQuestion): PurgePage;
+  retention(): RetentionState;
 };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
@@ -59,7 +64,7 @@ export function openBooks(store: Store): Books {
       .pluck(),
     beyond: store.prepare(`SELECT body FROM audit_record WHERE sequence > @after AND ${where} ORDER BY sequence LIMIT @limit`).pluck(),
   });
-  const every = list("1");
+  const every = list(`body <> '${PURGED_BODY}'`);
   const theirs = list(
     `(body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
       (body ->> '$.details.customer' = @customer OR
@@ -75,8 +80,8 @@ export function openBooks(store: Store): Books {
        ORDER BY sequence DESC LIMIT @limit`,
     )
     .pluck();
-  const bySequence = store.prepare("SELECT body FROM audit_record WHERE sequence = ?").pluck();
-  const byCall = store.prepare("SELECT body FROM audit_record WHERE call_id = ? AND kind = 'call'").pluck();
+  const bySequence = store.prepare(`SELECT body FROM audit_record WHERE sequence = ? AND body <> '${PURGED_BODY}'`).pluck();
+  const byCall = store.prepare(`SELECT body FROM audit_record WHERE call_id = ? AND kind = 'call' AND body <> '${PURGED_BODY}'`).pluck();
   const balances = store.prepare(
     "SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance ORDER BY budget, scope, window_start",
   );
@@ -104,6 +109,8 @@ export function openBooks(store: Store): Books {
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),
+    purgeable: purgeableReader(store),
+    retention: () => retentionIn(store),
   };
 }
 

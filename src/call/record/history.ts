@@ -1,5 +1,6 @@
 /** What calls were made of the permits: read from the journal from a moment on, without what is older. */
 import type { AuditRecord } from "./audit-record.ts";
+import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
 
 /** Calls that differ in nothing that policies look at, as far as a record tells. */
@@ -68,12 +69,15 @@ export const UNCOUNTED_METHODS: readonly string[] = [
 ];
 
 /** A record is written when its call ends; clocks that were set back may put a later one before an earlier one, by no more than this. */
-const CLOCK_BACK_MS = 3_600_000;
+export const CLOCK_BACK_MS = 3_600_000;
 
 /** The sequence number before which every record ended earlier than `sinceMs`, found in as many steps as the journal's size has bits. */
-function sequenceReader(store: Store): (sinceMs: number) => number {
+export function sequenceReader(store: Store): (sinceMs: number) => number {
   const size = store.prepare("SELECT coalesce(max(sequence) + 1, 0) FROM audit_record").pluck();
-  const endOf = store.prepare("SELECT body ->> '$.time_end' FROM audit_record WHERE sequence = ?").pluck();
+  // A purged record has no time any more: the next one that has speaks for it.
+  const endOf = store
+    .prepare(`SELECT body ->> '$.time_end' FROM audit_record WHERE sequence >= ? AND body <> '${PURGED_BODY}' ORDER BY sequence LIMIT 1`)
+    .pluck();
   return (sinceMs) => {
     let [from, to] = [0, Number(size.get())];
     while (from < to) {
@@ -112,12 +116,14 @@ export const PAGE_RECORDS = 2_000;
 export function callsReader(store: Store): (question: CallQuestion) => CallPage {
   const first = sequenceReader(store);
   const size = store.prepare("SELECT coalesce(max(sequence) + 1, 0) FROM audit_record").pluck();
-  const records = store.prepare("SELECT body FROM audit_record WHERE sequence >= ? AND sequence < ? AND kind = 'call'").pluck();
+  const records = store
+    .prepare("SELECT body FROM audit_record WHERE sequence >= ? AND sequence < ? AND kind = 'call' AND body <> ?")
+    .pluck();
   return (question) => {
     const [from, end] = [question.from ?? first(question.sinceMs), Number(size.get())];
     const to = Math.min(from + PAGE_RECORDS, end);
     const groups = new Map<string, CallGroup>();
-    for (const body of records.iterate(from, to)) addTo(groups, JSON.parse(body as string) as AuditRecord, question);
+    for (const body of records.iterate(from, to, PURGED_BODY)) addTo(groups, JSON.parse(body as string) as AuditRecord, question);
     return { groups: [...groups.values()], read: Math.max(0, to - from), next: to < end ? to : null, size: end };
   };
 }

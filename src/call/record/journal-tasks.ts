@@ -1,4 +1,8 @@
 /** What the journal's thread does besides writing rows: each is one short transaction, asked for by name; calls wait behind it. */
+import type { AuditRecord } from "./audit-record.ts";
+import { askErasure, type Erasure, endErasure } from "./erasure.ts";
+import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
+import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
 import { type CursorMove, storeCursor } from "./sink-cursor.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
@@ -9,6 +13,15 @@ export type Desk = { readonly store: Store; readonly writer: Writer; readonly so
 export type JournalTasks = {
   /** How far a sink has come, and what it refused for good. */
   moveCursor(move: CursorMove): void;
+  /** How many of these old records are purged by it. */
+  purge(purge: Purge): number;
+  dropUnusedAttributes(): void;
+  /** False: a hold has that name already. */
+  placeHold(hold: LegalHold, record: AuditRecord): boolean;
+  /** False: no hold has that name. */
+  liftHold(name: string, record: AuditRecord): boolean;
+  askErasure(erasure: Pick<Erasure, "agent" | "asked_ms" | "asked_by" | "reason">, record: AuditRecord): void;
+  endErasure(agent: string, atMs: number): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -22,4 +35,10 @@ export function runTask(desk: Desk, name: TaskName, args: readonly unknown[]): u
 
 const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<JournalTasks[Name]>) => ReturnType<JournalTasks[Name]> } = {
   moveCursor: ({ store }, move) => storeCursor(store, move),
+  purge,
+  dropUnusedAttributes,
+  placeHold,
+  liftHold,
+  askErasure,
+  endErasure,
 };

@@ -16,6 +16,7 @@ CREATE TABLE open_call (
 ) STRICT, WITHOUT ROWID;
 
 -- Leaves of the Merkle log. body is RFC 8785 JSON, leaf is SHA-256(0x00 || body). The columns repeat the body for look-ups.
+-- A purged record has the body {}; its leaf stays as it was, and a later record tells of the purge.
 CREATE TABLE audit_record (
   sequence INTEGER PRIMARY KEY,
   kind     TEXT NOT NULL,
@@ -106,6 +107,31 @@ CREATE TABLE usage_amount (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** What can only be asked of the journal itself while it decides what may go. */
+const RETENTION = `
+-- Legal holds: what they name is not purged. Null: of every customer, agent, time.
+CREATE TABLE legal_hold (
+  name      TEXT PRIMARY KEY,
+  customer  TEXT,
+  agent     TEXT,
+  since_ms  INTEGER,
+  until_ms  INTEGER,
+  reason    TEXT NOT NULL,
+  placed_ms INTEGER NOT NULL,
+  placed_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Agents whose records are to go: those below until_sequence, as soon as they have been kept for as long as they must be.
+CREATE TABLE erasure (
+  agent          TEXT PRIMARY KEY,
+  until_sequence INTEGER NOT NULL,
+  asked_ms       INTEGER NOT NULL,
+  asked_by       TEXT NOT NULL,
+  reason         TEXT NOT NULL,
+  done_ms        INTEGER
+) STRICT, WITHOUT ROWID;
+`;
+
 const GUARDED_IN_1 = ["audit_record", "merkle_node", "usage_attributes", "usage_event", "posted_line"] as const;
 
 /** Events of version 1 were of calls alone, one a record. A table that others refer to is replaced by its name, with foreign keys off. */
@@ -118,16 +144,21 @@ DROP TABLE usage_event;
 ALTER TABLE usage_event_2 RENAME TO usage_event;
 `;
 
-/** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. */
+/** What stands in place of a purged record's body: its leaf stays, so that every proof of every other record does. */
+export const PURGED_BODY = "{}";
+
+/** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. A purge says so in its own transaction. */
+const PURGED = ["audit_record", "usage_event", "usage_attributes"];
 const GUARDS = [...GUARDED_IN_1, "usage_amount"]
-  .map(
-    (table) => `
-CREATE TRIGGER ${table}_is_never_changed BEFORE UPDATE ON ${table} BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never changed'); END;
-CREATE TRIGGER ${table}_is_never_deleted BEFORE DELETE ON ${table} BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never deleted'); END;`,
-  )
+  .map((table) => {
+    const unless = PURGED.includes(table) ? "WHEN NOT EXISTS (SELECT 1 FROM meta WHERE name = 'purging') " : "";
+    return `
+CREATE TRIGGER ${table}_is_never_changed BEFORE UPDATE ON ${table} ${unless}BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never changed'); END;
+CREATE TRIGGER ${table}_is_never_deleted BEFORE DELETE ON ${table} ${unless}BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never deleted'); END;`;
+  })
   .join("");
 
 /** What makes an empty file (0), or one of an older version, one of this version. Within one transaction, with foreign keys off. */
 export function schemaFrom(version: 0 | 1): string {
-  return (version === 0 ? BASE + usageEvent("usage_event") : FROM_1) + ADDED_IN_2 + GUARDS;
+  return (version === 0 ? BASE + usageEvent("usage_event") : FROM_1) + ADDED_IN_2 + RETENTION + GUARDS;
 }

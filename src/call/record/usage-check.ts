@@ -35,6 +35,11 @@ export function createUsageCheck(store: Store, complain: Complain) {
       const row = take();
       if (row !== null) compare(row, record, sequence, complain);
     },
+    /** Its events have lost their names, and nothing is left to hold them against. */
+    purged(sequence: number): void {
+      while (current.done !== true && current.value.record < sequence) takeStray();
+      while (current.done !== true && current.value.record === sequence) take();
+    },
     end(): void {
       while (current.done !== true) takeStray();
     },

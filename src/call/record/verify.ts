@@ -4,6 +4,8 @@ import { checkRecord } from "./check-record.ts";
 import { createFrontier } from "./frontier.ts";
 import { leafHash } from "./merkle.ts";
 import { checkNodes } from "./node-check.ts";
+import { createPurgeCheck } from "./purge-check.ts";
+import { PURGED_BODY } from "./schema.ts";
 import { openReader, type Store } from "./store.ts";
 import { createUsageCheck } from "./usage-check.ts";
 
@@ -62,9 +64,16 @@ async function verify(store: Store, progress: (done: number, size: number) => vo
     const size = Number(store.prepare("SELECT count(*) FROM audit_record").pluck().get());
     const usage = createUsageCheck(store, complain);
     const balances = createBalanceCheck(store, complain);
+    const purges = createPurgeCheck(complain);
     for (const row of records(store)) {
       if (row.sequence !== expected) complain(expected, `record ${expected} is missing; the next one is ${row.sequence}`);
       expected = row.sequence + 1;
+      if (row.body === PURGED_BODY) {
+        frontier.add(row.leaf);
+        usage.purged(row.sequence);
+        purges.purged(row.sequence);
+        continue;
+      }
       const leaf = leafHash(Buffer.from(row.body));
       if (Buffer.compare(leaf, row.leaf) !== 0) complain(row.sequence, `record ${row.sequence} is not what its leaf says`);
       frontier.add(leaf);
@@ -72,6 +81,7 @@ async function verify(store: Store, progress: (done: number, size: number) => vo
       if (record !== null) {
         usage.settled(record, row.sequence);
         balances.settled(record);
+        purges.record(record);
       }
       if (expected % TURN !== 0) continue;
       progress(expected, size);
@@ -79,6 +89,7 @@ async function verify(store: Store, progress: (done: number, size: number) => vo
     }
     usage.end();
     balances.end();
+    purges.end();
     checkNodes(store, expected, () => firstBad, complain);
   } catch (fault) {
     // A torn page can stop a query half-way: that is a finding, too.

@@ -28,6 +28,7 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "tools:approve",
     "customers:write",
     "admin_keys:write",
+    "records:keep",
   ],
 };
 

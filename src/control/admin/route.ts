@@ -16,6 +16,7 @@ export type Permission =
   | "admin_keys:write"
   | "audit:read"
   | "usage:read"
+  | "records:keep"
   | "calls:decide"
   | "calls:reserve"
   | "requests:read"

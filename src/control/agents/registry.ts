@@ -6,6 +6,7 @@ import { type Credentials, credentialsOf } from "./credentials.ts";
 import { type Customers, customersOf } from "./customers.ts";
 import { type Declare, declareAgents } from "./declare.ts";
 import { CHANGES_KEPT_MS, type Directory, openDirectory, REMEMBERED_MS } from "./directory.ts";
+import { type Forget, forgetOf } from "./forget.ts";
 import { type Imports, importsOf } from "./import.ts";
 import { type Tokens, tokensOf } from "./tokens.ts";
 
@@ -48,6 +49,7 @@ export type Registry = Directory &
   AgentLife &
   Credentials &
   Customers &
+  Forget &
   Imports &
   Tokens & {
     all(): readonly AgentProfile[];
@@ -80,6 +82,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     ...agentLife(parts),
     ...credentialsOf(parts),
     ...customersOf(parts),
+    ...forgetOf(parts),
     ...importsOf(parts),
     ...tokensOf(parts),
     all: () => [...directory.entries()].map(({ profile }) => profile),

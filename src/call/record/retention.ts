@@ -1,0 +1,77 @@
+/** What of the journal has been kept for long enough, and what stands in the way of its end. */
+import type { AuditRecord } from "./audit-record.ts";
+import { type Erasure, erasuresIn } from "./erasure.ts";
+import { CLOCK_BACK_MS, sequenceReader } from "./history.ts";
+import { holdsIn, type LegalHold } from "./legal-hold.ts";
+import { KEPT_KINDS, mayGo } from "./purge.ts";
+import { PURGED_BODY } from "./schema.ts";
+import type { Store } from "./store.ts";
+
+export type PurgeQuestion = {
+  /** The first record of the page. */
+  readonly from: number;
+  /** Milliseconds since the epoch: what ended before. */
+  readonly beforeMs: number;
+  /** Of this agent, up to this sequence number; null: of all. */
+  readonly of: Pick<Erasure, "agent" | "until_sequence"> | null;
+};
+
+export type PurgePage = {
+  /** Ascending. */
+  readonly sequences: readonly number[];
+  /** Records of the agent on this page that have to stay for now. */
+  readonly kept: number;
+  /** Null: this was the last page. */
+  readonly next: number | null;
+};
+
+export type RetentionState = {
+  readonly holds: readonly LegalHold[];
+  readonly erasures: readonly Erasure[];
+  readonly records: number;
+  readonly purged: number;
+  /** When the oldest record that is still whole ended, RFC 3339. */
+  readonly oldest: string | null;
+};
+
+/** Records read for one page: about 5 MB and 50 ms. */
+const PAGE_RECORDS = 2_000;
+
+export function purgeableReader(store: Store): (question: PurgeQuestion) => PurgePage {
+  const first = sequenceReader(store);
+  const size = store.prepare("SELECT coalesce(max(sequence) + 1, 0) FROM audit_record").pluck();
+  const bodies = store.prepare(
+    `SELECT sequence, body FROM audit_record WHERE sequence >= ? AND sequence < ? AND body <> '${PURGED_BODY}' ORDER BY sequence LIMIT ${PAGE_RECORDS}`,
+  );
+  return ({ from, beforeMs, of }) => {
+    // Of an agent every record is looked at, also the young ones: what stays is told.
+    const end = of === null ? first(beforeMs + 2 * CLOCK_BACK_MS) : Math.min(of.until_sequence, Number(size.get()));
+    const holds = holdsIn(store);
+    const sequences: number[] = [];
+    let kept = 0;
+    const rows = bodies.all(from, end) as { sequence: number; body: string }[];
+    for (const { sequence, body } of rows) {
+      const record = JSON.parse(body) as AuditRecord;
+      if (of !== null && record.agent?.id !== of.agent && record.details?.agent_id !== of.agent) continue;
+      if (KEPT_KINDS.includes(record.kind)) continue;
+      if (mayGo(record, holds, beforeMs)) sequences.push(sequence);
+      else kept += 1;
+    }
+    const last = rows.at(-1);
+    return { sequences, kept, next: last !== undefined && rows.length === PAGE_RECORDS ? last.sequence + 1 : null };
+  };
+}
+
+export function retentionIn(store: Store): RetentionState {
+  const one = (sql: string) => store.prepare(sql).pluck().get();
+  return {
+    holds: holdsIn(store),
+    erasures: erasuresIn(store),
+    records: Number(one("SELECT count(*) FROM audit_record")),
+    purged: Number(one(`SELECT count(*) FROM audit_record WHERE body = '${PURGED_BODY}'`)),
+    oldest:
+      (one(`SELECT body ->> '$.time_end' FROM audit_record WHERE body <> '${PURGED_BODY}' ORDER BY sequence LIMIT 1`) as
+        | string
+        | undefined) ?? null,
+  };
+}

@@ -1,0 +1,156 @@
+import { afterEach, expect, test } from "vitest";
+import { auditOfAct, blankRecord } from "../../src/call/record/compose.ts";
+import type { OpenJournal } from "../../src/call/record/journal-client.ts";
+import type { LegalHold } from "../../src/call/record/legal-hold.ts";
+import { PURGE_MAX, rangesIn, rangesText } from "../../src/call/record/purge.ts";
+import { openReaderThread, type Reader } from "../../src/call/record/reader.ts";
+import { verifyLog } from "../../src/call/record/verify.ts";
+import { NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
+import { journalFile, newFolder, open, query, tamper } from "./journal-fixture.ts";
+
+const LATER_MS = NOW_MS + 3_600_000;
+const open_: { journal: OpenJournal; reader: Reader }[] = [];
+afterEach(async () => {
+  for (const { journal, reader } of open_.splice(0)) {
+    await reader.close();
+    await journal.close();
+  }
+});
+
+/** `calls` settled calls of one agent, all at NOW_MS. */
+async function withCalls(calls: number) {
+  const dir = newFolder();
+  const journal = await open(dir);
+  for (let i = 0; i < calls; i++) {
+    const callId = newCallId();
+    await journal.permit(permitEntry(callId));
+    await journal.settle(settlementEntry(callId, 100 + i));
+  }
+  const reader = openReaderThread(dir);
+  open_.push({ journal, reader });
+  const purge = async (beforeMs: number) => {
+    const { sequences } = await reader.ask("purgeable", { from: 0, beforeMs, of: null });
+    return await journal.run("purge", { sequences: sequences.slice(0, PURGE_MAX), beforeMs, record: tombstone() });
+  };
+  return { dir, journal, reader, purge, file: journalFile(dir) };
+}
+
+function tombstone() {
+  return auditOfAct("records.purged", "gateway", { cause: "retention" }, { now: () => LATER_MS, configVersion: () => "c" });
+}
+
+const hold = (more: Partial<LegalHold> = {}): LegalHold => ({
+  ...{ name: "case-12", customer: null, agent: null, since_ms: null, until_ms: null },
+  ...{ reason: "claim", placed_ms: NOW_MS, placed_by: "counsel", ...more },
+});
+
+test("what is purged has no words left; leaves, sums, numbers and the proofs of all others stay", async () => {
+  const { reader, purge, file } = await withCalls(300);
+  const before = {
+    root: await reader.ask("root"),
+    usage: await reader.ask("usage", { by: ["customer", "server", "day"], since: null, until: null }),
+  };
+  const kept = await reader.ask("record", "299");
+  expect(await purge(LATER_MS)).toBe(250);
+  expect(query(file, "SELECT count(*) AS n FROM audit_record WHERE body = '{}'")).toEqual([{ n: 250 }]);
+  expect(await reader.ask("record", "0")).toBeNull();
+  expect(await reader.ask("usage", { by: ["customer", "server", "day"], since: null, until: null })).toEqual(before.usage);
+  expect((await reader.ask("record", "299"))?.record).toEqual(kept?.record);
+  expect(await reader.ask("eventsAfter", 0, 1)).toMatchObject([
+    { sequence: 1, data: { agent: "", agent_id: "", quantity: { tool_tokens: 100 } } },
+  ]);
+  // The tombstone is one more leaf, and nothing else has changed.
+  expect((await reader.ask("root")).size).toBe(before.root.size + 1);
+  expect(await verifyLog(file)).toMatchObject({ ok: true, size: 301 });
+});
+
+test("after a purge no name of the agent is left in the file, and its pages are used again", async () => {
+  const { journal, purge, file } = await withCalls(250);
+  const pages = () =>
+    (
+      query(file, "SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count) AS n")[0] as {
+        n: number;
+      }
+    ).n;
+  const before = pages();
+  expect(await purge(LATER_MS)).toBe(250);
+  await journal.run("dropUnusedAttributes");
+  expect(JSON.stringify(query(file, "SELECT body FROM audit_record UNION ALL SELECT data FROM usage_attributes"))).not.toContain(
+    "support-bot",
+  );
+  expect(pages()).toBeLessThan(before / 2);
+});
+
+test("a start, a further purge and the books of the rest go on after everything was purged", async () => {
+  const { dir, journal, reader, purge } = await withCalls(20);
+  expect(await purge(LATER_MS)).toBe(20);
+  expect(await purge(LATER_MS)).toBe(0);
+  expect(await reader.ask("tail", 10, null)).toMatchObject([{ kind: "records.purged", details: { records: 20, sequences: "0-19" } }]);
+  expect(await reader.ask("calls", { sinceMs: 0, untilMs: null, from: null, agent: null, customer: null, borders: [] })).toMatchObject({
+    groups: [],
+  });
+  await reader.close();
+  await journal.close();
+  open_.length = 0;
+  await (await open(dir)).close();
+  expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true, size: 21 });
+});
+
+test("a record that is too young stays, whoever names it", async () => {
+  const { journal, file } = await withCalls(3);
+  expect(await journal.run("purge", { sequences: [0, 1, 2], beforeMs: NOW_MS, record: tombstone() })).toBe(0);
+  expect(query(file, "SELECT count(*) AS n FROM audit_record")).toEqual([{ n: 3 }]);
+});
+
+test("what a legal hold names stays until it is lifted; what it does not name goes", async () => {
+  const { journal, reader, purge } = await withCalls(4);
+  const act = blankRecord("hold.placed");
+  expect(await journal.run("placeHold", hold({ customer: "acme" }), act)).toBe(true);
+  expect(await journal.run("placeHold", hold(), act)).toBe(false);
+  expect(await purge(LATER_MS)).toBe(0);
+  expect((await reader.ask("retention")).holds).toMatchObject([{ name: "case-12", customer: "acme" }]);
+  expect(await journal.run("liftHold", "case-12", blankRecord("hold.lifted"))).toBe(true);
+  expect(await journal.run("liftHold", "case-12", blankRecord("hold.lifted"))).toBe(false);
+  expect(await journal.run("placeHold", hold({ customer: "other", agent: "agt_x" }), act)).toBe(true);
+  expect(await purge(LATER_MS)).toBe(4);
+});
+
+test("a hold of a time holds what ended in it", async () => {
+  const { journal, purge } = await withCalls(2);
+  await journal.run("placeHold", hold({ since_ms: NOW_MS - 1, until_ms: NOW_MS + 1 }), blankRecord("hold.placed"));
+  expect(await purge(LATER_MS)).toBe(0);
+  await journal.run("liftHold", "case-12", blankRecord("hold.lifted"));
+  await journal.run("placeHold", hold({ since_ms: NOW_MS + 1 }), blankRecord("hold.placed"));
+  expect(await purge(LATER_MS)).toBe(2);
+});
+
+test("a body that is gone without a tombstone, and a tombstone of what is not gone, are found", async () => {
+  const { journal, reader, purge, file } = await withCalls(10);
+  await purge(LATER_MS);
+  const more = newCallId();
+  await journal.permit(permitEntry(more));
+  await journal.settle(settlementEntry(more, 5));
+  await reader.close();
+  await journal.close();
+  open_.length = 0;
+  expect(await verifyLog(file)).toMatchObject({ ok: true, size: 12 });
+  tamper(file, (raw) => raw.exec("UPDATE audit_record SET body = '{}' WHERE sequence = 11"));
+  expect(await verifyLog(file)).toMatchObject({ ok: false, first_bad: 11 });
+});
+
+test("no statement purges outside of a purge", async () => {
+  const { file } = await withCalls(1);
+  const raw = new (await import("better-sqlite3")).default(file);
+  expect(() => raw.exec("UPDATE audit_record SET body = '{}'")).toThrow("never changed");
+  expect(() => raw.exec("DELETE FROM usage_attributes")).toThrow("never deleted");
+  raw.close();
+});
+
+test.each([
+  [[0, 1, 2, 5, 7, 8], "0-2,5,7-8"],
+  [[4], "4"],
+])("%j is written as %s, and read back", (numbers, text) => {
+  expect(rangesText(numbers)).toBe(text);
+  expect(rangesIn(text)?.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => from + i))).toEqual(numbers);
+  expect(rangesIn(`${text},x`)).toBeNull();
+});
