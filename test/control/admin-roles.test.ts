@@ -70,6 +70,11 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "GET /tools/:server/:tool": ALL,
   "POST /tools/:server/approve": ["approver", "admin"],
   "POST /tools/:server/:tool/approve": ["approver", "admin"],
+  "GET /audit/retention": EVIDENCE,
+  "POST /audit/purge": ADMIN,
+  "POST /audit/holds": ADMIN,
+  "POST /audit/holds/:name/lift": ADMIN,
+  "POST /erasures": ADMIN,
 };
 
 let plane: Plane;
