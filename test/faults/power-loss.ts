@@ -5,6 +5,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { checkHighWater } from "../../src/call/record/high-water.ts";
 import { recover } from "../../src/call/record/recover.ts";
 import { openStore, sourceOf } from "../../src/call/record/store.ts";
 import { checkTail } from "../../src/call/record/tail-check.ts";
@@ -116,6 +117,7 @@ async function start(dataDir: string, said: string): Promise<Joined | null> {
     const store = openStore(dataDir, false);
     try {
       checkTail(store);
+      checkHighWater(store, dataDir);
       recover(store, createWriter(store), sourceOf(store, SOURCE), Date.now());
     } finally {
       store.close();

@@ -1,5 +1,6 @@
 /** The journal's own thread: a group of rows is written in one transaction, and answered once it is on disk. */
 import { parentPort, workerData } from "node:worker_threads";
+import { checkHighWater } from "./high-water.ts";
 import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
 import { rowsIn, writtenText } from "./journal-text.ts";
 import { keepJournal, type Open, summary } from "./keeper.ts";
@@ -40,6 +41,7 @@ function write(rows: readonly Numbered[]): void {
 function openChecked(): Open {
   const store = openStore(setup.dataDir, true);
   checkTail(store);
+  checkHighWater(store, setup.dataDir);
   const writer = createWriter(store);
   const source = sourceOf(store, setup.newSource);
   const { recovered, repaired } = recover(store, writer, source, setup.nowMs);

@@ -1,6 +1,7 @@
 /** Keeps the journal writable: writes what waits in one transaction, survives the store's absence, and catches up when it returns. */
 import type { AuditRecord } from "./audit-record.ts";
 import { createBacklog } from "./backlog.ts";
+import { openHighWater } from "./high-water.ts";
 import type { JournalReply, JournalSetup, Numbered } from "./journal-protocol.ts";
 import { runTask, type TaskName } from "./journal-tasks.ts";
 import { recordRow, type SettleRow } from "./rows.ts";
@@ -23,6 +24,12 @@ export type Keeper = {
 export function keepJournal(first: Open, setup: JournalSetup, reply: (message: JournalReply) => void): Keeper {
   let open = first;
   let mark: Mark = first.writer.mark();
+  const highWater = openHighWater(setup.dataDir);
+  highWater.note(mark);
+  const advance = () => {
+    mark = open.writer.mark();
+    highWater.note(mark);
+  };
   let down = false;
   const backlog = createBacklog();
 
@@ -39,7 +46,7 @@ export function keepJournal(first: Open, setup: JournalSetup, reply: (message: J
     if (rows.length > 0) reply({ kind: "refused", numbers: rows.map((each) => each.number) });
   };
   const written = (rows: readonly Numbered[]) => {
-    mark = open.writer.mark();
+    advance();
     reply({ kind: "written", numbers: rows.map((each) => each.number) });
   };
   // One row that breaks a rule must not take its neighbours along; a store that cannot write takes all of them.
@@ -63,7 +70,7 @@ export function keepJournal(first: Open, setup: JournalSetup, reply: (message: J
     const lost = writeLate(open.writer, late);
     const details = { missed_records: backlog.missed, late_settlements: late.length - lost, lost_settlements: lost };
     open.writer.writeAll([recordRow(summary(setup.outageRecord, new Date(), details), open.source)]);
-    mark = open.writer.mark();
+    advance();
     backlog.clear();
     down = false;
     reply({ kind: "up", message: JSON.stringify(details) });
@@ -83,7 +90,7 @@ export function keepJournal(first: Open, setup: JournalSetup, reply: (message: J
       if (down) return reply({ kind: "refused", numbers: [number] });
       try {
         const value = runTask({ ...open, dataDir: setup.dataDir }, name, args);
-        mark = open.writer.mark();
+        advance();
         reply({ kind: "done", number, value });
       } catch (fault) {
         if (isPoison(fault)) return reply({ kind: "fault", number, message: messageOf(fault) });
@@ -108,6 +115,7 @@ export function keepJournal(first: Open, setup: JournalSetup, reply: (message: J
     close() {
       if (!down) open.store.pragma("wal_checkpoint(TRUNCATE)");
       open.store.close();
+      highWater.close();
     },
   };
 }
