@@ -1,10 +1,11 @@
 /** A gateway as its users run it: a process of its own, a config file, a data folder, the command line. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import Database from "better-sqlite3";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const run = promisify(execFile);
@@ -36,6 +37,7 @@ export class GatewayProcess {
   output = "";
   child: ChildProcess | null = null;
   #namespaces = false;
+  #killed = false;
 
   private constructor(folder: string, ports: readonly number[], setup: Setup) {
     this.folder = folder;
@@ -158,6 +160,7 @@ export class GatewayProcess {
   }
 
   signal(signal: NodeJS.Signals): Promise<number | null> {
+    if (signal === "SIGKILL") this.#killed = true;
     const child = this.child;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child?.exitCode ?? null);
     return new Promise((resolve) => {
@@ -166,9 +169,28 @@ export class GatewayProcess {
     });
   }
 
-  stop(): Promise<number | null> {
-    return this.signal("SIGTERM");
+  /** Every test that ends calmly also asks the books for each request that the log tells of. */
+  async stop(): Promise<number | null> {
+    const code = await this.signal("SIGTERM");
+    const file = join(this.folder, "data", "journal.db");
+    if (code === 0 && !this.#killed && !this.output.includes('"journal":"down"') && existsSync(file)) {
+      const missing = unrecorded(file, this.output);
+      if (missing.length > 0) throw new Error(`${missing.length} requests left no record: ${missing.slice(0, 5).join(" ")}`);
+    }
+    return code;
   }
+}
+
+/** Ids of requests that the log tells of and that have not exactly one record. */
+export function unrecorded(journalFile: string, output: string): string[] {
+  const journal = new Database(journalFile, { readonly: true });
+  const records = journal.prepare("SELECT count(*) FROM audit_record WHERE kind = 'call' AND call_id = ?").pluck();
+  const told = output
+    .split("\n")
+    .flatMap((line) => (/"msg":"(?:request|fault)"/.test(line) ? (/"call_id":"(call_[0-9a-z]+)"/.exec(line)?.[1] ?? []) : []));
+  const missing = told.filter((callId) => records.get(callId) !== 1);
+  journal.close();
+  return missing;
 }
 
 /** One modern (2026-07-28) request, as plain HTTP. */
