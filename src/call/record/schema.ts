@@ -104,6 +104,31 @@ CREATE TABLE usage_amount (
   amount INTEGER NOT NULL,
   PRIMARY KEY (event, meter)
 ) STRICT, WITHOUT ROWID;
+
+-- Signed tree heads: note is a C2SP checkpoint, key the verifier key of its signature.
+CREATE TABLE checkpoint (
+  size  INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  root  BLOB NOT NULL CHECK (length(root) = 32),
+  key   TEXT NOT NULL,
+  note  TEXT NOT NULL
+) STRICT;
+
+-- What witnesses have signed below them: a signature line each.
+CREATE TABLE cosignature (
+  size    INTEGER NOT NULL REFERENCES checkpoint (size),
+  witness TEXT NOT NULL,
+  line    TEXT NOT NULL,
+  PRIMARY KEY (size, witness)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cosignature_by_witness ON cosignature (witness, size);
+
+-- Where a backup was restored, the books went on under a new id: from which record and which usage event on each id stands. Empty: one id.
+CREATE TABLE epoch (
+  first_record INTEGER PRIMARY KEY,
+  first_event  INTEGER NOT NULL,
+  source       TEXT NOT NULL UNIQUE
+) STRICT;
 `;
 
 const GUARDED_IN_1 = ["audit_record", "merkle_node", "usage_attributes", "usage_event", "posted_line"] as const;
@@ -119,7 +144,7 @@ ALTER TABLE usage_event_2 RENAME TO usage_event;
 `;
 
 /** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. */
-const GUARDS = [...GUARDED_IN_1, "usage_amount"]
+const GUARDS = [...GUARDED_IN_1, "usage_amount", "checkpoint", "cosignature", "epoch"]
   .map(
     (table) => `
 CREATE TRIGGER ${table}_is_never_changed BEFORE UPDATE ON ${table} BEGIN SELECT RAISE(ABORT, 'rows of ${table} are never changed'); END;
