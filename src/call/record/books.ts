@@ -1,8 +1,11 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
+import { consistencyPath } from "./consistency.ts";
 import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
+import { type ProofAnswer, proofReader } from "./proof-query.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
 import { PURGED_BODY } from "./schema.ts";
@@ -25,6 +28,14 @@ export type Books = {
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** `root` in hex. */
   root(): { size: number; root: string };
+  /** The newest ones of fewer than `size` records, newest first; null: of any. */
+  checkpoints(limit: number, size: number | null): StoredCheckpoint[];
+  /** Up to which size the witness of that key has signed; 0: nothing yet. */
+  witnessed(witness: string): number;
+  /** RFC 6962 2.1.2, base64; null where the log has no such sizes. */
+  consistency(from: number, to: number): string[] | null;
+  /** A C2SP tlog-proof, or why there is none. */
+  proof(callIdOrSequenceOrEvent: string): ProofAnswer;
   /** Events beyond `after`, in order: what a sink has not acknowledged. */
   eventsAfter(after: number, limit: number): StoredEvent[];
   sinkState(sink: string): SinkState;
@@ -56,6 +67,7 @@ export type Question = { [Name in keyof Books]: { readonly name: Name; readonly 
 export function openBooks(store: Store): Books {
   const tree = treeReader(store);
   const events = eventReader(store);
+  const checkpoints = checkpointReader(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -104,6 +116,13 @@ export function openBooks(store: Store): Books {
       return { record, proof: tree.proof(record.sequence) };
     },
     root: () => ({ size: tree.size(), root: tree.root().toString("hex") }),
+    checkpoints: checkpoints.newest,
+    witnessed: checkpoints.witnessed,
+    consistency(from, to) {
+      if (from < 0 || from > to || to > tree.size()) return null;
+      return consistencyPath(from, to, tree.hashOf).map((hash) => hash.toString("base64"));
+    },
+    proof: proofReader(store, tree, checkpoints.covering),
     eventsAfter: events.after,
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],

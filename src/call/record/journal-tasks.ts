@@ -2,6 +2,7 @@
 import type { AuditRecord } from "./audit-record.ts";
 import { askErasure, type Erasure, endErasure } from "./erasure.ts";
 import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
+import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLog } from "./log-signing.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
 import { type CursorMove, storeCursor } from "./sink-cursor.ts";
 import type { Store } from "./store.ts";
@@ -22,6 +23,9 @@ export type JournalTasks = {
   liftHold(name: string, record: AuditRecord): boolean;
   askErasure(erasure: Pick<Erasure, "agent" | "asked_ms" | "asked_by" | "reason">, record: AuditRecord): void;
   endErasure(agent: string, atMs: number): void;
+  /** A checkpoint over all that is committed. */
+  signLog(order: SigningOrder): Signing;
+  keepCosignature(cosigned: Cosigned): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -41,4 +45,6 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   liftHold,
   askErasure,
   endErasure,
+  signLog,
+  keepCosignature,
 };

@@ -105,6 +105,31 @@ CREATE TABLE usage_amount (
   amount INTEGER NOT NULL,
   PRIMARY KEY (event, meter)
 ) STRICT, WITHOUT ROWID;
+
+-- Signed tree heads: note is a C2SP checkpoint, key the verifier key of its signature.
+CREATE TABLE checkpoint (
+  size  INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  root  BLOB NOT NULL CHECK (length(root) = 32),
+  key   TEXT NOT NULL,
+  note  TEXT NOT NULL
+) STRICT;
+
+-- What witnesses have signed below them: a signature line each.
+CREATE TABLE cosignature (
+  size    INTEGER NOT NULL REFERENCES checkpoint (size),
+  witness TEXT NOT NULL,
+  line    TEXT NOT NULL,
+  PRIMARY KEY (size, witness)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cosignature_by_witness ON cosignature (witness, size);
+
+-- Where a backup was restored, the books went on under a new id: from which record and which usage event on each id stands. Empty: one id.
+CREATE TABLE epoch (
+  first_record INTEGER PRIMARY KEY,
+  first_event  INTEGER NOT NULL,
+  source       TEXT NOT NULL UNIQUE
+) STRICT;
 `;
 
 /** What can only be asked of the journal itself while it decides what may go. */
@@ -149,7 +174,7 @@ export const PURGED_BODY = "{}";
 
 /** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. A purge says so in its own transaction. */
 const PURGED = ["audit_record", "usage_event", "usage_attributes"];
-const GUARDS = [...GUARDED_IN_1, "usage_amount"]
+const GUARDS = [...GUARDED_IN_1, "usage_amount", "checkpoint", "cosignature", "epoch"]
   .map((table) => {
     const unless = PURGED.includes(table) ? "WHEN NOT EXISTS (SELECT 1 FROM meta WHERE name = 'purging') " : "";
     return `

@@ -1,5 +1,5 @@
 /** The Merkle log as it lies in the database: leaves in rows, and a root for every complete 256 of them. */
-import { inclusionPath, rootOf, splitOf } from "./merkle.ts";
+import { inclusionPath, rootOf, type SubtreeHash, splitOf } from "./merkle.ts";
 import type { Statement, Store } from "./store.ts";
 
 /** 256 hashes of 32 bytes: what one proof step reads at most. */
@@ -15,7 +15,14 @@ export type Proof = {
   readonly root: string;
 };
 
-export type TreeReader = { size(): number; root(): Buffer; proof(sequence: number): Proof };
+export type TreeReader = {
+  size(): number;
+  root(): Buffer;
+  /** The root when there were so many records. */
+  rootAt(size: number): Buffer;
+  hashOf: SubtreeHash;
+  proof(sequence: number): Proof;
+};
 
 export function treeReader(store: Store): TreeReader {
   const count = store.prepare("SELECT coalesce(max(sequence) + 1, 0) FROM audit_record").pluck();
@@ -26,6 +33,8 @@ export function treeReader(store: Store): TreeReader {
   return {
     size,
     root: () => hashOf(0, size()),
+    rootAt: (at) => hashOf(0, at),
+    hashOf,
     proof(sequence) {
       const treeSize = size();
       const path = inclusionPath(sequence, treeSize, hashOf);

@@ -1,0 +1,59 @@
+/** Pure. C2SP tlog-proof: one file that shows, without the database, that a record is in a signed log. */
+import type { StoredRecord } from "./books.ts";
+import { type Checkpoint, checkpointIn } from "./checkpoint.ts";
+import { digestOfText } from "./digest.ts";
+import { leafHash, verifyInclusion } from "./merkle.ts";
+import { base64In } from "./signed-note.ts";
+
+export type TlogProof = {
+  /** The record's bytes as they were hashed; behind a line feed, where one was asked for, the usage event whose digest stands in the record. */
+  readonly extra: string;
+  readonly index: number;
+  readonly path: readonly Buffer[];
+  readonly checkpoint: Checkpoint;
+};
+
+const HEAD = "c2sp.org/tlog-proof@v1";
+/** RFC 6962: a path has at most as many hashes as the size has bits. */
+const PATH_MAX = 64;
+
+/** `checkpoint`: as signed. */
+export function proofText({ extra, index, path, checkpoint }: Omit<TlogProof, "checkpoint"> & { readonly checkpoint: string }): string {
+  const hashes = path.map((hash) => `${hash.toString("base64")}\n`).join("");
+  return `${HEAD}\nextra ${Buffer.from(extra).toString("base64")}\nindex ${index}\n${hashes}\n${checkpoint}`;
+}
+
+/** Null: not such a file. */
+export function proofIn(written: string): TlogProof | null {
+  const border = written.indexOf("\n\n");
+  if (border === -1) return null;
+  const [head, extraLine = "", indexLine = "", ...hashLines] = written.slice(0, border).split("\n");
+  const extra = extraLine.startsWith("extra ") ? base64In(extraLine.slice("extra ".length)) : null;
+  const index = /^index (0|[1-9][0-9]{0,15})$/.exec(indexLine)?.[1];
+  const path = hashLines.map(base64In).filter((hash) => hash?.length === 32);
+  const checkpoint = checkpointIn(written.slice(border + 2));
+  if (head !== HEAD || extra === null || index === undefined || checkpoint === null) return null;
+  if (path.length !== hashLines.length || path.length > PATH_MAX) return null;
+  return { extra: extra.toString("utf8"), index: Number(index), path: path.filter((hash) => hash !== null), checkpoint };
+}
+
+/** What the proof shows: the record, and the usage event that is billed for it. A text: what is wrong with it. */
+export function provenBy({ extra, index, path, checkpoint }: TlogProof): { record: StoredRecord; event: unknown } | string {
+  const [body = "", event] = extra.split("\n");
+  if (!verifyInclusion(leafHash(Buffer.from(body)), index, checkpoint.size, path, checkpoint.root))
+    return `the record is not number ${index} of the log that the checkpoint is of`;
+  const record = recordIn(body);
+  if (record === null) return "what is in the log is no record";
+  if (record.sequence !== index) return `the record says that it is number ${record.sequence}, not ${index}`;
+  if (event !== undefined && digestOfText(event) !== record.usage_event) return "the usage event is not the one that the record names";
+  return { record, event: event === undefined ? null : JSON.parse(event) };
+}
+
+function recordIn(body: string): StoredRecord | null {
+  try {
+    const value = JSON.parse(body) as StoredRecord | null;
+    return typeof value?.sequence === "number" ? value : null;
+  } catch {
+    return null;
+  }
+}
