@@ -1,5 +1,18 @@
 /** What the journal's thread does besides writing rows: each is one short transaction, asked for by name; calls wait behind it. */
-import { type CursorMove, storeCursor } from "./sink-cursor.ts";
+import type { Stream } from "./outbox.ts";
+import {
+  type AsideMove,
+  decideAsides,
+  keepAttempt,
+  keepWebhookState,
+  moveAsides,
+  moveSink,
+  openSink,
+  type SinkMove,
+  type SinkOpening,
+  type WebhookState,
+} from "./sink-ledger.ts";
+import type { AsideState, Attempt } from "./sink-state.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
 
@@ -7,8 +20,17 @@ import type { Writer } from "./writer.ts";
 export type Desk = { readonly store: Store; readonly writer: Writer; readonly source: string; readonly dataDir: string };
 
 export type JournalTasks = {
-  /** How far a sink has come, and what it refused for good. */
-  moveCursor(move: CursorMove): void;
+  /** A sink of the configuration has a position from now on. */
+  openSink(opening: SinkOpening): void;
+  /** How far a sink has come, what was set aside on the way, and what leaves next. */
+  moveSink(move: SinkMove): void;
+  /** A batch is about to leave, or certainly has not arrived (null). */
+  keepAttempt(sink: string, stream: Stream, attempt: Attempt | null): void;
+  /** What became of some that were set aside. */
+  moveAsides(move: AsideMove): void;
+  /** A person's word on what was set aside: send it again, or let it be. Returns how many. */
+  decideAsides(sink: string, states: readonly AsideState[], send: boolean): number;
+  keepWebhookState(webhook: string, state: WebhookState): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -21,5 +43,10 @@ export function runTask(desk: Desk, name: TaskName, args: readonly unknown[]): u
 }
 
 const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<JournalTasks[Name]>) => ReturnType<JournalTasks[Name]> } = {
-  moveCursor: ({ store }, move) => storeCursor(store, move),
+  openSink: ({ store }, opening) => openSink(store, opening),
+  moveSink: ({ store }, move) => moveSink(store, move),
+  keepAttempt: ({ store }, sink, stream, attempt) => keepAttempt(store, sink, stream, attempt),
+  moveAsides: ({ store }, move) => moveAsides(store, move),
+  decideAsides: ({ store }, sink, states, send) => decideAsides(store, sink, states, send),
+  keepWebhookState: ({ store }, webhook, state) => keepWebhookState(store, webhook, state),
 };
