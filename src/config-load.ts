@@ -9,6 +9,7 @@ import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem }
 import { amountOf } from "./config-parts.ts";
 import { rulesOf } from "./config-rules.ts";
 import { type ConfigFile, configSchema } from "./config-schema.ts";
+import { deliveryProblems, sinkOf, webhookOf } from "./config-sync-load.ts";
 import { type Document, type Path, type Problem, readDocument, sortProblems } from "./document.ts";
 import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
@@ -33,7 +34,9 @@ export function loadConfig(file: string, env: Environment): { config: Config } |
   references.checkAll(document.data, []);
   problems.push(...references.problems);
   if (problems.length > 0 || !parsed.success) return { problems: sortProblems(problems) };
-  return { config: configOf(document, parsed.data, references) };
+  const config = configOf(document, parsed.data, references);
+  const late = deliveryProblems(document, config.sync, config.webhooks);
+  return late.length > 0 ? { problems: sortProblems(late) } : { config };
 }
 
 /** The policies folder, where at least that much of the config can be read: `check` goes on there. */
@@ -73,7 +76,7 @@ function without(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   return copy;
 }
 
-const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres", "password"]);
+const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres", "password", "secret"]);
 
 /** Null: no secret stands there. */
 function formOf(path: Path): ReferenceForm | null {
@@ -81,6 +84,8 @@ function formOf(path: Path): ReferenceForm | null {
   if (key === "clientKey" || (key === "key" && path.at(-2) === "mtls")) return "key";
   if ((key === "cert" || key === "ca") && path.at(-2) === "mtls") return "public";
   if (key === "jwks" && path.at(0) === "issuers") return "public";
+  // Elsewhere a URL is written out; that of a database holds its password.
+  if (key === "url" && path.at(0) === "sync") return "line";
   return SECRET_KEYS.has(key) || path.at(-2) === "env" ? "line" : null;
 }
 
@@ -178,11 +183,8 @@ function configOf(document: Document, file: ConfigFile, references: References):
       atLeastMs: durationMs(file.retention.atLeast),
       atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),
     },
-    sync: file.sync.map(({ bearer, every, ...sink }) => ({
-      ...sink,
-      bearer: bearer === undefined ? null : references.get(bearer),
-      everyMs: durationMs(every),
-    })),
+    sync: file.sync.map((sink) => sinkOf(sink, reveal, (written) => secretIn(written, references))),
+    webhooks: file.webhooks.map((webhook) => webhookOf(webhook, reveal)),
   };
 }
 

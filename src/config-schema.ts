@@ -4,8 +4,9 @@ import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
-import { amount, duration, HOUR, httpUrl, plain, postgresUrl, secretRef, text } from "./config-parts.ts";
+import { amount, duration, HOUR, httpUrl, plain, postgresUrl, text } from "./config-parts.ts";
 import { retention } from "./config-retention.ts";
+import { sync, webhooks } from "./config-sync.ts";
 
 const serverCommon = {
   region: z
@@ -144,18 +145,8 @@ export const configSchema = z.strictObject({
     .describe("The MCP servers behind the gateway, each served at /mcp/{name}."),
   inspectors,
   retention,
-  sync: z
-    .array(
-      z.strictObject({
-        type: z.literal("cloudevents"),
-        url: httpUrl.describe("Where batches are posted."),
-        bearer: secretRef.optional(),
-        every: duration(HOUR, "How often.").default("10s"),
-        batch: z.int().min(1).max(1000).default(100).describe("Events in one request, at most."),
-      }),
-    )
-    .default([])
-    .describe("Where usage events go."),
+  sync,
+  webhooks,
 });
 
 export type ConfigFile = z.output<typeof configSchema>;

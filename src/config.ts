@@ -36,6 +36,7 @@ export type Config = {
   /** `atMostMs` null: for ever. */
   readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
   readonly sync: readonly Sink[];
+  readonly webhooks: readonly Webhook[];
 };
 
 /** What a view selects of its servers. */
@@ -147,10 +148,42 @@ export type Inspector = {
   readonly onFailure: "refuse" | "unsafeAllow";
 };
 
-export type Sink = {
-  readonly type: "cloudevents";
-  readonly url: string;
-  readonly bearer: Secret | null;
+type SinkCommon = {
+  /** Of its position in the journal, for people and metrics; holds no credential. */
+  readonly name: string;
+  /** False: the name is made of the URL, and stays out of metrics. */
+  readonly isNamed: boolean;
   readonly everyMs: number;
   readonly batch: number;
+  readonly send: readonly ("usage" | "records" | "checkpoints")[];
+  readonly timeoutMs: number;
+  /** Null: usage events are sent whatever their age. */
+  readonly maxAgeMs: number | null;
+  /** Null: calls never wait for it. */
+  readonly backlogMax: number | null;
+};
+
+export type Sink =
+  | (SinkCommon & {
+      readonly type: "cloudevents";
+      readonly url: string;
+      readonly bearer: Secret | null;
+      /** Null: it knows for ever what it has. */
+      readonly dedupeWindowMs: number | null;
+      /** Null: the shapes that are known. */
+      readonly errors: ErrorShape | null;
+    })
+  | (SinkCommon & { readonly type: "postgres"; readonly url: Secret });
+
+/** JSON pointers; `retry` may also be `always` or `never`. */
+export type ErrorShape = { readonly list: string; readonly index: string; readonly id: string; readonly retry: string };
+
+export type Webhook = {
+  readonly name: string;
+  readonly isNamed: boolean;
+  readonly url: string;
+  readonly secret: Secret;
+  /** Kinds of records, `*` for anything. */
+  readonly events: readonly string[];
+  readonly timeoutMs: number;
 };

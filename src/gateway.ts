@@ -249,7 +249,7 @@ async function assemble(
   closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
   closing.push(await listen(createAdminListener(api), config.admin, "admin"));
   await listen(listener.server, config.listen, "listen");
-  const sinks = startSinks(config, { fetch: outbound.fetch, now, journal, reader, log });
+  const sinks = await startSinks(config.sync, { fetch: outbound.fetch, now, random: Math.random, journal, reader, log });
   state = "ready";
   log.info(
     {

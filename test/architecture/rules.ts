@@ -22,7 +22,8 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   undici: ["src/call/forward/"],
   "better-sqlite3": ["src/call/record/store.ts", "src/control/store.ts"],
   kysely: ["src/control/"],
-  pg: ["src/control/postgres.ts"],
+  // One home a plane: the registry that gateways share, and the ledger that they write to. Neither plane may know the other's.
+  pg: ["src/control/postgres.ts", "src/call/sync/central.ts"],
   "lru-cache": ["src/call/", "src/control/"],
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],

@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, retention, sync";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, retention, sync, webhooks";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -90,9 +90,7 @@ sync:
     "20:54: servers.f.timeout: is longer than 3600 s",
     "21:17: servers.g.command: must be a list",
     "21:36: servers.g.maxResultBytes: must be a whole number, such as 2000 or 5_000_000",
-    "23:13: sync[0].type: must be cloudevents",
-    "23:25: sync[0].url: is a cloud metadata address, which is never called",
-    "23:60: sync[0].batch: must be at least 1",
+    "23:13: sync[0].type: must be cloudevents or postgres",
   ]);
   expect(problemsIn(yaml).join()).not.toContain("hunter2");
 });
@@ -135,7 +133,7 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
     /env.API_KEY: a secret never/,
   ],
   ["__proto__", `${GOOD}__proto__: { admin: true }\n`, /__proto__ is not allowed/],
-  ["a later part", `${GOOD}webhooks: []\n`, /webhooks: unknown key/],
+  ["a later part", `${GOOD}logKey: data\n`, /logKey: unknown key/],
 ];
 
 test.each(WRONG)("%s is refused", (_what, yaml, problem) => {
@@ -164,7 +162,7 @@ sync: [{ type: cloudevents, url: "https://m.example/events", bearer: env:KEY, ev
     listen: { host: "127.0.0.1", behindProxy: null, allowedHosts: null },
     authorizationServer: { enabled: true, accessTokenTtlMs: 600_000 },
     issuers: [{ agentClaim: ["realm", "agent"], audience: null, jwksUri: null, maxLifetimeMs: 3_600_000 }],
-    sync: [{ everyMs: 120_000, batch: 100 }],
+    sync: [{ name: "m.example/events", everyMs: 120_000, batch: 100, dedupeWindowMs: 86_400_000, backlogMax: null, send: ["usage"] }],
   });
   const tickets = config.servers.get("tickets" as ServerName);
   expect(tickets).toMatchObject({
@@ -184,6 +182,32 @@ sync: [{ type: cloudevents, url: "https://m.example/events", bearer: env:KEY, ev
     maxChildren: 16,
   });
   expect(local?.kind === "stdio" && local.env.API_KEY?.reveal()).toBe("from env");
+});
+
+test("sinks and webhooks have names that hold no credential, and no two of them one", () => {
+  const key = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
+  const config = load(
+    `${GOOD}sync:
+  - { type: cloudevents, url: "https://m.example/events?key=x", dedupeWindow: unbounded, errors: /bad }
+  - { type: postgres, url: env:LEDGER, name: ledger, backlogMax: 5 }
+webhooks: [{ url: "https://ops.example/hook", secret: env:HOOK, events: [agent.*, tool.changed] }]
+`,
+    { LEDGER: "postgres://u:pa55word@db.example/ledger", HOOK: key },
+  );
+  expect(config.sync).toMatchObject([
+    { name: "m.example/events", dedupeWindowMs: null, errors: { list: "/bad", index: "/index", id: "/id", retry: "/retryable" } },
+    { name: "ledger", isNamed: true, batch: 1000, send: ["usage", "records", "checkpoints"], backlogMax: 5 },
+  ]);
+  expect(config.webhooks).toMatchObject([{ name: "ops.example/hook", events: ["agent.*", "tool.changed"], timeoutMs: 10_000 }]);
+  expect(inspect(config, { depth: null })).not.toMatch(/pa55word|whsec_/);
+  const twice = `${GOOD}sync:\n${'  - { type: cloudevents, url: "https://m.example/e" }\n'.repeat(2)}webhooks: [{ url: "https://o.example/", secret: env:HOOK, events: ["*"] }]\n`;
+  expect(problemsIn(twice, { HOOK: "hunter2" })).toEqual([
+    "5:5: sync[1]: has the name of sync[0]: give each a name of its own (name: ...)",
+    expect.stringMatching(/^6:\d+: webhooks\[0\].secret: must be whsec_ and 24 to 64 bytes in base64/),
+  ]);
+  expect(
+    problemsIn(`${GOOD}sync: [{ type: postgres, url: "postgres://u:p@h/d" }, { type: cloudevents, url: "http://169.254.169.254/" }]\n`),
+  ).toEqual([expect.stringContaining("must not hold a password in clear text"), expect.stringContaining("is a cloud metadata address")]);
 });
 
 test("a secret prints as [redacted], however the config is printed", () => {

@@ -87,10 +87,12 @@ test("events come back as they were handed over, and a sink's position survives 
   const handed = settlementEntry(calls[0] ?? newCallId(), 100, "unknown").usage;
   expect(first).toEqual({ ...handed, sequence: 1, record: 0, time: new Date(NOW_MS).toISOString() });
   expect(second).toMatchObject({ sequence: 2, data: { team: "finance", logical_call_id: calls[1] } });
-  expect(await reader.ask("sinkState", "s")).toEqual({ sequence: 0, pending: 20, refused: 0 });
-  await journal.run("moveCursor", { sink: "s", sequence: 12, refused: [{ sequence: 11, status: 400 }] });
-  await journal.run("moveCursor", { sink: "s", sequence: 5, refused: [] });
-  expect(await reader.ask("sinkState", "s")).toEqual({ sequence: 12, pending: 8, refused: 1 });
+  expect(await reader.ask("sinkState", "s", ["usage"])).toMatchObject({ streams: [{ sequence: 0, pending: 20 }], aside: { refused: 0 } });
+  const facts = { status: 400, reason: "bad", atMs: 1, tries: 1, nextMs: null, attemptMs: null };
+  const aside = [{ stream: "usage" as const, sequence: 11, state: "refused" as const, ...facts }];
+  await journal.run("moveSink", { sink: "s", stream: "usage", sequence: 12, aside, next: null });
+  await journal.run("moveSink", { sink: "s", stream: "usage", sequence: 5, aside: [], next: null });
+  expect(await reader.ask("sinkState", "s", ["usage"])).toMatchObject({ streams: [{ sequence: 12, pending: 8 }], aside: { refused: 1 } });
 });
 
 test("a closed reader answers nobody, and says so", async () => {

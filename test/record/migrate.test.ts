@@ -33,7 +33,12 @@ test("a journal of version 1 is brought to this one with all that it holds, and 
   const after = query(journalFile(dir), "SELECT sequence, record, at_ms, calls, tool_tokens, bytes_out FROM usage_event ORDER BY sequence");
   expect(after).toHaveLength(before.length + 1);
   expect(after.slice(0, before.length)).toEqual(before);
-  expect(query(journalFile(dir), "SELECT * FROM sink_refusal")).toMatchObject([{ sequence: 2, status: 422 }]);
+  expect(query(journalFile(dir), "SELECT * FROM sink_aside")).toMatchObject([
+    { stream: "usage", sequence: 2, state: "refused", status: 422 },
+  ]);
+  expect(query(journalFile(dir), "SELECT * FROM sink_position")).toEqual([
+    { sink: "https://meter.example.com/events", stream: "usage", sequence: 3 },
+  ]);
   expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true, size: 7 });
 });
 

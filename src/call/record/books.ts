@@ -3,12 +3,14 @@ import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
 import { consistencyPath } from "./consistency.ts";
-import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
+import { eventReader, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
+import { type Item, outboxReader, type Stream } from "./outbox.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
 import { PURGED_BODY } from "./schema.ts";
+import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
 
@@ -36,9 +38,16 @@ export type Books = {
   consistency(from: number, to: number): string[] | null;
   /** A C2SP tlog-proof, or why there is none. */
   proof(callIdOrSequenceOrEvent: string): ProofAnswer;
-  /** Events beyond `after`, in order: what a sink has not acknowledged. */
+  /** Events beyond `after`, in order. */
   eventsAfter(after: number, limit: number): StoredEvent[];
-  sinkState(sink: string): SinkState;
+  /** Of one stream, beyond `after`, in order: what a sink has not acknowledged. */
+  outboxAfter(stream: Stream, after: number, limit: number): Item[];
+  /** Of one stream, exactly those that are there. */
+  outboxAt(stream: Stream, sequences: readonly number[]): Item[];
+  sinkState(sink: string, streams?: readonly Stream[]): SinkState;
+  /** Of what was set aside: those that are to be tried again by now. */
+  sinkDue(sink: string, nowMs: number, limit: number): Aside[];
+  sinkAsides(question: AsideQuestion): ListedAside[];
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
@@ -68,6 +77,8 @@ export function openBooks(store: Store): Books {
   const tree = treeReader(store);
   const events = eventReader(store);
   const checkpoints = checkpointReader(store);
+  const outbox = outboxReader(store);
+  const sinks = sinkReader(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -124,7 +135,11 @@ export function openBooks(store: Store): Books {
     },
     proof: proofReader(store, tree, checkpoints.covering),
     eventsAfter: events.after,
-    sinkState: events.sinkState,
+    outboxAfter: outbox.after,
+    outboxAt: outbox.at,
+    sinkState: sinks.state,
+    sinkDue: sinks.due,
+    sinkAsides: sinks.list,
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

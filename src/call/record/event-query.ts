@@ -1,4 +1,4 @@
-/** Usage events as they were handed to the journal, and how far each sink has them. */
+/** Usage events as they were handed to the journal. */
 import { QUANTITIES } from "./rows.ts";
 import type { Store } from "./store.ts";
 import type { UsageEvent } from "./usage-event.ts";
@@ -12,14 +12,6 @@ export type StoredEvent = {
   readonly time: string;
   readonly subject: string;
   readonly data: Readonly<Record<string, unknown>>;
-};
-
-export type SinkState = {
-  /** The last event that the sink has acknowledged. */
-  readonly sequence: number;
-  readonly pending: number;
-  /** Events that it refused for good; they stay in the journal. */
-  readonly refused: number;
 };
 
 export const EVENT_COLUMNS = `e.sequence, e.record, r.call_id, e.at_ms, e.logical_call_id, a.data AS attributes, ${QUANTITIES.map((name) => `e.${name}`).join(", ")}`;
@@ -54,14 +46,7 @@ export function eventOf(row: EventRow): StoredEvent {
 
 export function eventReader(store: Store) {
   const beyond = store.prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?`);
-  const cursorOf = store.prepare("SELECT sequence FROM sink_cursor WHERE sink = ?").pluck();
-  const newest = store.prepare("SELECT coalesce(max(sequence), 0) FROM usage_event").pluck();
-  const refusedBy = store.prepare("SELECT count(*) FROM sink_refusal WHERE sink = ?").pluck();
   return {
     after: (sequence: number, limit: number) => (beyond.all(sequence, limit) as EventRow[]).map(eventOf),
-    sinkState(sink: string): SinkState {
-      const sequence = Number(cursorOf.get(sink) ?? 0);
-      return { sequence, pending: Math.max(0, Number(newest.get()) - sequence), refused: Number(refusedBy.get(sink)) };
-    },
   };
 }

@@ -3,8 +3,21 @@ import type { AuditRecord } from "./audit-record.ts";
 import { askErasure, type Erasure, endErasure } from "./erasure.ts";
 import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
 import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLog } from "./log-signing.ts";
+import type { Stream } from "./outbox.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
-import { type CursorMove, storeCursor } from "./sink-cursor.ts";
+import {
+  type AsideMove,
+  decideAsides,
+  keepAttempt,
+  keepWebhookState,
+  moveAsides,
+  moveSink,
+  openSink,
+  type SinkMove,
+  type SinkOpening,
+  type WebhookState,
+} from "./sink-ledger.ts";
+import type { AsideState, Attempt } from "./sink-state.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
 
@@ -12,8 +25,6 @@ import type { Writer } from "./writer.ts";
 export type Desk = { readonly store: Store; readonly writer: Writer; readonly source: string; readonly dataDir: string };
 
 export type JournalTasks = {
-  /** How far a sink has come, and what it refused for good. */
-  moveCursor(move: CursorMove): void;
   /** How many of these old records are purged by it. */
   purge(purge: Purge): number;
   dropUnusedAttributes(): void;
@@ -26,6 +37,17 @@ export type JournalTasks = {
   /** A checkpoint over all that is committed. */
   signLog(order: SigningOrder): Signing;
   keepCosignature(cosigned: Cosigned): void;
+  /** A sink of the configuration has a position from now on. */
+  openSink(opening: SinkOpening): void;
+  /** How far a sink has come, what was set aside on the way, and what leaves next. */
+  moveSink(move: SinkMove): void;
+  /** A batch is about to leave, or certainly has not arrived (null). */
+  keepAttempt(sink: string, stream: Stream, attempt: Attempt | null): void;
+  /** What became of some that were set aside. */
+  moveAsides(move: AsideMove): void;
+  /** A person's word on what was set aside: send it again, or let it be. Returns how many. */
+  decideAsides(sink: string, states: readonly AsideState[], send: boolean): number;
+  keepWebhookState(webhook: string, state: WebhookState): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -38,7 +60,6 @@ export function runTask(desk: Desk, name: TaskName, args: readonly unknown[]): u
 }
 
 const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<JournalTasks[Name]>) => ReturnType<JournalTasks[Name]> } = {
-  moveCursor: ({ store }, move) => storeCursor(store, move),
   purge,
   dropUnusedAttributes,
   placeHold,
@@ -47,4 +68,10 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   endErasure,
   signLog,
   keepCosignature,
+  openSink: ({ store }, opening) => openSink(store, opening),
+  moveSink: ({ store }, move) => moveSink(store, move),
+  keepAttempt: ({ store }, sink, stream, attempt) => keepAttempt(store, sink, stream, attempt),
+  moveAsides: ({ store }, move) => moveAsides(store, move),
+  decideAsides: ({ store }, sink, states, send) => decideAsides(store, sink, states, send),
+  keepWebhookState: ({ store }, webhook, state) => keepWebhookState(store, webhook, state),
 };

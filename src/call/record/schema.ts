@@ -61,15 +61,6 @@ CREATE TABLE posted_line (
   PRIMARY KEY (balance, record)
 ) STRICT, WITHOUT ROWID;
 
--- How far each sink has acknowledged, and the events that it refused for good.
-CREATE TABLE sink_cursor (sink TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE sink_refusal (
-  sink     TEXT NOT NULL,
-  sequence INTEGER NOT NULL REFERENCES usage_event (sequence),
-  status   INTEGER NOT NULL,
-  PRIMARY KEY (sink, sequence)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
 
@@ -157,6 +148,58 @@ CREATE TABLE erasure (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Where each sink stands, and what did not go the usual way. */
+const SINKS = `
+-- How far each sink has each stream (usage, records, checkpoints). What lies beyond is its outbox: nothing is copied.
+CREATE TABLE sink_position (
+  sink     TEXT NOT NULL,
+  stream   TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  PRIMARY KEY (sink, stream)
+) STRICT, WITHOUT ROWID;
+
+-- A batch that a sink may have although it has not said so: since when. Written before its first byte leaves.
+CREATE TABLE sink_attempt (
+  sink   TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  first  INTEGER NOT NULL,
+  last   INTEGER NOT NULL,
+  at_ms  INTEGER NOT NULL,
+  PRIMARY KEY (sink, stream)
+) STRICT, WITHOUT ROWID;
+
+-- What did not go the usual way and holds nobody up: to be tried again, refused for good, of unknown fate, too old.
+CREATE TABLE sink_aside (
+  sink       TEXT NOT NULL,
+  stream     TEXT NOT NULL,
+  sequence   INTEGER NOT NULL,
+  state      TEXT NOT NULL CHECK (state IN ('retry', 'refused', 'unknown', 'expired')),
+  status     INTEGER,
+  reason     TEXT NOT NULL,
+  at_ms      INTEGER NOT NULL,
+  tries      INTEGER NOT NULL,
+  next_ms    INTEGER,
+  attempt_ms INTEGER,
+  PRIMARY KEY (sink, stream, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Whom a webhook's receiver has told to stop, or who has failed for too long: since when, and why.
+CREATE TABLE webhook_state (
+  webhook          TEXT PRIMARY KEY,
+  failing_since_ms INTEGER,
+  disabled_at_ms   INTEGER,
+  reason           TEXT
+) STRICT, WITHOUT ROWID;
+`;
+
+/** Sinks of version 1 had one stream, and were known by their URL. */
+const SINKS_FROM_1 = `
+INSERT INTO sink_position SELECT sink, 'usage', sequence FROM sink_cursor;
+INSERT INTO sink_aside SELECT sink, 'usage', sequence, 'refused', status, 'the sink answered ' || status, 0, 1, NULL, NULL FROM sink_refusal;
+DROP TABLE sink_cursor;
+DROP TABLE sink_refusal;
+`;
+
 const GUARDED_IN_1 = ["audit_record", "merkle_node", "usage_attributes", "usage_event", "posted_line"] as const;
 
 /** Events of version 1 were of calls alone, one a record. A table that others refer to is replaced by its name, with foreign keys off. */
@@ -185,5 +228,6 @@ CREATE TRIGGER ${table}_is_never_deleted BEFORE DELETE ON ${table} ${unless}BEGI
 
 /** What makes an empty file (0), or one of an older version, one of this version. Within one transaction, with foreign keys off. */
 export function schemaFrom(version: 0 | 1): string {
-  return (version === 0 ? BASE + usageEvent("usage_event") : FROM_1) + ADDED_IN_2 + RETENTION + GUARDS;
+  const before = version === 0 ? BASE + usageEvent("usage_event") : FROM_1;
+  return before + ADDED_IN_2 + RETENTION + SINKS + (version === 1 ? SINKS_FROM_1 : "") + GUARDS;
 }

@@ -1,5 +1,5 @@
-/** Pure. A usage event as a CloudEvent 1.0.2 in the JSON format. */
-import type { StoredEvent } from "../record/event-query.ts";
+/** Pure. Usage events and checkpoints as CloudEvents 1.0.2 in the JSON format. */
+import type { CheckpointItem, Item, UsageItem } from "../record/outbox.ts";
 
 /** Lexicographic order of the text is numeric order, for any safe integer. */
 const SEQUENCE_DIGITS = 17;
@@ -12,21 +12,55 @@ export type CloudEvent = {
   readonly subject: string;
   readonly time: string;
   readonly datacontenttype: "application/json";
-  readonly sequence: string;
-  readonly data: StoredEvent["data"];
+  readonly sequence?: string;
+  readonly authtype?: "service_account";
+  readonly authid?: string;
+  readonly correlationid?: string;
+  readonly data: Readonly<Record<string, unknown>>;
 };
 
-/** `id` depends on the call alone, so a batch that is sent again carries the same ones. */
-export function cloudEventOf(event: StoredEvent, source: string): CloudEvent {
+/** `application/cloudevents-batch+json`. `id` depends on the event alone, so a batch that is sent again carries the same ones. */
+export function batchText(items: readonly Item[], gateway: string): string {
+  return `[${items.map((item) => eventText(item, gateway)).join(",")}]`;
+}
+
+function eventText(item: Item, gateway: string): string {
+  if (item.stream === "usage") return usageText(item, gateway);
+  if (item.stream === "checkpoints") return JSON.stringify(checkpointEvent(item, gateway));
+  throw new Error("records are not sent as CloudEvents");
+}
+
+/** The data are spliced in as they came: parsing them here would cost the event loop what the reading thread has done already. */
+function usageText({ sequence, id, type, time, subject, agentId, logicalCallId, data }: UsageItem, gateway: string): string {
+  const head: Omit<CloudEvent, "data"> = {
+    specversion: "1.0",
+    id,
+    source: sourceOf(gateway),
+    type,
+    subject,
+    time,
+    datacontenttype: "application/json",
+    sequence: String(sequence).padStart(SEQUENCE_DIGITS, "0"),
+    // CloudEvents extensions "Auth Context" and "Correlation": who caused it, and which other events belong to it.
+    ...(agentId === null ? {} : { authtype: "service_account", authid: agentId }),
+    ...(logicalCallId === null ? {} : { correlationid: logicalCallId }),
+  };
+  return `${JSON.stringify(head).slice(0, -1)},"data":${data}}`;
+}
+
+function checkpointEvent({ sequence, atMs, root, note }: CheckpointItem, gateway: string): CloudEvent {
   return {
     specversion: "1.0",
-    id: event.id,
-    source: `urn:tollgate:${source}`,
-    type: event.type,
-    subject: event.subject,
-    time: event.time,
+    id: `${gateway}.checkpoint.${sequence}`,
+    source: sourceOf(gateway),
+    type: "io.tollgate.log.checkpoint.v1",
+    subject: gateway,
+    time: new Date(atMs ?? 0).toISOString(),
     datacontenttype: "application/json",
-    sequence: String(event.sequence).padStart(SEQUENCE_DIGITS, "0"),
-    data: event.data,
+    data: { size: sequence, root: `sha256:${root}`, note },
   };
+}
+
+function sourceOf(gateway: string): string {
+  return `urn:tollgate:${gateway}`;
 }

@@ -1,34 +1,35 @@
-/** Sends what the journal holds to one sink, in order, at least once, from where it last stopped; calls never wait for it. */
-import type { SinkState, StoredEvent } from "../record/event-query.ts";
-import type { CursorMove } from "../record/sink-cursor.ts";
-import { deliver } from "./deliver.ts";
+/** Sends what the journal holds to one sink, in order, from where it last stopped, at its own pace; calls never wait for it. */
+import type { Item, Stream } from "../record/outbox.ts";
+import type { Aside, SinkState } from "../record/sink-state.ts";
+import { type Drain, drainStream, type Guards, type SinkBooks } from "./drain.ts";
+import { retryAsides } from "./retry-asides.ts";
+import { NotDelivered, type Target } from "./target.ts";
 
-export type SinkOptions = {
+export type SinkOptions = Guards & {
   /** Stable name of the sink's position in the journal, and in logs: never with a credential in it. */
   readonly name: string;
-  readonly url: string;
-  /** Reveals the bearer token at the moment of use, or null. */
-  readonly bearer: (() => string) | null;
+  readonly streams: readonly Stream[];
+  readonly target: Target;
+  readonly books: SinkBooks;
   readonly everyMs: number;
-  /** Events in one request. */
+  /** Items in one request. */
   readonly batch: number;
-  readonly source: string;
-  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
-  readonly eventsAfter: (after: number, limit: number) => Promise<readonly StoredEvent[]>;
-  readonly state: () => Promise<SinkState>;
-  readonly moveCursor: (move: CursorMove) => Promise<void>;
   readonly now: () => number;
   readonly random: () => number;
-  readonly warn: (facts: Readonly<Record<string, string | number>>, message: string) => void;
+  readonly warn: (facts: Readonly<Record<string, string | number | null>>, message: string) => void;
 };
 
 export type SinkStatus = SinkState & {
+  readonly name: string;
   /** Rounds in a row that failed. */
   readonly failures: number;
   readonly lastSuccessMs: number | null;
+  readonly lastError: string | null;
+  readonly lastErrorMs: number | null;
 };
 
 export type RunningSink = {
+  readonly name: string;
   /** Sends what is there now; resolves when the sink has it all, or rejects with why not. */
   flush(): Promise<void>;
   status(): Promise<SinkStatus>;
@@ -38,53 +39,82 @@ export type RunningSink = {
 
 const BACKOFF_FIRST_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
+/** A sink that was well gets what the last calls left before the process ends, if it is quick. */
+const LAST_ROUND_MS = 2_000;
 
 export function startSink(options: SinkOptions): RunningSink {
+  const { name, books, target, now } = options;
   const stopping = new AbortController();
+  let stopped = false;
   let failures = 0;
   let lastSuccessMs: number | null = null;
+  let last: { readonly why: string; readonly atMs: number; readonly retryAfterMs: number } | null = null;
   let timer: NodeJS.Timeout | null = null;
   let running: Promise<void> | null = null;
 
+  const drain: Drain = { ...options, stopping: stopping.signal, tell: (item, aside) => tell(options, item, aside) };
+  const once = async (): Promise<void> => {
+    try {
+      await retryAsides(options.streams, drain);
+      for (const stream of options.streams) await drainStream(stream, drain);
+      failures = 0;
+      lastSuccessMs = now();
+    } catch (fault) {
+      failures += 1;
+      const retryAfterMs = fault instanceof NotDelivered ? (fault.retryAfterMs ?? 0) : 0;
+      last = { why: fault instanceof Error ? fault.message : String(fault), atMs: now(), retryAfterMs };
+      throw fault;
+    }
+  };
   const round = (): Promise<void> => {
-    running ??= drain(options, stopping.signal)
-      .then(
-        () => {
-          failures = 0;
-          lastSuccessMs = options.now();
-        },
-        (fault) => {
-          failures += 1;
-          throw fault;
-        },
-      )
-      .finally(() => {
-        running = null;
-      });
+    running ??= once().finally(() => {
+      running = null;
+    });
     return running;
   };
   const tick = async () => {
     try {
       await round();
-    } catch (fault) {
+    } catch {
       if (stopping.signal.aborted) return;
-      options.warn({ sink: options.name, failures, why: reasonOf(fault) }, "usage events wait: the sink does not take them");
+      options.warn({ sink: name, failures, why: last?.why ?? "" }, "what is to be sent waits: the sink does not take it");
     }
     schedule();
   };
   const schedule = () => {
-    if (stopping.signal.aborted) return;
-    timer = setTimeout(tick, options.everyMs + backoffMs(failures, options.random()));
+    if (stopped) return;
+    const pauseMs = failures === 0 ? 0 : Math.max(backoffMs(failures, options.random()), last?.retryAfterMs ?? 0);
+    timer = setTimeout(tick, options.everyMs + pauseMs);
     timer.unref();
   };
   schedule();
   return {
-    flush: round,
-    status: async () => ({ ...(await options.state()), failures, lastSuccessMs }),
-    async stop() {
-      stopping.abort();
-      if (timer !== null) clearTimeout(timer);
+    name,
+    // One that is under way may have looked before the newest was there.
+    flush: async () => {
       await running?.catch(() => {});
+      await round();
+    },
+    status: async () => ({
+      name,
+      ...(await books.state()),
+      failures,
+      lastSuccessMs,
+      lastError: last?.why ?? null,
+      lastErrorMs: last?.atMs ?? null,
+    }),
+    async stop() {
+      stopped = true;
+      if (timer !== null) clearTimeout(timer);
+      if (failures === 0) {
+        const late = setTimeout(() => stopping.abort(), LAST_ROUND_MS);
+        await running?.catch(() => {});
+        if (failures === 0) await round().catch(() => {});
+        clearTimeout(late);
+      }
+      stopping.abort();
+      await running?.catch(() => {});
+      await target.close();
     },
   };
 }
@@ -94,20 +124,13 @@ export function backoffMs(failures: number, random: number): number {
   return failures === 0 ? 0 : Math.round(random * Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 16)));
 }
 
-async function drain(options: SinkOptions, stopping: AbortSignal): Promise<void> {
-  let { sequence } = await options.state();
-  while (!stopping.aborted) {
-    const events = await options.eventsAfter(sequence, options.batch);
-    const last = events.at(-1);
-    if (last === undefined) return;
-    const refused = await deliver(events, options, stopping);
-    await options.moveCursor({ sink: options.name, sequence: last.sequence, refused });
-    sequence = last.sequence;
-  }
-}
+const WORDS: Readonly<Record<Aside["state"], string>> = {
+  retry: "the sink says to come back with this one",
+  refused: "the sink refuses this one: set aside, it stays in the journal",
+  unknown: "whether the sink has this one is not known: set aside for reconciliation",
+  expired: "this one is too old for the sink: set aside, it stays in the journal",
+};
 
-/** The cause names what failed (a refused connection, a timeout); a message of fetch alone says nothing. */
-function reasonOf(fault: unknown): string {
-  if (!(fault instanceof Error)) return "unknown";
-  return fault.cause instanceof Error ? fault.cause.message : fault.message;
+function tell({ name, warn }: SinkOptions, { id }: Item, { state, status, reason, stream }: Aside): void {
+  warn({ sink: name, stream, item: id, state, status, why: reason }, WORDS[state]);
 }

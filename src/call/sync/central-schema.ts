@@ -1,0 +1,135 @@
+/** Pure. The central ledger in PostgreSQL: what many gateways have written, each under its own numbers. */
+
+/** What a sink needs; `tollgate sync schema` prints the whole of `CENTRAL_SCHEMA` for whoever may make tables. */
+export const CENTRAL_TABLES = ["tollgate_event", "tollgate_record", "tollgate_checkpoint"] as const;
+
+const TABLES = `
+-- Usage events. (gateway, sequence) is what makes a second arrival no second event; sequences of a gateway begin at 1 and have no gap.
+CREATE TABLE IF NOT EXISTS tollgate_event (
+  gateway     text NOT NULL,
+  sequence    bigint NOT NULL,
+  id          text NOT NULL,
+  type        text NOT NULL,
+  time        timestamptz NOT NULL,
+  subject     text NOT NULL,
+  record      bigint NOT NULL,
+  data        jsonb NOT NULL,
+  received_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (gateway, sequence)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS tollgate_event_by_id ON tollgate_event (gateway, id);
+CREATE INDEX IF NOT EXISTS tollgate_event_by_time ON tollgate_event (time);
+CREATE INDEX IF NOT EXISTS tollgate_event_by_subject ON tollgate_event (subject, time);
+
+-- Audit records, byte for byte; leaf = SHA-256(0x00 || body). Sequences begin at 0 and have no gap.
+CREATE TABLE IF NOT EXISTS tollgate_record (
+  gateway     text NOT NULL,
+  sequence    bigint NOT NULL,
+  kind        text NOT NULL,
+  call_id     text,
+  leaf        bytea NOT NULL CHECK (length(leaf) = 32),
+  body        text NOT NULL,
+  received_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (gateway, sequence)
+);
+CREATE INDEX IF NOT EXISTS tollgate_record_by_call ON tollgate_record (call_id) WHERE call_id IS NOT NULL;
+
+-- Signed heads of each gateway's log, as C2SP notes.
+CREATE TABLE IF NOT EXISTS tollgate_checkpoint (
+  gateway     text NOT NULL,
+  size        bigint NOT NULL,
+  time        timestamptz NOT NULL,
+  root        bytea NOT NULL CHECK (length(root) = 32),
+  note        text NOT NULL,
+  received_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (gateway, size)
+);
+`;
+
+/** Nothing is overwritten in a ledger: a correction is another row. */
+const GUARDS = `
+CREATE OR REPLACE FUNCTION tollgate_is_never_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'rows of % are never changed: a correction is another row', TG_TABLE_NAME;
+END $$;
+${CENTRAL_TABLES.map(
+  (table) => `CREATE OR REPLACE TRIGGER ${table}_is_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON ${table}
+  FOR EACH STATEMENT EXECUTE FUNCTION tollgate_is_never_changed();`,
+).join("\n")}
+`;
+
+const quantity = (name: string) => `coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)`;
+const SUMS = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"]
+  .map((name) => `sum(${quantity(name)}) AS ${name}`)
+  .join(",\n  ");
+const DAY = "(time AT TIME ZONE 'UTC')::date";
+
+const usageBy = (name: string, columns: string, count: number) => `
+CREATE OR REPLACE VIEW tollgate_usage_by_${name} AS SELECT ${columns},
+  ${SUMS},
+  count(*) AS events,
+  count(*) FILTER (WHERE (data ->> 'provisional')::boolean) AS provisional
+FROM tollgate_event GROUP BY ${Array.from({ length: count }, (_, i) => i + 1).join(", ")};
+`;
+
+const VIEWS = `${usageBy("customer", "subject AS customer", 1)}${usageBy("team", "subject AS customer, data ->> 'team' AS team", 2)}${usageBy(
+  "agent",
+  "subject AS customer, data ->> 'agent_id' AS agent_id, data ->> 'agent' AS agent",
+  3,
+)}${usageBy("day", `subject AS customer, ${DAY} AS day`, 2)}
+-- One line a day for what a customer's agent did with a tool; event_ids name every event in it, in order.
+CREATE OR REPLACE VIEW tollgate_invoice_line AS SELECT subject AS customer, ${DAY} AS day, gateway, data ->> 'agent' AS agent,
+  data ->> 'server' AS server, data ->> 'tool' AS tool, type,
+  ${SUMS},
+  count(*) AS events,
+  count(*) FILTER (WHERE (data ->> 'provisional')::boolean) AS provisional,
+  array_agg(id ORDER BY sequence) AS event_ids
+FROM tollgate_event GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- Numbers that have not arrived although later ones have: empty, or something is missing.
+CREATE OR REPLACE VIEW tollgate_gap AS
+SELECT gateway, 'event' AS what, previous + 1 AS first, sequence - 1 AS last
+FROM (SELECT gateway, sequence, lag(sequence, 1, 0::bigint) OVER (PARTITION BY gateway ORDER BY sequence) AS previous FROM tollgate_event) AS e
+WHERE sequence > previous + 1
+UNION ALL
+SELECT gateway, 'record', previous + 1, sequence - 1
+FROM (SELECT gateway, sequence, lag(sequence, 1, -1::bigint) OVER (PARTITION BY gateway ORDER BY sequence) AS previous FROM tollgate_record) AS r
+WHERE sequence > previous + 1;
+`;
+
+/** Can be run again. */
+export const CENTRAL_SCHEMA = `${TABLES}${GUARDS}${VIEWS}`;
+
+/** Rows of one statement, as `$2`; those that were written come back. */
+export const INSERTS = {
+  usage: `INSERT INTO tollgate_event (gateway, sequence, id, type, time, subject, record, data)
+    SELECT $1, sequence, id, type, time, subject, record, data
+    FROM json_to_recordset($2::json) AS given (sequence bigint, id text, type text, time timestamptz, subject text, record bigint, data jsonb)
+    ORDER BY sequence ON CONFLICT DO NOTHING`,
+  records: `INSERT INTO tollgate_record (gateway, sequence, kind, call_id, leaf, body)
+    SELECT $1, sequence, kind, call_id, decode(leaf, 'hex'), body
+    FROM json_to_recordset($2::json) AS given (sequence bigint, kind text, call_id text, leaf text, body text)
+    ORDER BY sequence ON CONFLICT DO NOTHING`,
+  checkpoints: `INSERT INTO tollgate_checkpoint (gateway, size, time, root, note)
+    SELECT $1, sequence, time, decode(root, 'hex'), note
+    FROM json_to_recordset($2::json) AS given (sequence bigint, time timestamptz, root text, note text)
+    ORDER BY sequence ON CONFLICT DO NOTHING`,
+} as const;
+
+/** Of the same rows: the numbers under which the ledger does not hold exactly this. */
+export const CONFLICTS = {
+  usage: `SELECT given.sequence
+    FROM json_to_recordset($2::json) AS given (sequence bigint, id text, type text, time timestamptz, subject text, record bigint, data jsonb)
+    LEFT JOIN tollgate_event AS held ON held.gateway = $1 AND held.sequence = given.sequence
+    WHERE (held.id, held.type, held.time, held.subject, held.record, held.data)
+      IS DISTINCT FROM (given.id, given.type, given.time, given.subject, given.record, given.data)`,
+  records: `SELECT given.sequence
+    FROM json_to_recordset($2::json) AS given (sequence bigint, kind text, call_id text, leaf text, body text)
+    LEFT JOIN tollgate_record AS held ON held.gateway = $1 AND held.sequence = given.sequence
+    WHERE (held.kind, held.call_id, held.leaf, held.body)
+      IS DISTINCT FROM (given.kind, given.call_id, decode(given.leaf, 'hex'), given.body)`,
+  checkpoints: `SELECT given.sequence
+    FROM json_to_recordset($2::json) AS given (sequence bigint, time timestamptz, root text, note text)
+    LEFT JOIN tollgate_checkpoint AS held ON held.gateway = $1 AND held.size = given.sequence
+    WHERE (held.root, held.note) IS DISTINCT FROM (decode(given.root, 'hex'), given.note)`,
+} as const;

@@ -1,0 +1,68 @@
+/** Tries again what a sink said to come back with, apart from its stream, so that it holds nobody up. */
+import type { Item, Stream } from "../record/outbox.ts";
+import type { Aside } from "../record/sink-state.ts";
+import { deliver } from "./deliver.ts";
+import { asideOf, type Drain, isTooOld, UNKNOWN_REASON } from "./drain.ts";
+import { NotDelivered } from "./target.ts";
+
+export async function retryAsides(streams: readonly Stream[], drain: Drain): Promise<void> {
+  const due = await drain.books.due(drain.now(), drain.batch);
+  for (const stream of streams) {
+    const theirs = due.filter((aside) => aside.stream === stream);
+    if (theirs.length > 0 && !drain.stopping.aborted) await retry(stream, theirs, drain);
+  }
+}
+
+async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Promise<void> {
+  const { books, dedupeWindowMs, maxAgeMs, now, target, stopping, tell } = drain;
+  const nowMs = now();
+  const bySequence = new Map(
+    (
+      await books.at(
+        stream,
+        asides.map(({ sequence }) => sequence),
+      )
+    ).map((item) => [item.sequence, item]),
+  );
+  const still: Aside[] = [];
+  const items: Item[] = [];
+  for (const aside of asides) {
+    const item = bySequence.get(aside.sequence);
+    if (item === undefined) continue;
+    const forgotten = dedupeWindowMs !== null && aside.attemptMs !== null && nowMs - aside.attemptMs > dedupeWindowMs;
+    // A person has asked for it: then its age is no reason any more.
+    const asked = aside.tries < 0;
+    if (forgotten) still.push({ ...aside, state: "unknown", reason: UNKNOWN_REASON, nextMs: null });
+    else if (!asked && isTooOld(item, maxAgeMs, nowMs)) still.push({ ...aside, state: "expired", reason: "too old by now", nextMs: null });
+    else items.push(item);
+  }
+  await books.moveAsides(stream, [], still);
+  for (const aside of still) tellOf(aside, bySequence, tell);
+  if (items.length === 0) return;
+  const sent = asides.filter(({ sequence }) => items.some((item) => item.sequence === sequence));
+  // Durable before a byte leaves, as for a whole batch.
+  if (dedupeWindowMs !== null)
+    await books.moveAsides(
+      stream,
+      [],
+      sent.map((aside) => ({ ...aside, attemptMs: aside.attemptMs ?? nowMs })),
+    );
+  const faults = await deliver(items, target, stopping).catch(async (fault: unknown) => {
+    if (dedupeWindowMs !== null && fault instanceof NotDelivered && fault.fate === "not_taken") await books.moveAsides(stream, [], sent);
+    throw fault;
+  });
+  const failed = new Set(faults.map(({ sequence }) => sequence));
+  const triesOf = (sequence: number) => Math.max(0, asides.find((aside) => aside.sequence === sequence)?.tries ?? 0);
+  const again = faults.map((fault) => asideOf(stream, fault, triesOf(fault.sequence) + 1, now()));
+  for (const aside of again) tellOf(aside, bySequence, tell);
+  await books.moveAsides(
+    stream,
+    items.map(({ sequence }) => sequence).filter((sequence) => !failed.has(sequence)),
+    again,
+  );
+}
+
+function tellOf(aside: Aside, items: ReadonlyMap<number, Item>, tell: Drain["tell"]): void {
+  const item = items.get(aside.sequence);
+  if (item !== undefined) tell(item, aside);
+}
