@@ -6,6 +6,7 @@ import { PROFILES } from "./call/authenticate/profiles.ts";
 import { durationMs } from "./call/authorize/written.ts";
 import type { Config, IssuerClient, Server } from "./config.ts";
 import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
+import { meteringOf } from "./config-metering.ts";
 import { amountOf } from "./config-parts.ts";
 import { rulesOf } from "./config-rules.ts";
 import { type ConfigFile, configSchema } from "./config-schema.ts";
@@ -174,6 +175,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
         { ...inspector, bearer: bearer === undefined ? null : references.get(bearer), timeoutMs: durationMs(timeout) },
       ]),
     ),
+    metering: meteringOf(file),
     sync: file.sync.map(({ bearer, every, ...sink }) => ({
       ...sink,
       bearer: bearer === undefined ? null : references.get(bearer),

@@ -33,6 +33,8 @@ export type RecordKind =
   | "tool.approved"
   | "admin_key.created"
   | "admin_key.revoked"
+  | "usage.reported"
+  | "usage.adjusted"
   | "config.loaded"
   | "policy.loaded"
   | "gateway.started"

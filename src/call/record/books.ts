@@ -1,9 +1,11 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
-import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
+import { eventReader, type FoundEvent, type SinkState, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
+import { type Fate, knownReports } from "./report-writer.ts";
+import type { ReportedAs } from "./reported.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
 
@@ -23,8 +25,12 @@ export type Books = {
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** `root` in hex. */
   root(): { size: number; root: string };
-  /** Events beyond `after`, in order: what a sink has not acknowledged. */
-  eventsAfter(after: number, limit: number): StoredEvent[];
+  /** Events beyond `after`, in order, of one customer or of all: what a sink has not acknowledged. */
+  eventsAfter(after: number, limit: number, customer?: string | null): StoredEvent[];
+  /** With what leads from it to its record; null where there is none. */
+  event(id: string): FoundEvent | null;
+  /** Of those, what is in the books already, in their order; null: nobody has used that pair, as far as `bound` may know. */
+  knownReports(reports: readonly KnownReport[], bound: string | null): (Fate | null)[];
   sinkState(sink: string): SinkState;
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
@@ -32,6 +38,8 @@ export type Books = {
   /** Calls that policies have decided, equal ones as one: a page of the journal at a time. */
   calls(question: CallQuestion): CallPage;
 };
+
+export type KnownReport = { readonly as: ReportedAs; readonly fingerprint: string };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
 export type Leaked = {
@@ -51,6 +59,7 @@ export type Question = { [Name in keyof Books]: { readonly name: Name; readonly 
 export function openBooks(store: Store): Books {
   const tree = treeReader(store);
   const events = eventReader(store);
+  const known = knownReports(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -100,6 +109,8 @@ export function openBooks(store: Store): Books {
     },
     root: () => ({ size: tree.size(), root: tree.root().toString("hex") }),
     eventsAfter: events.after,
+    event: events.byId,
+    knownReports: (reports, bound) => reports.map(({ as, fingerprint }) => known(as, fingerprint, bound)),
     sinkState: events.sinkState,
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),

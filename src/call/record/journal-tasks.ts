@@ -1,4 +1,5 @@
 /** What the journal's thread does besides writing rows: each is one short transaction, asked for by name; calls wait behind it. */
+import { type Corrected, type Correction, type Fate, type ReportBatch, writeCorrection, writeReports } from "./report-writer.ts";
 import { type CursorMove, storeCursor } from "./sink-cursor.ts";
 import type { Store } from "./store.ts";
 import type { Writer } from "./writer.ts";
@@ -9,6 +10,9 @@ export type Desk = { readonly store: Store; readonly writer: Writer; readonly so
 export type JournalTasks = {
   /** How far a sink has come, and what it refused for good. */
   moveCursor(move: CursorMove): void;
+  /** Events that somebody reports, with the fate of each; a batch of 500 takes some 10 ms. */
+  writeReports(batch: ReportBatch): readonly Fate[];
+  writeCorrection(correction: Correction): Corrected;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -22,4 +26,6 @@ export function runTask(desk: Desk, name: TaskName, args: readonly unknown[]): u
 
 const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<JournalTasks[Name]>) => ReturnType<JournalTasks[Name]> } = {
   moveCursor: ({ store }, move) => storeCursor(store, move),
+  writeReports,
+  writeCorrection,
 };
