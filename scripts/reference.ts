@@ -87,7 +87,9 @@ ${sections.join("\n")}`;
 function leaves(command: Command, path: readonly string[]): [readonly string[], Command][] {
   const here = [...path, command.name()];
   const nested = command.commands.filter((child) => child.name() !== "help").flatMap((child) => leaves(child, here));
-  return command.commands.length === 0 ? [[here, command]] : nested;
+  // One that only has others below it has no options of its own.
+  const does = command.commands.length === 0 || (path.length > 0 && command.options.length > 0);
+  return does ? [[here, command], ...nested] : nested;
 }
 
 function helpText(command: Command): string {

@@ -6,6 +6,7 @@ import { PROFILES } from "./call/authenticate/profiles.ts";
 import { durationMs } from "./call/authorize/written.ts";
 import type { Config, IssuerClient, Server } from "./config.ts";
 import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
+import { meteringOf } from "./config-metering.ts";
 import { amountOf } from "./config-parts.ts";
 import { rulesOf } from "./config-rules.ts";
 import { type ConfigFile, configSchema } from "./config-schema.ts";
@@ -179,6 +180,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
         { ...inspector, bearer: bearer === undefined ? null : references.get(bearer), timeoutMs: durationMs(timeout) },
       ]),
     ),
+    metering: meteringOf(file),
     retention: {
       atLeastMs: durationMs(file.retention.atLeast),
       atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),

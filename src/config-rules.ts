@@ -3,6 +3,7 @@ import { isHttpsOrLoopback, isLoopbackHost, isOrigin } from "./addresses.ts";
 import { globOf, isPattern } from "./call/authorize/glob.ts";
 import { parsePattern, writtenAs } from "./call/authorize/pattern.ts";
 import { judgeCredentials } from "./config-credential-rules.ts";
+import { judgeMetering } from "./config-metering-rules.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import type { Document, Path, Problem } from "./document.ts";
 import { problemAtValue } from "./issues.ts";
@@ -22,6 +23,7 @@ export function rulesOf(document: Document, file: Partial<ConfigFile>): Problem[
   judgeServers(file.servers ?? {}, say);
   judgeCredentials(file.servers ?? {}, file.clients ?? {}, say);
   judgeViews(file.views ?? {}, Object.keys(file.servers ?? {}), say);
+  judgeMetering(file, Object.keys(file.servers ?? {}), say);
   return found;
 }
 

@@ -4,6 +4,7 @@ import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
+import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, text } from "./config-parts.ts";
 import { retention } from "./config-retention.ts";
 import { sync, webhooks } from "./config-sync.ts";
@@ -144,6 +145,11 @@ export const configSchema = z.strictObject({
     .refine((servers) => Object.keys(servers).length > 0, "must name at least one server")
     .describe("The MCP servers behind the gateway, each served at /mcp/{name}."),
   inspectors,
+  eventTypes,
+  outcomes,
+  meters,
+  metering,
+  receipts,
   retention,
   sync,
   webhooks,

@@ -1,5 +1,6 @@
 /** Pure. The configuration as the gateway uses it: paths absolute, durations in milliseconds, secrets at hand, nothing optional. */
 import type { ProfileName } from "./call/authenticate/profiles.ts";
+import type { EventType } from "./call/record/event-types.ts";
 import type { ServerName } from "./ids.ts";
 import type { Secret } from "./secret.ts";
 
@@ -35,8 +36,29 @@ export type Config = {
   readonly inspectors: ReadonlyMap<string, Inspector>;
   /** `atMostMs` null: for ever. */
   readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
+  readonly metering: Metering;
   readonly sync: readonly Sink[];
   readonly webhooks: readonly Webhook[];
+};
+
+/** What is counted beyond calls and tokens, and what reporters may tell. */
+export type Metering = {
+  /** How old an event may be when it is reported. */
+  readonly latenessMs: number;
+  readonly receipts: boolean;
+  readonly eventTypes: readonly EventType[];
+  readonly outcomes: readonly OutcomeRule[];
+  readonly meters: readonly MeterRule[];
+};
+
+/** `tool` null: counted only where it is reported. `when` null: every result that is no error. */
+export type OutcomeRule = { readonly name: string; readonly tool: string | null; readonly when: string | null };
+export type MeterRule = {
+  readonly name: string;
+  readonly tool: string;
+  readonly of: "result" | "arguments";
+  readonly pointer: string;
+  readonly max: number;
 };
 
 /** What a view selects of its servers. */

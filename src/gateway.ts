@@ -36,6 +36,7 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
+import { openMetering } from "./metering.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
@@ -233,6 +234,7 @@ async function assemble(
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
       ...retention.routes,
       ...embedding.routes,
+      ...openMetering(config, { journal, reader, registry, now }),
       ...approval.routes(),
       ...pinRoutes,
     ],

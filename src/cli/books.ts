@@ -2,21 +2,23 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { openBooks as openFolderBooks, type StoredRecord } from "../call/record/books.ts";
-import type { UsageAnswer, UsageDimension } from "../call/record/queries.ts";
+import type { UsageAnswer } from "../call/record/queries.ts";
 import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
 import type { Proof } from "../call/record/tree.ts";
 import type { Config } from "../config.ts";
 import { type BudgetRow, budgetFacts, budgetRows } from "../control/admin/budget-rows.ts";
+import { usageQuestion } from "../control/admin/usage-question.ts";
 import { loadPolicies } from "../policy-load.ts";
 import { type AdminClient, adminClient, NoGateway } from "./admin-client.ts";
 import { problemLines } from "./command.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 
 export type CallRecord = { readonly record: StoredRecord; readonly proof: Proof };
-export type UsageQuestion = { readonly by: readonly string[]; readonly since: string | null; readonly until: string | null };
+/** As the admin API's query has it. */
+export type UsageQuery = Readonly<Record<string, string>>;
 
 export type Books = {
-  usage(question: UsageQuestion): Promise<UsageAnswer>;
+  usage(query: UsageQuery): Promise<UsageAnswer>;
   budgets(): Promise<readonly BudgetRow[]>;
   tail(limit: number): Promise<readonly StoredRecord[]>;
   record(callId: string): Promise<CallRecord>;
@@ -26,10 +28,10 @@ export function openBooks(config: Config, io: Io): Books {
   const admin = adminClient(config, io);
   const either = <T>(ask: () => Promise<T>, read: () => T) => askOrRead(config, io, ask, read);
   return {
-    usage: (question) =>
+    usage: (query) =>
       either(
-        () => admin.get(`/metering/usage?${queryOf(question)}`),
-        () => inFolder(config, (books) => books.usage({ ...question, by: question.by as UsageDimension[] })),
+        () => admin.get(`/metering/usage?${new URLSearchParams(query)}`),
+        () => usageInFolder(config, query),
       ),
     budgets: () =>
       either(
@@ -94,9 +96,8 @@ function budgetsInFolder(config: Config): BudgetRow[] {
   );
 }
 
-function queryOf({ by, since, until }: UsageQuestion): string {
-  const query = new URLSearchParams({ by: by.join(",") });
-  if (since !== null) query.set("since", since);
-  if (until !== null) query.set("until", until);
-  return query.toString();
+function usageInFolder(config: Config, query: UsageQuery): UsageAnswer {
+  const question = usageQuestion(query, Date.now());
+  if ("fault" in question) throw new Exit(EXIT.usage, question.fault);
+  return inFolder(config, (books) => books.usage(question));
 }

@@ -24,7 +24,9 @@ export function createProgram(io: Io = processIo): Command {
   program
     .description("The authorization gateway for the Model Context Protocol.")
     .version(VERSION)
-    .showHelpAfterError("(--help tells more)");
+    .showHelpAfterError("(--help tells more)")
+    // `usage` has options of its own, and a command below it that has the same ones.
+    .enablePositionalOptions();
   registerServe(program, io);
   registerInit(program, io);
   registerCheck(program, io);

@@ -7,10 +7,14 @@ import { tollgate } from "./terminal.ts";
 
 const silent = { out: () => {}, err: () => {}, color: false, env: {} };
 
+/** One that only has others below it has no options of its own. */
+const does = (command: Command, words: readonly string[]) =>
+  command.commands.length === 0 || (words.length > 0 && command.options.length > 0);
+
 /** Every command that does something, by its words. */
 function leaves(command: Command = createProgram(silent), words: readonly string[] = []): { words: readonly string[]; command: Command }[] {
-  if (command.commands.length === 0) return [{ words, command }];
-  return command.commands.flatMap((child) => leaves(child, [...words, child.name()]));
+  const below = command.commands.flatMap((child) => leaves(child, [...words, child.name()]));
+  return does(command, words) ? [{ words, command }, ...below] : below;
 }
 
 /** Words as a shell would split them; quotes keep spaces. */
@@ -23,7 +27,7 @@ async function reaches(args: readonly string[], words: readonly string[]): Promi
   const program = createProgram(silent);
   const ran: string[][] = [];
   const replace = (command: Command, path: string[]) => {
-    if (command.commands.length === 0) command.action(() => void ran.push(path));
+    if (does(command, path)) command.action(() => void ran.push(path));
     for (const child of command.commands) replace(child, [...path, child.name()]);
   };
   replace(program, []);
@@ -33,7 +37,7 @@ async function reaches(args: readonly string[], words: readonly string[]): Promi
 
 const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agent show, agent suspend, agent reinstate, agent revoke, agent rotate,
   agent offboard, agent import, customer create, customer list, customer show, customer suspend, customer reinstate, customer end,
-  admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, budget list,
+  admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, usage correct, budget list,
   policy explain, policy test, policy diff, policy backtest, policy suggest, audit tail, audit show, audit verify, audit retention, audit purge, audit hold,
   audit lift, audit erase, why,
   tool list, tool diff, tool approve`;

@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, retention, sync, webhooks";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, eventTypes, outcomes, meters, metering, receipts, retention, sync, webhooks";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -94,6 +94,16 @@ sync:
   ]);
   expect(problemsIn(yaml).join()).not.toContain("hunter2");
 });
+
+/** A definition that is in order but for one member. */
+function definition(change: string): string {
+  const members = new Map(
+    ["name: com.x.y", "version: 1", "meter: pages", "unit: page", "use: [policy]", "approvedBy: x", "approved: 2026-01-01", change]
+      .filter(Boolean)
+      .map((member) => [member.slice(0, member.indexOf(":")), member]),
+  );
+  return `{ ${[...members.values()].join(", ")} }`;
+}
 
 const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
   ["an empty file", "", /the key "apiVersion" is missing/],
@@ -133,6 +143,31 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
     /env.API_KEY: a secret never/,
   ],
   ["__proto__", `${GOOD}__proto__: { admin: true }\n`, /__proto__ is not allowed/],
+  ...(
+    [
+      ["a type of the gateway's own", "name: io.tollgate.x", /begin with your domain/],
+      ["a meter that is counted otherwise", "meter: tool_tokens", /tool_tokens is counted otherwise/],
+      ["a meter that is a dimension", "meter: agent", /agent is counted otherwise/],
+      ["a definition that is for nothing", "use: []", /use: must not be empty/],
+      ["a definition that nobody has approved", "approvedBy:", /approvedBy: has no value/],
+      ["a day that there is not", "approved: 2026-02-30", /is not a date/],
+      ["metadata that it needs and does not have", "required: [pages]", /pages is not among metadata/],
+      ["metadata that every type has", "metadata: { model: string }", /is a text in every type/],
+    ] as const
+  ).map(([what, change, problem]): [string, string, RegExp] => [what, `${GOOD}eventTypes:\n  - ${definition(change)}\n`, problem]),
+  ["one version twice", `${GOOD}eventTypes:\n  - ${definition("")}\n  - ${definition("")}\n`, /has a version 1 already/],
+  ["an outcome of a server that is not there", `${GOOD}outcomes: [{ name: x, tool: b/y }]\n`, /there is no server b/],
+  ["an outcome that looks at no call", `${GOOD}outcomes: [{ name: x, when: "true" }]\n`, /say of which tool/],
+  ["an outcome that is no condition", `${GOOD}outcomes: [{ name: x, tool: a/y, when: result.a + }]\n`, /outcomes\[0\].when/],
+  [
+    "an outcome that asks who called",
+    `${GOOD}outcomes: [{ name: x, tool: a/y, when: agent.name == "b" }]\n`,
+    /outcomes\[0\].when: .*agent/,
+  ],
+  ["a meter of no tool", `${GOOD}meters: [{ name: x, tool: "prompt:a/y", pointer: /a, max: 5 }]\n`, /names no tool/],
+  ["a pointer that is none", `${GOOD}meters: [{ name: x, tool: a/y, pointer: a.b, max: 5 }]\n`, /is not a JSON pointer/],
+  ["a meter without bound", `${GOOD}meters: [{ name: x, tool: a/y, pointer: /a }]\n`, /"max" is missing/],
+  ["lateness of years", `${GOOD}metering: { lateness: 900d }\n`, /is longer than/],
   ["a later part", `${GOOD}logKey: data\n`, /logKey: unknown key/],
 ];
 

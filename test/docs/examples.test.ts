@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { GatewayProcess } from "../e2e/gateway-process.ts";
+import { query } from "../record/journal-fixture.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const POLICIES = `apiVersion: tollgate/v1
@@ -51,6 +52,25 @@ test("the examples of docs/me.md do what the page says", async () => {
   expect(check).toMatchObject({ allowed: true, reason: null });
   expect(call).toMatchObject({ status: 404, reason: "call_unknown" });
   expect(wish).toMatchObject({ state: "pending", tool: "everything/get-sum" });
+});
+
+test("the examples of docs/metering.md do what the page says", async () => {
+  const [types, short, batch, corrected, usage, proof] = await play("metering.md");
+  expect(types).toMatchObject({ items: expect.arrayContaining([expect.objectContaining({ short_name: "tokens.consumed" })]) });
+  expect(short).toMatchObject({ accepted: 1, duplicates: 0, rejected: [] });
+  expect(batch).toMatchObject({ accepted: 1, event_ids: [expect.stringMatching(/^evt_/)] });
+  expect(corrected).toMatchObject({ event_id: expect.stringMatching(/^evt_/), duplicate: false });
+  expect(usage).toMatchObject({ rows: [{ agent: "triage-bot", model: "m-1", llm_tokens: 1000, events: 2 }] });
+  expect(proof).toMatchObject({ event: { data: { quantity: { llm_tokens: 1200 } } }, batch: { index: 0, size: 1, hashes: [] } });
+  const text = readFileSync(join(ROOT, "docs/metering.md"), "utf8");
+  const [, amounts, sums] = [...text.matchAll(/^```sql\n(.*?)^```$/gms)].map(([, sql = ""]) =>
+    query(join(gateway.folder, "data/journal.db"), sql),
+  );
+  expect(amounts).toEqual([{ agent: "triage-bot", meter: "llm_tokens", amount: 1300 }]);
+  expect(sums).toEqual([
+    { event: 1, llm_tokens: 1000 },
+    { event: 2, llm_tokens: 300 },
+  ]);
 });
 
 test("the examples of docs/embedding.md do what the page says", async () => {

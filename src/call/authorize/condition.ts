@@ -35,7 +35,7 @@ export type ConditionFault = { readonly offset: number; readonly message: string
 // Longer than any rule that a person can judge; 500 nodes evaluate in about 30 us.
 const EXPRESSION_LENGTH_MAX = 2000;
 const LIMITS = { maxAstNodes: 500, maxDepth: 24, maxListElements: 200, maxMapEntries: 50, maxCallArguments: 8 };
-const ITEMS_MAX = 1000;
+export const ITEMS_MAX = 1000;
 
 const AGENT_FIELDS = {
   id: "string",
@@ -52,7 +52,14 @@ const AGENT_FIELDS = {
   instance: "dyn",
 };
 
-const environment = new Environment({ limits: LIMITS, homogeneousAggregateLiterals: false })
+/** What every condition may use, whatever it looks at. */
+export function newEnvironment(): Environment {
+  return new Environment({ limits: LIMITS, homogeneousAggregateLiterals: false })
+    .registerFunction("like(string, string): bool", like, { description: "Whether a text matches a pattern in which * is any characters." })
+    .registerFunction("string.like(string): bool", like);
+}
+
+const environment = newEnvironment()
   .registerVariable({ name: "agent", schema: AGENT_FIELDS, description: "Who calls." })
   .registerVariable("subject", "dyn", { description: "The end user on whose behalf the agent acts, or null." })
   .registerVariable("customer", "string", { description: "Who pays." })
@@ -61,9 +68,7 @@ const environment = new Environment({ limits: LIMITS, homogeneousAggregateLitera
   .registerVariable("claims", "map<string, dyn>", { description: "The claims of the verified access token." })
   .registerVariable("tool", "string", { description: "The tool's or prompt's name, or the resource's URI." })
   .registerVariable("args", "map<string, dyn>", { description: "The call's arguments." })
-  .registerVariable("now", "google.protobuf.Timestamp", { description: "When the request arrived." })
-  .registerFunction("like(string, string): bool", like, { description: "Whether a text matches a pattern in which * is any characters." })
-  .registerFunction("string.like(string): bool", like);
+  .registerVariable("now", "google.protobuf.Timestamp", { description: "When the request arrived." });
 
 function like(text: string, pattern: string): boolean {
   return globOf(pattern)(text);
@@ -80,6 +85,15 @@ const FUNCTIONS = new Set(
 const MACROS = new Set(["all", "exists", "exists_one", "filter", "map"]);
 
 export function compileCondition(expression: string): Condition | ConditionFault {
+  const compiled = compileIn(environment, expression);
+  return "message" in compiled ? compiled : conditionOf(compiled.evaluate, compiled.findings);
+}
+
+/** Parsed, type-checked, and found to use nothing that is not offered. */
+export function compileIn(
+  environment: Environment,
+  expression: string,
+): { readonly evaluate: ParseResult; readonly findings: Findings } | ConditionFault {
   if (expression.length > EXPRESSION_LENGTH_MAX) {
     return { offset: 0, message: `has ${expression.length} characters; a condition has at most ${EXPRESSION_LENGTH_MAX}` };
   }
@@ -92,7 +106,7 @@ export function compileCondition(expression: string): Condition | ConditionFault
     if (checked.error !== undefined) return faultOf(checked.error);
     if (checked.type !== "bool" && checked.type !== "dyn")
       return { offset: 0, message: `gives ${checked.type}; a condition gives true or false` };
-    return conditionOf(evaluate, findings);
+    return { evaluate, findings };
   } catch (fault) {
     return faultOf(fault);
   }

@@ -95,7 +95,7 @@ class Counter {
 /** Of an agent's attributes the longest, about. */
 const ATTRIBUTE_LENGTH = 256;
 
-const isSent = (name: string): boolean => name === "args" || name === "claims";
+const isSent = (name: string): boolean => name === "args" || name === "claims" || name === "result";
 
 function isFromCaller(node: ASTNode, variable: string | null): boolean {
   if (node.op === "id") return isSent(node.args) || node.args === variable || node.args === "tool";

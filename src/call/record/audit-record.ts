@@ -38,6 +38,8 @@ export type RecordKind =
   | "subject.erased"
   | "admin_key.created"
   | "admin_key.revoked"
+  | "usage.reported"
+  | "usage.adjusted"
   | "config.loaded"
   | "policy.loaded"
   | "gateway.started"

@@ -3,11 +3,13 @@ import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
 import { consistencyPath } from "./consistency.ts";
-import { eventReader, type StoredEvent } from "./event-query.ts";
+import { eventReader, type FoundEvent, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
+import { type Fate, knownReports } from "./report-writer.ts";
+import type { ReportedAs } from "./reported.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
 import { PURGED_BODY } from "./schema.ts";
 import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
@@ -38,8 +40,6 @@ export type Books = {
   consistency(from: number, to: number): string[] | null;
   /** A C2SP tlog-proof, or why there is none. */
   proof(callIdOrSequenceOrEvent: string): ProofAnswer;
-  /** Events beyond `after`, in order. */
-  eventsAfter(after: number, limit: number): StoredEvent[];
   /** Of one stream, beyond `after`, in order: what a sink has not acknowledged. */
   outboxAfter(stream: Stream, after: number, limit: number): Item[];
   /** Of one stream, exactly those that are there. */
@@ -48,6 +48,12 @@ export type Books = {
   /** Of what was set aside: those that are to be tried again by now. */
   sinkDue(sink: string, nowMs: number, limit: number): Aside[];
   sinkAsides(question: AsideQuestion): ListedAside[];
+  /** Events beyond `after`, in order, of one customer or of all. */
+  eventsAfter(after: number, limit: number, customer?: string | null): StoredEvent[];
+  /** With what leads from it to its record; null where there is none. */
+  event(id: string): FoundEvent | null;
+  /** Of those, what is in the books already, in their order; null: nobody has used that pair, as far as `bound` may know. */
+  knownReports(reports: readonly KnownReport[], bound: string | null): (Fate | null)[];
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
@@ -57,6 +63,8 @@ export type Books = {
   purgeable(question: PurgeQuestion): PurgePage;
   retention(): RetentionState;
 };
+
+export type KnownReport = { readonly as: ReportedAs; readonly fingerprint: string };
 
 /** Ids of the tokens; and, where tokens of a client secret are no longer known by their ids, the agent with every token of that issuer. */
 export type Leaked = {
@@ -79,6 +87,7 @@ export function openBooks(store: Store): Books {
   const checkpoints = checkpointReader(store);
   const outbox = outboxReader(store);
   const sinks = sinkReader(store);
+  const known = knownReports(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -140,6 +149,8 @@ export function openBooks(store: Store): Books {
     sinkState: sinks.state,
     sinkDue: sinks.due,
     sinkAsides: sinks.list,
+    event: events.byId,
+    knownReports: (reports, bound) => reports.map(({ as, fingerprint }) => known(as, fingerprint, bound)),
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

@@ -5,6 +5,7 @@ import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
 import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLog } from "./log-signing.ts";
 import type { Stream } from "./outbox.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
+import { type Corrected, type Correction, type Fate, type ReportBatch, writeCorrection, writeReports } from "./report-writer.ts";
 import {
   type AsideMove,
   decideAsides,
@@ -48,6 +49,9 @@ export type JournalTasks = {
   /** A person's word on what was set aside: send it again, or let it be. Returns how many. */
   decideAsides(sink: string, states: readonly AsideState[], send: boolean): number;
   keepWebhookState(webhook: string, state: WebhookState): void;
+  /** Events that somebody reports, with the fate of each; a batch of 500 takes some 10 ms. */
+  writeReports(batch: ReportBatch): readonly Fate[];
+  writeCorrection(correction: Correction): Corrected;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -74,4 +78,6 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   moveAsides: ({ store }, move) => moveAsides(store, move),
   decideAsides: ({ store }, sink, states, send) => decideAsides(store, sink, states, send),
   keepWebhookState: ({ store }, webhook, state) => keepWebhookState(store, webhook, state),
+  writeReports,
+  writeCorrection,
 };

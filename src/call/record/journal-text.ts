@@ -1,6 +1,6 @@
 /** Pure. What passes between the journal's threads for every call, as one text a group: a text is copied, an object is taken apart. */
 import type { JournalReply, Numbered } from "./journal-protocol.ts";
-import type { RecordRow, Row, UsageRow } from "./rows.ts";
+import type { Amount, RecordRow, Row, UsageRow } from "./rows.ts";
 
 // An object of two rows cost both threads 60 us, their text costs 5. No field holds a line feed: JSON and ids have none.
 
@@ -20,8 +20,8 @@ function recordText({ recordKind, callId, before, after }: RecordRow): string {
   return `${recordKind}\n${callId ?? ""}\n${before}\n${after}`;
 }
 
-function usageText({ atMs, logicalCallId, attributes, quantities }: UsageRow): string {
-  return `${atMs}\n${logicalCallId ?? ""}\n${attributes}\n${quantities.join(" ")}`;
+function usageText({ atMs, logicalCallId, attributes, quantities, amounts }: UsageRow): string {
+  return `${atMs}\n${logicalCallId ?? ""}\n${attributes}\n${quantities.join(" ")}\n${amounts.map((each) => each.join(" ")).join(" ")}`;
 }
 
 export function rowsIn(text: string): Numbered[] {
@@ -54,7 +54,14 @@ function usageIn(fields: Fields): UsageRow | null {
     logicalCallId: fields.next() || null,
     attributes: fields.next(),
     quantities: fields.next().split(" ").map(Number),
+    amounts: amountsIn(fields.next()),
   };
+}
+
+function amountsIn(text: string): readonly Amount[] {
+  if (text === "") return [];
+  const words = text.split(" ");
+  return Array.from({ length: words.length / 2 }, (_, i): Amount => [words[2 * i] ?? "", Number(words[2 * i + 1])]);
 }
 
 class Fields {

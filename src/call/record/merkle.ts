@@ -14,6 +14,11 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return hash("sha256", Buffer.concat([NODE_PREFIX, left, right]), "buffer");
 }
 
+/** What a usage event is in the tree of its batch: its digest, the text `sha256:<hex>`. */
+export function eventLeaf(digest: string): Buffer {
+  return leafHash(Buffer.from(digest));
+}
+
 /** Root over hashes of equal, complete subtrees (or leaves), with the RFC's split at the largest power of two. */
 export function rootOf(hashes: readonly Buffer[]): Buffer {
   const [only] = hashes;

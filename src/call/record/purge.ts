@@ -91,7 +91,10 @@ function namelessEvents(store: Store) {
   const known = store.prepare("SELECT id FROM usage_attributes WHERE data = ?").pluck();
   const add = store.prepare("INSERT INTO usage_attributes (data) VALUES (?)");
   const change = store.prepare("UPDATE usage_event SET attributes = ?, logical_call_id = NULL WHERE sequence = ?");
+  // Its (source, id) stays: the same report is not taken a second time.
+  const forget = store.prepare("UPDATE reported_event SET data = '{}' WHERE event IN (SELECT sequence FROM usage_event WHERE record = ?)");
   return (record: number): void => {
+    forget.run(record);
     for (const { sequence, data } of events.all(record) as { sequence: number; data: string }[]) {
       const nameless = canonicalJson({ ...JSON.parse(data), agent: "", agent_id: "", instance: null, team: null, workflow: null });
       const id = (known.get(nameless) as number | undefined) ?? Number(add.run(nameless).lastInsertRowid);

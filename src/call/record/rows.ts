@@ -37,7 +37,11 @@ export type UsageRow = {
   /** JSON of the customer and all that is not below. */
   readonly attributes: string;
   readonly quantities: readonly number[];
+  /** What is counted beyond the columns. No name of a meter has white space. */
+  readonly amounts: readonly Amount[];
 };
+
+export type Amount = readonly [meter: string, amount: number];
 
 export type SettleRow = {
   readonly kind: "settle";
@@ -89,6 +93,7 @@ export function usageRow(event: UsageEvent, { attributes }: EventText = eventTex
     logicalCallId: logical_call_id === call_id ? null : logical_call_id,
     attributes,
     quantities: QUANTITIES.map((name) => whole(quantity[name])),
+    amounts: [],
   };
 }
 

@@ -97,6 +97,36 @@ CREATE TABLE usage_amount (
   PRIMARY KEY (event, meter)
 ) STRICT, WITHOUT ROWID;
 
+-- What only events have that somebody reported, and corrections. source and source_id are the reporter's own: the same pair is the same
+-- event for ever. fingerprint is over what was sent, data is RFC 8785 JSON of what the event shares with no other.
+CREATE TABLE reported_event (
+  event       INTEGER PRIMARY KEY REFERENCES usage_event (sequence),
+  id          TEXT NOT NULL UNIQUE,
+  source      TEXT NOT NULL,
+  source_id   TEXT NOT NULL,
+  customer    TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  data        TEXT NOT NULL,
+  -- The event that this one corrects.
+  adjusts     INTEGER REFERENCES usage_event (sequence),
+  UNIQUE (source, source_id, customer)
+) STRICT;
+CREATE INDEX reported_event_that_adjusts ON reported_event (adjusts) WHERE adjusts IS NOT NULL;
+
+-- One row an event, with every dimension: for whoever reads the file with sqlite3. Further meters are in usage_amount.
+CREATE VIEW usage AS SELECT
+  e.sequence, coalesce(p.id, r.call_id || '.settled') AS id, coalesce(a.data ->> '$.type', 'io.tollgate.call.settled.v1') AS type,
+  strftime('%Y-%m-%dT%H:%M:%fZ', e.at_ms / 1000.0, 'unixepoch') AS time, e.at_ms, e.record, r.call_id,
+  coalesce(e.logical_call_id, r.call_id) AS logical_call_id, a.data ->> '$.customer' AS customer, a.data ->> '$.agent_id' AS agent_id,
+  a.data ->> '$.agent' AS agent, a.data ->> '$.instance' AS instance, a.data ->> '$.team' AS team, a.data ->> '$.workflow' AS workflow,
+  a.data ->> '$.server' AS server, a.data ->> '$.target_kind' AS target_kind, a.data ->> '$.tool' AS tool, a.data ->> '$.model' AS model,
+  a.data ->> '$.outcome' AS outcome, a.data ->> '$.provisional' AS provisional, a.data ->> '$.environment' AS environment,
+  a.data ->> '$.region' AS region, a.data ->> '$.token_source' AS token_source, a.data ->> '$.definition_version' AS definition_version,
+  a.data -> '$.use' AS use, e.calls, e.tool_tokens, e.input_tokens, e.output_tokens, e.bytes_in, e.bytes_out, e.duration_ms,
+  (SELECT json_group_object(meter, amount) FROM usage_amount WHERE event = e.sequence) AS amounts, p.source, p.source_id, p.adjusts
+FROM usage_event AS e JOIN audit_record AS r ON r.sequence = e.record JOIN usage_attributes AS a ON a.id = e.attributes
+  LEFT JOIN reported_event AS p ON p.event = e.sequence;
+
 -- Signed tree heads: note is a C2SP checkpoint, key the verifier key of its signature.
 CREATE TABLE checkpoint (
   size  INTEGER PRIMARY KEY,
@@ -216,8 +246,8 @@ ALTER TABLE usage_event_2 RENAME TO usage_event;
 export const PURGED_BODY = "{}";
 
 /** A guard against bugs of ours; whoever has the file can drop it, and the Merkle log tells. A purge says so in its own transaction. */
-const PURGED = ["audit_record", "usage_event", "usage_attributes"];
-const GUARDS = [...GUARDED_IN_1, "usage_amount", "checkpoint", "cosignature", "epoch"]
+const PURGED = ["audit_record", "usage_event", "usage_attributes", "reported_event"];
+const GUARDS = [...GUARDED_IN_1, "usage_amount", "reported_event", "checkpoint", "cosignature", "epoch"]
   .map((table) => {
     const unless = PURGED.includes(table) ? "WHEN NOT EXISTS (SELECT 1 FROM meta WHERE name = 'purging') " : "";
     return `

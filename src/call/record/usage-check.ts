@@ -1,15 +1,15 @@
-/** Every charged call has exactly one usage event, and every usage event says what its call's record says. */
+/** Every charged call, report and correction has exactly its usage events, and every usage event says what its record says. */
 import type { StoredRecord } from "./books.ts";
 import { digestOfEvent } from "./digest.ts";
-import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-query.ts";
+import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf, type StoredEvent } from "./event-query.ts";
+import { batchRoot } from "./report-writer.ts";
 import type { Store } from "./store.ts";
 import type { Complain } from "./verify.ts";
 
 /** Both are written in one order, so the two are read side by side and nothing is kept. */
 export function createUsageCheck(store: Store, complain: Complain) {
-  const rows = store
-    .prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES.replaceAll("JOIN", "LEFT JOIN")} ORDER BY e.sequence`)
-    .iterate() as IterableIterator<EventRow>;
+  const rows = store.prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} ORDER BY e.sequence`).iterate() as IterableIterator<EventRow>;
+  const check = eventCheck(store, complain);
   let current = rows.next();
   let expected = 1;
   const take = (): EventRow | null => {
@@ -22,18 +22,18 @@ export function createUsageCheck(store: Store, complain: Complain) {
   };
   const takeStray = () => {
     const stray = take();
-    if (stray !== null) complain(stray.record, `usage event ${stray.sequence} belongs to no charged call`);
+    if (stray !== null) complain(stray.record, `usage event ${stray.sequence} belongs to no record that tells of it`);
   };
   return {
     settled(record: StoredRecord, sequence: number): void {
-      if (record.usage_event === null && record.settlement !== "posted" && record.settlement !== "unknown") return;
+      const due = eventsDue(record);
+      if (due === 0) return;
       while (current.done !== true && current.value.record < sequence) takeStray();
-      if (current.done === true || current.value.record !== sequence) {
-        complain(sequence, `record ${sequence}: the call was charged and has no usage event`);
-        return;
-      }
-      const row = take();
-      if (row !== null) compare(row, record, sequence, complain);
+      const found: EventRow[] = [];
+      while (found.length < due && current.done !== true && current.value.record === sequence) found.push(take() ?? current.value);
+      if (found.length === 0) complain(sequence, `record ${sequence}: it was charged and has no usage event`);
+      else if (found.length < due) complain(sequence, `record ${sequence}: it has ${found.length} usage events and tells of ${due}`);
+      else check(found, record, sequence);
     },
     /** Its events have lost their names, and nothing is left to hold them against. */
     purged(sequence: number): void {
@@ -42,18 +42,63 @@ export function createUsageCheck(store: Store, complain: Complain) {
     },
     end(): void {
       while (current.done !== true) takeStray();
+      for (const table of ["usage_amount", "reported_event"]) {
+        const stray = store
+          .prepare(`SELECT event FROM ${table} WHERE event NOT IN (SELECT sequence FROM usage_event) LIMIT 1`)
+          .pluck()
+          .get();
+        if (stray !== undefined) complain(null, `${table} tells of usage event ${stray}, which is not there`);
+      }
     },
   };
 }
 
-function compare(row: EventRow, record: StoredRecord, sequence: number, complain: Complain): void {
-  const bad = (what: string) => complain(sequence, `record ${sequence}: its usage event ${row.sequence} ${what}`);
-  try {
-    const event = eventOf(row);
-    if (digestOfEvent(event) !== record.usage_event) bad("is not what the record says was billed");
-    if (event.data.call_id !== record.call_id) bad("is of another call");
-    if (event.data.provisional !== (record.settlement === "unknown")) bad("differs in whether the fate is known");
-  } catch {
-    bad("cannot be read");
-  }
+function eventsDue({ kind, details, usage_event, settlement }: StoredRecord): number {
+  if (kind === "usage.reported") return Number(details?.events ?? 0);
+  return usage_event !== null || settlement === "posted" || settlement === "unknown" ? 1 : 0;
+}
+
+function eventCheck(store: Store, complain: Complain) {
+  const corrected = store
+    .prepare(
+      `SELECT coalesce(p.id, r.call_id || '.settled') FROM usage_event AS e JOIN audit_record AS r ON r.sequence = e.record
+       LEFT JOIN reported_event AS p ON p.event = e.sequence WHERE e.sequence = ?`,
+    )
+    .pluck();
+  return (rows: readonly EventRow[], record: StoredRecord, sequence: number): void => {
+    const digests: string[] = [];
+    for (const [position, row] of rows.entries()) {
+      const bad = (what: string) => complain(sequence, `record ${sequence}: its usage event ${row.sequence} ${what}`);
+      try {
+        const event = eventOf(row);
+        const digest = digestOfEvent(event);
+        digests.push(digest);
+        if (row.position !== position) bad("is out of its place");
+        if (record.kind !== "usage.reported" && digest !== record.usage_event) bad("is not what the record says was billed");
+        if (record.kind === "call") compareWithCall(event, record, bad);
+        else compareColumns(row, event, bad);
+        if (record.kind === "usage.adjusted" && corrected.get(row.adjusts) !== event.data.adjusts)
+          bad("corrects another event than it says");
+      } catch {
+        bad("cannot be read");
+      }
+    }
+    const root = record.kind === "usage.reported" ? record.details?.events_root : undefined;
+    if (root !== undefined && batchRoot(digests) !== root)
+      complain(sequence, `record ${sequence}: its usage events are not what the record says was reported`);
+  };
+}
+
+type Bad = (what: string) => void;
+
+function compareWithCall({ data }: StoredEvent, { call_id, settlement }: StoredRecord, bad: Bad): void {
+  if (data.call_id !== call_id) bad("is of another call");
+  if (data.provisional !== (settlement === "unknown")) bad("differs in whether the fate is known");
+}
+
+/** What a repetition is known by stands in columns, and in the event. */
+function compareColumns({ source, source_id, fingerprint, owner }: EventRow, { subject, data }: StoredEvent, bad: Bad): void {
+  const { reported } = data as { reported: { source: string; id: string; fingerprint: string } };
+  const told = [reported.source, reported.id, reported.fingerprint, subject];
+  if ([source, source_id, fingerprint, owner].some((column, i) => column !== told[i])) bad("is kept under another name than it says");
 }

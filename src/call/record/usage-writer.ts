@@ -7,8 +7,9 @@ import type { Store } from "./store.ts";
 const REMEMBERED = 5_000;
 
 export function usageWriter(store: Store) {
-  const columns = ["sequence", "record", "at_ms", "attributes", "logical_call_id", ...QUANTITIES];
+  const columns = ["sequence", "record", "position", "at_ms", "attributes", "logical_call_id", ...QUANTITIES];
   const insert = store.prepare(`INSERT INTO usage_event (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`);
+  const insertAmount = store.prepare("INSERT INTO usage_amount (event, meter, amount) VALUES (?, ?, ?)");
   const find = store.prepare("SELECT id FROM usage_attributes WHERE data = ?").pluck();
   const insertAttributes = store.prepare("INSERT INTO usage_attributes (data) VALUES (?)");
   const ids = new LRUCache<string, number>({ max: REMEMBERED });
@@ -21,9 +22,13 @@ export function usageWriter(store: Store) {
     return id;
   };
   return {
-    add({ atMs, attributes, logicalCallId, quantities }: UsageRow, record: number): void {
-      insert.run(next, record, atMs, attributesId(attributes), logicalCallId, ...quantities);
+    /** The event's sequence number. */
+    add({ atMs, attributes, logicalCallId, quantities, amounts }: UsageRow, record: number, position = 0): number {
+      const sequence = next;
+      insert.run(sequence, record, position, atMs, attributesId(attributes), logicalCallId, ...quantities);
+      for (const [meter, amount] of amounts) insertAmount.run(sequence, meter, amount);
       next += 1;
+      return sequence;
     },
     position: () => next,
     /** After a rollback: rows that were new are gone. */

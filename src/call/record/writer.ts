@@ -22,7 +22,8 @@ export type Writer = {
 export type Pen = {
   /** The record's sequence number. */
   append(record: RecordRow): number;
-  addUsage(usage: UsageRow, record: number): void;
+  /** The event's sequence number. `position`: among the events of its record. */
+  addUsage(usage: UsageRow, record: number, position: number): number;
 };
 
 export type Mark = { readonly size: number; readonly lastLeaf: Buffer | null };

@@ -80,11 +80,12 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     if (permission !== null && !may(caller, permission)) {
       return fail(403, `${permission} is for the roles ${rolesWith(permission).join(", ")}; this key is ${caller.role}`);
     }
-    const body = taken.body === null ? null : await readBody(c.req.raw, taken.body);
+    const body = taken.body === null ? null : await readBody(c.req.raw, taken);
     if (body instanceof Response) return body;
-    const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body });
+    const [mediaType, idempotencyKey] = [mediaTypeOf(c.req.raw), c.req.header("idempotency-key")];
+    const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body, mediaType, idempotencyKey });
     const request = () => c.req.path + JSON.stringify(body);
-    const answer = taken.method === "POST" ? await posts.once(caller.name, c.req.header("idempotency-key"), request(), make) : await make();
+    const answer = taken.method === "POST" ? await posts.once(caller.name, idempotencyKey, request, make) : await make();
     if ("json" in answer) return c.json(answer.json, answer.status);
     const { status, detail, problems } = answer;
     return fail(status, detail, {}, problems === undefined ? {} : { problems });
@@ -98,9 +99,15 @@ function fail(status: ProblemStatus, detail: string, headers: Record<string, str
   return new Response(JSON.stringify({ ...problem(status, detail), ...more }), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
 }
 
-async function readBody<T>(request: Request, schema: NonNullable<Route<T>["body"]>): Promise<T | Response> {
-  // A page in a browser can post text/plain anywhere; it cannot post JSON without being asked first.
-  if (!/^application\/json\b/i.test(request.headers.get("content-type") ?? "")) return fail(415, "send application/json");
+const JSON_ALONE = ["application/json"];
+
+function mediaTypeOf(request: Request): string {
+  return (request.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+}
+
+async function readBody(request: Request, { body: schema, mediaTypes = JSON_ALONE }: Route): Promise<unknown> {
+  // A page in a browser can post text/plain anywhere; it cannot post JSON of any kind without being asked first.
+  if (schema === null || !mediaTypes.includes(mediaTypeOf(request))) return fail(415, `send ${mediaTypes.join(" or ")}`);
   let value: unknown;
   try {
     value = JSON.parse(await request.text());

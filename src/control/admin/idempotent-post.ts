@@ -5,7 +5,7 @@ import type { Answer } from "./route.ts";
 
 export type IdempotentPosts = {
   /** Runs `make` unless a post with this key ran before or runs now; only what succeeds is remembered. */
-  once(principal: string, key: string | undefined, request: string, make: () => Promise<Answer>): Promise<Answer>;
+  once(principal: string, key: string | undefined, request: () => string, make: () => Promise<Answer>): Promise<Answer>;
 };
 
 /** As long as Stripe keeps them, which is what people expect. */
@@ -43,7 +43,7 @@ export function openIdempotentPosts(store: ControlStore, now: () => number): Ide
       if (!/^[!-~]{1,255}$/.test(key)) return { status: 400, detail: "Idempotency-Key: 1 to 255 visible characters" };
       const running = JSON.stringify([principal, key]);
       if (underWay.has(running)) return { status: 409, detail: "a request with this Idempotency-Key is under way" };
-      const fingerprint = createHash("sha256").update(request).digest("hex");
+      const fingerprint = createHash("sha256").update(request()).digest("hex");
       underWay.add(running);
       try {
         const before = await earlier(principal, key, fingerprint);

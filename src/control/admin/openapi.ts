@@ -32,7 +32,7 @@ export function openApi(routes: readonly Route[]): object {
   };
 }
 
-function operationOf({ method, path, permission, summary, body }: Route): object {
+function operationOf({ method, path, permission, summary, body, mediaTypes = ["application/json"] }: Route): object {
   const names = [...path.matchAll(/:([a-z_]+)/g)].map(([, name]) => name);
   const parameters = names.map((name) => ({ name, in: "path", required: true, schema: { type: "string" } }) as object);
   if (method === "POST") parameters.push({ name: "Idempotency-Key", in: "header", schema: { type: "string", maxLength: 255 } });
@@ -42,7 +42,9 @@ function operationOf({ method, path, permission, summary, body }: Route): object
     summary,
     description: `For ${roles}.`,
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(schema === null ? {} : { requestBody: { required: true, content: { "application/json": { schema } } } }),
+    ...(schema === null
+      ? {}
+      : { requestBody: { required: true, content: Object.fromEntries(mediaTypes.map((each) => [each, { schema }])) } }),
     responses: {
       [method === "POST" ? "2XX" : "200"]: { description: "Done.", content: { "application/json": { schema: { type: "object" } } } },
       "4XX": PROBLEM,

@@ -9,8 +9,18 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   viewer: SEES,
   /** Sees everything, the evidence included, and changes nothing. */
   auditor: [...SEES, "audit:read", "approvals:read", "admin_keys:read"],
-  /** Runs the fleet: agents, credentials, tokens, decisions for embedders. */
-  operator: [...SEES, "audit:read", "approvals:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
+  /** Runs the fleet: agents, credentials, tokens, decisions for embedders, usage that others have measured. */
+  operator: [
+    ...SEES,
+    "audit:read",
+    "approvals:read",
+    "agents:write",
+    "agents:stop",
+    "agents:impersonate",
+    "calls:decide",
+    "calls:reserve",
+    "usage:write",
+  ],
   /** Decides what agents ask for and which tools count, and may stop an agent; cannot make one. */
   approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "tools:approve", "agents:stop"],
   /** Everything, with the customers and the keys of all the others. */
@@ -24,6 +34,8 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "agents:impersonate",
     "calls:decide",
     "calls:reserve",
+    "usage:write",
+    "usage:correct",
     "requests:decide",
     "tools:approve",
     "customers:write",

@@ -17,6 +17,8 @@ export type Permission =
   | "audit:read"
   | "usage:read"
   | "records:keep"
+  | "usage:write"
+  | "usage:correct"
   | "calls:decide"
   | "calls:reserve"
   | "requests:read"
@@ -34,6 +36,10 @@ export type Asked<B> = {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, string>>;
   readonly body: B;
+  /** Of the body, in small letters, without parameters. */
+  readonly mediaType?: string | undefined;
+  /** As the header has it. */
+  readonly idempotencyKey?: string | undefined;
 };
 
 export type Answer =
@@ -51,6 +57,8 @@ export type Route<B = unknown> = {
   /** One sentence, for the OpenAPI document. */
   readonly summary: string;
   readonly body: z.ZodType<B> | null;
+  /** Of the body, where it may be another than application/json. */
+  readonly mediaTypes?: readonly string[];
   /** Where a body may be larger than usual. */
   readonly bodyBytesMax?: number;
   answer(asked: Asked<B>): Promise<Answer>;

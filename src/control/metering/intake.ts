@@ -1,0 +1,97 @@
+/** Takes what others have measured into the books: every event that is in order, once for ever; each other one is told why not. */
+import { setImmediate } from "node:timers/promises";
+import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { instantMs } from "../../call/authorize/written.ts";
+import type { AuditRecord } from "../../call/record/audit-record.ts";
+import type { Catalogue } from "../../call/record/event-types.ts";
+import type { RunTask } from "../../call/record/journal-client.ts";
+import type { Reader } from "../../call/record/reader.ts";
+import type { Fate } from "../../call/record/report-writer.ts";
+import { type EventEntry, entryOf } from "../../call/record/reported.ts";
+import { type JudgedEvent, judgeEvent, type Rejection, type SentEvent } from "./sent-event.ts";
+
+export type IntakeParts = {
+  readonly catalogue: Catalogue;
+  readonly find: (idOrName: string) => AgentProfile | undefined;
+  readonly reader: Pick<Reader, "ask">;
+  readonly run: RunTask;
+  readonly now: () => number;
+  readonly latenessMs: number;
+  /** Of a batch by an administrator; its details are filled in. */
+  readonly recordOf: (by: string) => AuditRecord;
+};
+
+/** `customer` null: may report for every agent. */
+export type From = { readonly name: string; readonly customer: string | null };
+
+/** In the order of what was sent. */
+export type Taken = Fate | Rejection;
+
+/** Clocks of machines that are kept at all are closer than that. */
+const AHEAD_MAX_MS = 300_000;
+/** Events in one transaction: some 10 ms, in which calls wait. */
+const CHUNK = 500;
+/** Events that are composed between two turns of the event loop: about 5 ms. */
+const TURN = 100;
+
+export function createIntake(parts: IntakeParts) {
+  return {
+    async take(sent: readonly (SentEvent | { readonly fault: string })[], from: From): Promise<readonly Taken[]> {
+      const taken: (Taken | undefined)[] = [];
+      let chunk: { readonly index: number; readonly entry: EventEntry }[] = [];
+      const write = async () => {
+        const entries = chunk.map(({ entry }) => entry);
+        const fates = await parts.run("writeReports", { entries, bound: from.customer, record: parts.recordOf(from.name) });
+        for (const [i, { index }] of chunk.entries()) taken[index] = told(fates[i]);
+        chunk = [];
+      };
+      const doubtful: { readonly index: number; readonly judged: JudgedEvent }[] = [];
+      for (const [index, each] of sent.entries()) {
+        if (index % TURN === TURN - 1) await setImmediate();
+        const judged = "fault" in each ? ({ reason: "malformed", detail: each.fault } as const) : judgeEvent(each, parts.catalogue);
+        const entry = "reason" in judged ? judged : composed(judged, from, parts);
+        if ("reason" in entry) {
+          taken[index] = entry;
+          // What cannot be taken now may have been taken before.
+          if (!("reason" in judged)) doubtful.push({ index, judged });
+        } else if (chunk.push({ index, entry }) === CHUNK) await write();
+      }
+      if (chunk.length > 0) await write();
+      const asked = doubtful.map(({ judged }) => ({ as: judged.sent.as, fingerprint: judged.fingerprint }));
+      const before = asked.length === 0 ? [] : await parts.reader.ask("knownReports", asked, from.customer);
+      for (const [i, { index }] of doubtful.entries()) if (before[i]?.state === "duplicate") taken[index] = before[i];
+      return taken.map((each) => each ?? told(undefined));
+    },
+  };
+}
+
+function told(fate: Fate | undefined): Taken {
+  if (fate === undefined) throw new Error("an event without a fate");
+  return fate.state === "conflict" ? { reason: "conflict", detail: "id: another event of this source has it" } : fate;
+}
+
+const NOBODY: Rejection = { reason: "agent_unknown", detail: "agent_id: there is no such agent" };
+
+function composed(
+  { sent, definition, amounts, dimensions, metadata, fingerprint }: JudgedEvent,
+  from: From,
+  parts: IntakeParts,
+): EventEntry | Rejection {
+  const nowMs = parts.now();
+  const profile = parts.find(sent.agent);
+  if (profile === undefined || (from.customer !== null && profile.customer !== from.customer)) return NOBODY;
+  const { customer, id, name, team, workflow } = profile;
+  if (sent.subject !== null && sent.subject !== customer)
+    return { reason: "subject_mismatch", detail: "subject: is not the customer of this agent" };
+  if (nowMs < (instantMs(definition.approved) ?? 0))
+    return { reason: "type_unknown", detail: `type: ${definition.type} is approved from ${definition.approved} on` };
+  const atMs = sent.time === null ? nowMs : (instantMs(sent.time) ?? 0);
+  if (atMs > nowMs + AHEAD_MAX_MS) return { reason: "time_out_of_bounds", detail: "time: is more than 5 min ahead" };
+  if (atMs < nowMs - parts.latenessMs)
+    return { reason: "time_out_of_bounds", detail: `time: is more than ${parts.latenessMs / 1000} s ago (metering.lateness)` };
+  const { instance = null, model = null, region = null, server = null, tool = null } = dimensions;
+  return entryOf({
+    ...{ agent: name, agent_id: id, customer, team, workflow: dimensions.workflow ?? workflow },
+    ...{ instance, model, region, server, tool, definition, as: sent.as, by: from.name, atMs, amounts, metadata, fingerprint },
+  });
+}

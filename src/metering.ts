@@ -1,0 +1,43 @@
+/** What is counted besides calls and tokens, put together from the configuration: the catalogue, and the routes that report and correct. */
+import type { AuditRecord } from "./call/record/audit-record.ts";
+import { auditOfAct } from "./call/record/compose.ts";
+import { type Catalogue, catalogueOf } from "./call/record/event-types.ts";
+import type { OpenJournal } from "./call/record/journal-client.ts";
+import type { Reader } from "./call/record/reader.ts";
+import type { Config, Metering } from "./config.ts";
+import { meteringRoutes } from "./control/admin/metering-routes.ts";
+import type { Route } from "./control/admin/route.ts";
+import type { Registry } from "./control/agents/registry.ts";
+import { createCorrect } from "./control/metering/correct.ts";
+import { createIntake } from "./control/metering/intake.ts";
+
+export type MeteringSurroundings = {
+  readonly journal: Pick<OpenJournal, "run">;
+  readonly reader: Reader;
+  readonly registry: Pick<Registry, "find">;
+  readonly now: () => number;
+};
+
+export function catalogueIn({ eventTypes, outcomes, meters }: Metering): Catalogue {
+  const names = (rules: readonly { readonly name: string }[]) => [...new Set(rules.map(({ name }) => name))];
+  return catalogueOf(eventTypes, names(outcomes), names(meters));
+}
+
+export function openMetering(
+  { metering, configVersion }: Config,
+  { journal, reader, registry, now }: MeteringSurroundings,
+): readonly Route[] {
+  const catalogue = catalogueIn(metering);
+  const { run } = journal;
+  const recordOf =
+    (kind: "usage.reported" | "usage.adjusted") =>
+    (by: string): AuditRecord =>
+      auditOfAct(kind, by, null, { now, configVersion: () => configVersion });
+  const intake = createIntake({
+    ...{ catalogue, reader, run, now, latenessMs: metering.latenessMs },
+    find: registry.find,
+    recordOf: recordOf("usage.reported"),
+  });
+  const correct = createCorrect({ catalogue, run, now, recordOf: recordOf("usage.adjusted") });
+  return meteringRoutes({ catalogue, reader, intake, correct });
+}
