@@ -24,6 +24,7 @@ const EVERY_MS = 3_600_000;
 
 export function openRetention({ config, journal, reader, registry, digestKeys, now, fault }: RetentionParts) {
   const { atLeastMs, atMostMs } = config.retention;
+  const sinks = config.sync.map(({ name }) => name);
   const scribe = { now, configVersion: () => config.configVersion };
   let underWay: Promise<unknown> = Promise.resolve();
   let closed = false;
@@ -37,7 +38,7 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
   async function purgeAll(of: PurgeQuestion["of"], beforeMs: number, by: string, cause: string): Promise<{ purged: number; kept: number }> {
     let [purged, kept] = [0, 0];
     for (let from: number | null = 0; from !== null && !closed; ) {
-      const page: PurgePage = await reader.ask("purgeable", { from, beforeMs, of });
+      const page: PurgePage = await reader.ask("purgeable", { from, beforeMs, of, sinks });
       for (let i = 0; i < page.sequences.length; i += PURGE_MAX) {
         const sequences = page.sequences.slice(i, i + PURGE_MAX);
         const record = auditOfAct("records.purged", by, { cause, before: new Date(beforeMs).toISOString() }, scribe);

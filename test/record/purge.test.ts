@@ -29,7 +29,7 @@ async function withCalls(calls: number) {
   const reader = openReaderThread(dir);
   open_.push({ journal, reader });
   const purge = async (beforeMs: number) => {
-    const { sequences } = await reader.ask("purgeable", { from: 0, beforeMs, of: null });
+    const { sequences } = await reader.ask("purgeable", { from: 0, beforeMs, of: null, sinks: ["central"] });
     return await journal.run("purge", { sequences: sequences.slice(0, PURGE_MAX), beforeMs, record: tombstone() });
   };
   return { dir, journal, reader, purge, file: journalFile(dir) };
@@ -112,6 +112,16 @@ test("what a legal hold names stays until it is lifted; what it does not name go
   expect(await journal.run("liftHold", "case-12", blankRecord("hold.lifted"))).toBe(true);
   expect(await journal.run("liftHold", "case-12", blankRecord("hold.lifted"))).toBe(false);
   expect(await journal.run("placeHold", hold({ customer: "other", agent: "agt_x" }), act)).toBe(true);
+  expect(await purge(LATER_MS)).toBe(4);
+});
+
+test("what a sink has not acknowledged stays until it has", async () => {
+  const { journal, purge } = await withCalls(6);
+  await journal.run("openSink", { sink: "central", formerly: null, streams: ["usage", "records"], atPresent: false });
+  expect(await purge(LATER_MS)).toBe(0);
+  await journal.run("moveSink", { sink: "central", stream: "records", sequence: 5, aside: [], next: null });
+  expect(await purge(LATER_MS)).toBe(0);
+  await journal.run("moveSink", { sink: "central", stream: "usage", sequence: 4, aside: [], next: null });
   expect(await purge(LATER_MS)).toBe(4);
 });
 

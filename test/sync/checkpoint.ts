@@ -9,7 +9,7 @@ export function writeCheckpoint(dir: string, origin: string, size: number): { re
     const leaves = raw.prepare("SELECT leaf FROM audit_record WHERE sequence < ? ORDER BY sequence").pluck().all(size) as Buffer[];
     const root = rootOf(leaves);
     const note = `${origin}\n${size}\n${root.toString("base64")}\n\n\u2014 ${origin} AAAA\n`;
-    raw.prepare("INSERT INTO checkpoint (size, at_ms, root, note) VALUES (?, ?, ?, ?)").run(size, 1_000, root, note);
+    raw.prepare("INSERT INTO checkpoint (size, at_ms, root, key, note) VALUES (?, ?, ?, ?, ?)").run(size, 1_000, root, "none", note);
     return { root: root.toString("hex"), note };
   } finally {
     raw.close();

@@ -14,6 +14,8 @@ export type PurgeQuestion = {
   readonly beforeMs: number;
   /** Of this agent, up to this sequence number; null: of all. */
   readonly of: Pick<Erasure, "agent" | "until_sequence"> | null;
+  /** Names of the sinks that still have to receive what is in the journal. */
+  readonly sinks: readonly string[];
 };
 
 export type PurgePage = {
@@ -43,9 +45,11 @@ export function purgeableReader(store: Store): (question: PurgeQuestion) => Purg
   const bodies = store.prepare(
     `SELECT sequence, body FROM audit_record WHERE sequence >= ? AND sequence < ? AND body <> '${PURGED_BODY}' ORDER BY sequence LIMIT ${PAGE_RECORDS}`,
   );
-  return ({ from, beforeMs, of }) => {
+  const unsent = unsentFrom(store);
+  return ({ from, beforeMs, of, sinks }) => {
     // Of an agent every record is looked at, also the young ones: what stays is told.
     const end = of === null ? first(beforeMs + 2 * CLOCK_BACK_MS) : Math.min(of.until_sequence, Number(size.get()));
+    const unsentSequence = unsent(sinks);
     const holds = holdsIn(store);
     const sequences: number[] = [];
     let kept = 0;
@@ -54,11 +58,27 @@ export function purgeableReader(store: Store): (question: PurgeQuestion) => Purg
       const record = JSON.parse(body) as AuditRecord;
       if (of !== null && record.agent?.id !== of.agent && record.details?.agent_id !== of.agent) continue;
       if (KEPT_KINDS.includes(record.kind)) continue;
-      if (mayGo(record, holds, beforeMs)) sequences.push(sequence);
+      if (sequence < unsentSequence && mayGo(record, holds, beforeMs)) sequences.push(sequence);
       else kept += 1;
     }
     const last = rows.at(-1);
     return { sequences, kept, next: last !== undefined && rows.length === PAGE_RECORDS ? last.sequence + 1 : null };
+  };
+}
+
+/** The first record that a sink, or an event of it that a sink, has not acknowledged yet. */
+function unsentFrom(store: Store): (sinks: readonly string[]) => number {
+  const position = store.prepare(
+    `SELECT stream, min(sequence) AS sequence FROM sink_position WHERE sink IN (SELECT value FROM json_each(?)) GROUP BY stream`,
+  );
+  const recordOf = store.prepare("SELECT record FROM usage_event WHERE sequence > ? ORDER BY sequence LIMIT 1").pluck();
+  return (sinks) => {
+    let first = Number.MAX_SAFE_INTEGER;
+    for (const { stream, sequence } of position.all(JSON.stringify(sinks)) as { stream: string; sequence: number }[]) {
+      if (stream === "records") first = Math.min(first, sequence + 1);
+      if (stream === "usage") first = Math.min(first, (recordOf.get(sequence) as number | undefined) ?? first);
+    }
+    return first;
   };
 }
 
