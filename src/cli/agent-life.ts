@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { adminClient } from "./admin-client.ts";
 import type { AgentJson } from "./agent.ts";
+import { registerAgentExport } from "./agent-export.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { type CredentialOptions, credentialBody, type IssuedJson, issuedText, withCredentialOptions } from "./credential-options.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -18,6 +19,7 @@ const EVENTS = {
 } as const;
 
 export function registerAgentLife(agent: Command, io: Io): void {
+  registerAgentExport(agent, io);
   for (const [event, [what, example]] of Object.entries(EVENTS)) {
     leaf(agent, `${event} <name>`, what, example)
       .option("--reason <text>", "why, for the record")

@@ -39,6 +39,18 @@ async function agentWithCalls(name: string, calls: number) {
 test("an erased agent leaves numbers and proofs, and no word; a hold keeps its words until it is lifted", async () => {
   const agent = await agentWithCalls("fritz-bot", 3);
   const other = await agentWithCalls("other-bot", 1);
+  const file = join(gateway.folder, "fritz.jsonl");
+  expect(await gateway.json("agent", "export", "fritz-bot", "--out", file)).toMatchObject({ agent: 1, credential: 1, usage_event: 3 });
+  const lines = readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { kind: string; value: { agent?: { id: string } } });
+  expect(lines.filter(({ kind, value }) => kind === "record" && value.agent?.id === agent.id)).toHaveLength(3);
+  expect(lines.map((line) => JSON.stringify(line)).join()).not.toMatch(new RegExp(`${other.id}|${agent.client_secret}`));
+  expect(await gateway.command("agent", "export", "fritz-bot", "--out", file)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("exists already"),
+  });
   const before = await gateway.json<{ rows: unknown[] }>("usage", "--by", "customer,server");
   const early = await gateway.command("audit", "erase", "--agent", "fritz-bot", "--reason", "asked");
   expect(early).toMatchObject({ code: 1, stderr: expect.stringContaining("revoke it first") });

@@ -75,8 +75,8 @@ export type Leaked = {
   readonly administrator: string | null;
 };
 
-/** One customer's records: of calls of its agents, and of what was done to them. */
-export type OnlyOf = { readonly customer: string; readonly agents: readonly string[] };
+/** One customer's records: of calls of its agents (by their ids), and of what was done to them. Or one agent's; null: of every one. */
+export type OnlyOf = { readonly customer: string | null; readonly agents: readonly string[]; readonly agent: string | null };
 
 /** What may be asked over a thread's border, by name. */
 export type Question = { [Name in keyof Books]: { readonly name: Name; readonly args: Parameters<Books[Name]> } }[keyof Books];
@@ -98,10 +98,11 @@ export function openBooks(store: Store): Books {
   });
   const every = list(`body <> '${PURGED_BODY}'`);
   const theirs = list(
-    `(body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
+    `(@agent IS NULL OR body ->> '$.agent.id' = @agent OR body ->> '$.details.agent_id' = @agent) AND (@customer IS NULL OR
+     (body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
       (body ->> '$.details.customer' = @customer OR
        (body ->> '$.details.customer') IS NULL AND body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))
-     AND coalesce(body ->> '$.details.was' ->> '$.customer', @customer) = @customer`,
+     AND coalesce(body ->> '$.details.was' ->> '$.customer', @customer) = @customer)`,
   );
   const uses = store
     .prepare(
@@ -121,7 +122,7 @@ export function openBooks(store: Store): Books {
     usage: (question) => usageBy(store, question),
     tail(limit, after, only = null) {
       const bounds = { limit: Math.min(limit, RECORDS_MAX), ...(after === null ? {} : { after }) };
-      const of = only === null ? {} : { customer: only.customer, agents: JSON.stringify(only.agents) };
+      const of = only === null ? {} : { ...only, agents: JSON.stringify(only.agents) };
       const { newest, beyond } = only === null ? every : theirs;
       return parsed((after === null ? newest : beyond).all({ ...bounds, ...of }));
     },

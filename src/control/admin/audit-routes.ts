@@ -3,6 +3,7 @@ import { RECORDS_MAX, type StoredRecord } from "../../call/record/books.ts";
 import type { Reader } from "../../call/record/reader.ts";
 import { isRecordOf } from "../../call/record/record-owner.ts";
 import type { Registry } from "../agents/registry.ts";
+import { isTheirs } from "./permissions.ts";
 import { type Caller, notThere, pageOf, type Route, route } from "./route.ts";
 
 export type AuditParts = { readonly reader: Reader; readonly registry: Registry };
@@ -13,12 +14,16 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
       method: "GET",
       path: "/audit/records",
       permission: "audit:read",
-      summary: "The newest records, or the first ones beyond the sequence number `after`, oldest first.",
+      summary: "The newest records, or the first ones beyond the sequence number `after`, oldest first; with `agent` of that one alone.",
       body: null,
       async answer({ caller, query }) {
         const { limit, after } = pageOf(query, RECORDS_MAX);
         if (after !== null && !/^[0-9]{1,15}$/.test(after)) return { status: 400, detail: "after is the sequence of a record" };
-        const items = await reader.ask("tail", limit, after === null ? null : Number(after), onlyOf(registry, caller));
+        const agent = query.agent === undefined ? null : registry.find(query.agent);
+        if (agent === undefined || (agent !== null && !isTheirs(caller, agent.customer)))
+          return notThere(caller, `there is no agent ${query.agent}`);
+        const only = onlyOf(registry, caller, agent?.id ?? null);
+        const items = await reader.ask("tail", limit, after === null ? null : Number(after), only);
         return { status: 200, json: { items, next_cursor: items.at(-1)?.sequence.toString() ?? null } };
       },
     }),
@@ -45,9 +50,9 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
   ];
 }
 
-function onlyOf(registry: Registry, { customer }: Caller) {
-  if (customer === null) return null;
-  return { customer, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
+function onlyOf(registry: Registry, { customer }: Caller, agent: string | null) {
+  if (customer === null && agent === null) return null;
+  return { customer, agent, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
 }
 
 function mayRead(registry: Registry, { customer }: Caller, record: StoredRecord): boolean {
