@@ -18,6 +18,7 @@ import { openJournal } from "./call/record/journal-client.ts";
 import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
+import { createCallRates } from "./call-rates.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
@@ -36,6 +37,7 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
+import { createMeasure } from "./measuring.ts";
 import { openMetering } from "./metering.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
@@ -171,10 +173,12 @@ async function assemble(
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
+  const rates = createCallRates();
   const scribe: Scribe = {
     now,
     mono,
     configVersion,
+    rateOf: rates.rateOf,
     regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
@@ -182,7 +186,8 @@ async function assemble(
   closing.push(() => approval.close());
   const steps = createSteps({
     approval: approval.step,
-    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
+    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, journal, scribe, streams, now, mono },
+    measure: createMeasure(config.metering, counter.count),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,

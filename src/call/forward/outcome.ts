@@ -30,8 +30,12 @@ export type Outcome = {
   readonly result: Buffer | null;
   /** Text to count (domain.md 6.2): text blocks, embedded resource text, structuredContent unless a text block repeats it. */
   readonly resultTexts: readonly string[];
+  /** The tool's own result within it; null where the answer does not bring one. */
+  readonly toolResult: Buffer | null;
   /** Bytes that arrived from the upstream's body. */
   readonly bytesIn: number;
+  /** From handing the request over until all had come. */
+  readonly upstreamMs: number;
   /** Why there is nothing (usable) to deliver: the answer is this refusal, by the one table. */
   readonly refusal: Refusal | null;
   readonly serverVersion: string | null;

@@ -16,7 +16,9 @@ const NOTHING: Outcome = {
   last: null,
   result: null,
   resultTexts: [],
+  toolResult: null,
   bytesIn: 0,
+  upstreamMs: 0,
   refusal: null,
   serverVersion: null,
   requestState: null,
@@ -91,6 +93,7 @@ export function answered(answer: Answered): Outcome {
   const task = request.course === "metered" ? handleIn(bytes, message) : null;
   const final = request.course === "task" ? finalIn(bytes, request.method, message) : null;
   const texts = final === null ? result : bytes.subarray(final.node.start, final.node.end);
+  const brings = request.course === "metered" || final !== null;
   return {
     ...NOTHING,
     kind: final?.kind ?? (task === null ? message.outcome : "task"),
@@ -99,7 +102,8 @@ export function answered(answer: Answered): Outcome {
     headers: answer.headers,
     last: answer.last,
     result,
-    resultTexts: request.course === "metered" || final !== null ? textsOf(texts) : [],
+    resultTexts: brings ? textsOf(texts) : [],
+    toolResult: brings ? texts : null,
     bytesIn: answer.bytesIn,
     requestState: message.requestState,
     task,
