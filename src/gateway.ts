@@ -44,6 +44,7 @@ import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
+import { createReceipts } from "./receipts.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
@@ -188,6 +189,7 @@ async function assemble(
     approval: approval.step,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, journal, scribe, streams, now, mono },
     measure: createMeasure(config.metering, counter.count),
+    receipted: createReceipts(config.metering.receipts, ledger, now),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,

@@ -19,7 +19,7 @@ import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
 import type { Views } from "./views.ts";
 
-export type VerbParts = Pick<Steps, "authenticate" | "measure" | "journal" | "scribe" | "tell"> & {
+export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "journal" | "scribe" | "tell"> & {
   readonly views: Views;
   readonly sessions: Sessions;
   readonly taskRules: TaskRules;
@@ -102,6 +102,7 @@ export function createSteps(parts: VerbParts): Steps {
       return { ...outcome, upstreamMs: parts.mono() - fromMs };
     },
     measure: parts.measure,
+    receipted: parts.receipted,
     journal,
     scribe,
     stopped(agent, request) {

@@ -87,7 +87,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
     story.refusal = story.settlement.withheld ?? story.outcome?.refusal ?? null;
     await steps.journal.settle(settlementOf(story, request, story.settlement, steps.scribe));
   }
-  release(story.outcome, story.refusal, answer);
+  release(steps.receipted(story), story.refusal, answer);
   return null;
 }
 

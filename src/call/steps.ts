@@ -42,6 +42,8 @@ export type Steps = {
   forward(job: ForwardJob): Promise<Outcome>;
   /** What a sent call came to: its tokens, and what the configuration counts of it. */
   measure(request: McpRequest, round: Round, outcome: Outcome): Promise<Measured>;
+  /** The outcome with what it cost in its last piece, where agents are to be told. */
+  receipted(story: Story): Outcome | null;
   journal: Journal;
   scribe: Scribe;
   /** Ends the job: a stream when the gateway drains, a call when it gives up waiting for it. */

@@ -26,6 +26,8 @@ export type Outcome = {
   readonly headers: Readonly<Record<string, string>>;
   /** The piece that ends the answer, already filtered and framed (JSON body or SSE event); null where all is out. */
   readonly last: Buffer | null;
+  /** `last` with the gateway's receipt (JSON without a line break) in its result; null where no result is in it. */
+  readonly withReceipt: ((receipt: string) => Buffer) | null;
   /** Received bytes of `result` (or `error`) of the final message, for its HMAC and size; null where there is none. */
   readonly result: Buffer | null;
   /** Text to count (domain.md 6.2): text blocks, embedded resource text, structuredContent unless a text block repeats it. */

@@ -14,6 +14,7 @@ const NOTHING: Outcome = {
   status: null,
   headers: {},
   last: null,
+  withReceipt: null,
   result: null,
   resultTexts: [],
   toolResult: null,
@@ -83,6 +84,7 @@ export type Answered = {
   readonly message: Extract<UpstreamMessage, { kind: "response" }>;
   /** What goes to the client: the message or its event, filtered and framed. */
   readonly last: Buffer;
+  readonly withReceipt: (receipt: string) => Buffer;
   readonly request: McpRequest;
   readonly bytesIn: number;
 };
@@ -101,6 +103,7 @@ export function answered(answer: Answered): Outcome {
     status: answer.status,
     headers: answer.headers,
     last: answer.last,
+    withReceipt: message.outcome === "protocol_error" ? null : answer.withReceipt,
     result,
     resultTexts: brings ? textsOf(texts) : [],
     toolResult: brings ? texts : null,
