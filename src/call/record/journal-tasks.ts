@@ -10,7 +10,7 @@ export type Desk = { readonly store: Store; readonly writer: Writer; readonly so
 export type JournalTasks = {
   /** How far a sink has come, and what it refused for good. */
   moveCursor(move: CursorMove): void;
-  /** Events that somebody reports, with the fate of each; a batch of 500 takes some 10 ms. */
+  /** Events that somebody reports, with the fate of each; a batch of 250 takes some 10 ms. */
   writeReports(batch: ReportBatch): readonly Fate[];
   writeCorrection(correction: Correction): Corrected;
 };
