@@ -18,6 +18,7 @@ import { openJournal } from "./call/record/journal-client.ts";
 import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
+import { createCallRates } from "./call-rates.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
@@ -36,12 +37,14 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
+import { createMeasure } from "./measuring.ts";
 import { openMetering } from "./metering.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
+import { createReceipts } from "./receipts.ts";
 import { openRetention } from "./retention.ts";
 import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
@@ -174,10 +177,12 @@ async function assemble(
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
+  const rates = createCallRates();
   const scribe: Scribe = {
     now,
     mono,
     configVersion,
+    rateOf: rates.rateOf,
     regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
@@ -185,7 +190,9 @@ async function assemble(
   closing.push(() => approval.close());
   const steps = createSteps({
     approval: approval.step,
-    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
+    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, journal, scribe, streams, now, mono },
+    measure: createMeasure(config.metering, counter.count),
+    receipted: createReceipts(config.metering.receipts, ledger, now),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,

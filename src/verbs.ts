@@ -10,8 +10,8 @@ import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { Inspection } from "./call/inspect/inspect.ts";
 import type { Story } from "./call/record/story.ts";
-import type { TokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
+import type { CallRates } from "./call-rates.ts";
 import type { Approving } from "./control/approvals/approve.ts";
 import type { ServerName } from "./ids.ts";
 import type { OpenStreams } from "./open-streams.ts";
@@ -19,7 +19,7 @@ import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
 import type { Views } from "./views.ts";
 
-export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tell"> & {
+export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "journal" | "scribe" | "tell"> & {
   readonly views: Views;
   readonly sessions: Sessions;
   readonly taskRules: TaskRules;
@@ -29,7 +29,8 @@ export type VerbParts = Pick<Steps, "authenticate" | "journal" | "scribe" | "tel
   readonly inspection: Inspection;
   readonly rounds: Rounds;
   readonly ledger: Ledger;
-  readonly counter: TokenCounter;
+  readonly rates: CallRates;
+  readonly mono: () => number;
   readonly streams: OpenStreams;
   /** Aborts when the gateway gives up draining. */
   readonly stopping: AbortSignal;
@@ -51,7 +52,10 @@ export function createSteps(parts: VerbParts): Steps {
       const addressed = await views.address(agent, request);
       return isRefusal(addressed) ? addressed : ((await upstreams.know(agent, addressed, exchange.exchange)) ?? addressed);
     },
-    authorize: views.authorize,
+    authorize(agent, request) {
+      if (request.course === "metered") parts.rates.note(agent.profile.id, request.callId, request.receivedAtMs);
+      return views.authorize(agent, request);
+    },
     openSession: sessions.open,
     visible: (agent, { course, server }) => {
       const visible = () => upstreams.visible(agent, server, visibleWithTasks(taskRules, agent, server, now()));
@@ -92,8 +96,13 @@ export function createSteps(parts: VerbParts): Steps {
       return isRefusal(held) ? held : billedOnce(held, round.task);
     },
     exchange: views.exchange,
-    forward: (job) => approval.unlessSent(job.request.callId, views.get(job.request.server).forward(job)),
-    countTokens: parts.counter.count,
+    async forward(job) {
+      const fromMs = parts.mono();
+      const outcome = await approval.unlessSent(job.request.callId, views.get(job.request.server).forward(job));
+      return { ...outcome, upstreamMs: parts.mono() - fromMs };
+    },
+    measure: parts.measure,
+    receipted: parts.receipted,
     journal,
     scribe,
     stopped(agent, request) {
@@ -102,6 +111,7 @@ export function createSteps(parts: VerbParts): Steps {
     },
     tell(story, thrown) {
       streams.closed(story.opening.callId);
+      parts.rates.forget(story.opening.callId);
       parts.used(story);
       parts.tell(story, thrown);
     },

@@ -1,7 +1,7 @@
 /** The life of one call, from its first byte to its last: every branch of it, and no I/O of its own. */
 import { isRefusal, type Refusal, refuse } from "../refusal.ts";
 import type { Answer } from "./accept/answer.ts";
-import { argumentsOf, inputTextsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
+import { argumentsOf, type McpRequest, type RequestSketch } from "./accept/request.ts";
 import type { Agent } from "./authenticate/agent.ts";
 import type { Permit } from "./authorize/permit.ts";
 import type { Reservation, Settlement } from "./budget/reservation.ts";
@@ -11,7 +11,7 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable, unlessAway } from "./record/journal.ts";
-import { approvedIn, inspectedIn, judgedIn, openStory, recognisedIn, type Story } from "./record/story.ts";
+import { approvedIn, inspectedIn, judgedIn, measuredIn, openStory, recognisedIn, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
 type Verdict = Promise<Refusal | null>; // Null: the answer is given.
@@ -87,7 +87,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
     story.refusal = story.settlement.withheld ?? story.outcome?.refusal ?? null;
     await steps.journal.settle(settlementOf(story, request, story.settlement, steps.scribe));
   }
-  release(story.outcome, story.refusal, answer);
+  release(steps.receipted(story), story.refusal, answer);
   return null;
 }
 
@@ -116,7 +116,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  if (outcome.kind !== "http_error") story.tokenCount = await steps.countTokens(inputTextsOf(request), outcome.resultTexts);
+  if (outcome.kind !== "http_error") measuredIn(story, await steps.measure(request, story.round, outcome));
   const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
   story.usage = { calls: story.round.calls, tool_tokens: input + output };
   return reservation.post(story.usage);

@@ -12,8 +12,8 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob, IsVisible } from "./forward/upstream.ts";
 import type { Scribe } from "./record/compose.ts";
 import type { Journal } from "./record/journal.ts";
+import type { Measured } from "./record/measures.ts";
 import type { Story } from "./record/story.ts";
-import type { CountTokens } from "./record/token-count.ts";
 
 export type Steps = {
   authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
@@ -40,7 +40,10 @@ export type Steps = {
   /** `toolName`: of a call of one tool, whose token may be narrower. */
   exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;
-  countTokens: CountTokens;
+  /** What a sent call came to: its tokens, and what the configuration counts of it. */
+  measure(request: McpRequest, round: Round, outcome: Outcome): Promise<Measured>;
+  /** The outcome with what it cost in its last piece, where agents are to be told. */
+  receipted(story: Story): Outcome | null;
   journal: Journal;
   scribe: Scribe;
   /** Ends the job: a stream when the gateway drains, a call when it gives up waiting for it. */

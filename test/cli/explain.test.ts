@@ -42,7 +42,7 @@ const PERMITTED: AuditRecord = {
   settlement: "posted",
   usage: { calls: 1, tool_tokens: 1_120 },
   outcome: "ok",
-  upstream: { status: 200, credential: "none", bytes_in: 1, bytes_out: 1 },
+  upstream: { status: 200, credential: "none", bytes_in: 1, bytes_out: 1, duration_ms: 1 },
 };
 
 const said = (changes: Partial<AuditRecord> = {}) => explain({ ...PERMITTED, ...changes }).join("\n");

@@ -38,6 +38,7 @@ export async function startParts(yaml: string, folder = newFolder()) {
     now,
     mono: () => world.monoMs,
     configVersion: () => "sha256:0",
+    rateOf: () => null,
     regionOf: () => null,
     digest: (_, bytes) => ({ hmac: "hmac-sha256:00", bytes: bytes.length }),
   };

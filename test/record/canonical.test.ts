@@ -65,7 +65,9 @@ const anyRecord = fc.record(
     subject: fc.option(anyText),
     settlement: fc.constantFrom("posted", "voided", "unknown", null),
     rate: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })),
-    upstream: fc.option(fc.record({ status: fc.option(fc.nat()), credential: anyText, bytes_in: fc.nat(), bytes_out: fc.nat() })),
+    upstream: fc.option(
+      fc.record({ status: fc.option(fc.nat()), credential: anyText, bytes_in: fc.nat(), bytes_out: fc.nat(), duration_ms: fc.nat() }),
+    ),
     details: fc.option(fc.dictionary(anyText, fc.oneof(anyText, fc.nat(), fc.boolean(), fc.constant(null)))),
   },
   { requiredKeys: [] },
@@ -82,13 +84,20 @@ test("a record's body is the canonical form of the record with its number, its g
   );
 });
 
+const amounts = fc.dictionary(anyText, fc.nat(), { noNullPrototype: true });
+const anyFurther = fc.record({ outcomes: amounts, outputs: amounts }, { requiredKeys: [] });
+
 test("a usage event's text is its canonical form, and so are the attributes that it shares", () => {
   fc.assert(
-    fc.property(anyText, fc.option(anyText), fc.nat(), fc.boolean(), (tool, team, tokens, provisional) => {
+    fc.property(anyText, fc.option(anyText), fc.nat(), fc.boolean(), anyFurther, (tool, team, tokens, provisional, further) => {
       const { usage } = settlementEntry(newCallId());
       if (usage === null) throw new Error("a posted settlement has a usage event");
       const { quantity, ...rest } = usage.data;
-      const event = { ...usage, subject: tool, data: { ...rest, tool, team, provisional, quantity: { ...quantity, tool_tokens: tokens } } };
+      const event = {
+        ...usage,
+        subject: tool,
+        data: { ...rest, tool, team, provisional, quantity: { ...quantity, ...further, tool_tokens: tokens } },
+      };
       const { call_id, logical_call_id, quantity: _, ...attributes } = event.data;
       expect(eventText(event)).toEqual({ event: canonicalize(event), attributes: canonicalize({ ...attributes, customer: tool }) });
     }),

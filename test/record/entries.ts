@@ -126,7 +126,7 @@ export function auditOf(
     usage: state === "posted" ? { calls: 1, tool_tokens: tokens } : null,
     token_count: state === "posted" ? { source: "estimated", encoding: "o200k_base", counter: "gpt-tokenizer@4.0.0" } : null,
     outcome: state === null ? null : state === "posted" ? "ok" : state,
-    upstream: state === null ? null : { status: 200, credential: "none", bytes_in: 480, bytes_out: 210 },
+    upstream: state === null ? null : { status: 200, credential: "none", bytes_in: 480, bytes_out: 210, duration_ms: 9 },
   };
 }
 
@@ -155,6 +155,7 @@ function usageOf(callId: CallId, provisional: boolean, tokens: number): UsageEve
       token_encoding: "o200k_base",
       token_counter: "gpt-tokenizer@4.0.0",
       definition_version: "2026-11-01",
+      definition_digest: `sha256:${"12".repeat(32)}`,
       environment: "live",
       region: null,
       use: ["chargeback", "policy"],

@@ -6,6 +6,7 @@ import { filterList } from "./list-filter.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, unknownFate } from "./outcomes.ts";
+import { withoutReceipt, withReceipt } from "./receipt.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 export async function readJsonAnswer(
@@ -33,6 +34,7 @@ export async function readJsonAnswer(
     bytes,
     message: judged.message,
     last: judged.bytes,
+    withReceipt: (receipt) => withReceipt(judged.bytes, receipt),
     request: job.request,
     bytesIn: bytes.length,
   });
@@ -61,8 +63,9 @@ export function finalMessage(bytes: Buffer, { request, visible, crossing }: Forw
   const message = readMessage(bytes);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind !== "response" || !sameId(message.idText, request.idText ?? "")) return { why: "not the answer to this request" };
-  if (crossing !== undefined) return { message, source: bytes, bytes: crossing.forClient(bytes, message) };
-  if (visible === null || message.outcome === "protocol_error") return { message, source: bytes, bytes };
-  const filtered = filterList(bytes, message.body, request.method ?? "", request.era, visible);
+  const own = withoutReceipt(bytes, message);
+  if (crossing !== undefined) return { message, source: bytes, bytes: crossing.forClient(own.bytes, own.message) };
+  if (visible === null || message.outcome === "protocol_error") return { message, source: bytes, bytes: own.bytes };
+  const filtered = filterList(own.bytes, own.message.body, request.method ?? "", request.era, visible);
   return filtered === null ? { why: "not the list that was asked for" } : { message, source: bytes, bytes: filtered };
 }

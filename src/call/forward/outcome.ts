@@ -26,12 +26,18 @@ export type Outcome = {
   readonly headers: Readonly<Record<string, string>>;
   /** The piece that ends the answer, already filtered and framed (JSON body or SSE event); null where all is out. */
   readonly last: Buffer | null;
+  /** `last` with the gateway's receipt (JSON without a line break) in its result; null where no result is in it. */
+  readonly withReceipt: ((receipt: string) => Buffer) | null;
   /** Received bytes of `result` (or `error`) of the final message, for its HMAC and size; null where there is none. */
   readonly result: Buffer | null;
   /** Text to count (domain.md 6.2): text blocks, embedded resource text, structuredContent unless a text block repeats it. */
   readonly resultTexts: readonly string[];
+  /** The tool's own result within it; null where the answer does not bring one. */
+  readonly toolResult: Buffer | null;
   /** Bytes that arrived from the upstream's body. */
   readonly bytesIn: number;
+  /** From handing the request over until all had come. */
+  readonly upstreamMs: number;
   /** Why there is nothing (usable) to deliver: the answer is this refusal, by the one table. */
   readonly refusal: Refusal | null;
   readonly serverVersion: string | null;

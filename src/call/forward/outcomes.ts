@@ -14,9 +14,12 @@ const NOTHING: Outcome = {
   status: null,
   headers: {},
   last: null,
+  withReceipt: null,
   result: null,
   resultTexts: [],
+  toolResult: null,
   bytesIn: 0,
+  upstreamMs: 0,
   refusal: null,
   serverVersion: null,
   requestState: null,
@@ -81,6 +84,7 @@ export type Answered = {
   readonly message: Extract<UpstreamMessage, { kind: "response" }>;
   /** What goes to the client: the message or its event, filtered and framed. */
   readonly last: Buffer;
+  readonly withReceipt: (receipt: string) => Buffer;
   readonly request: McpRequest;
   readonly bytesIn: number;
 };
@@ -91,6 +95,7 @@ export function answered(answer: Answered): Outcome {
   const task = request.course === "metered" ? handleIn(bytes, message) : null;
   const final = request.course === "task" ? finalIn(bytes, request.method, message) : null;
   const texts = final === null ? result : bytes.subarray(final.node.start, final.node.end);
+  const brings = request.course === "metered" || final !== null;
   return {
     ...NOTHING,
     kind: final?.kind ?? (task === null ? message.outcome : "task"),
@@ -98,8 +103,10 @@ export function answered(answer: Answered): Outcome {
     status: answer.status,
     headers: answer.headers,
     last: answer.last,
+    withReceipt: message.outcome === "protocol_error" ? null : answer.withReceipt,
     result,
-    resultTexts: request.course === "metered" || final !== null ? textsOf(texts) : [],
+    resultTexts: brings ? textsOf(texts) : [],
+    toolResult: brings ? texts : null,
     bytesIn: answer.bytesIn,
     requestState: message.requestState,
     task,

@@ -8,6 +8,7 @@ import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
+import { withoutReceipt, withReceipt } from "./receipt.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
 import type { ForwardJob } from "./upstream.ts";
@@ -106,6 +107,7 @@ function finish(
     bytes: data,
     message: verdict.message,
     last: verdict.bytes === data ? withEnd(event.bytes) : withData(event, verdict.bytes),
+    withReceipt: (receipt) => withData(event, withReceipt(verdict.bytes, receipt)),
     request: job.request,
     bytesIn,
   });
@@ -142,7 +144,9 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
   if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
-  if (message.kind !== "response" || method === null) return event.bytes;
-  const filtered = job.visible === null ? null : filterList(event.data, message.body, method, job.request.era, job.visible);
+  if (message.kind !== "response") return event.bytes;
+  const own = withoutReceipt(event.data, message);
+  if (method === null) return own.bytes === event.data ? event.bytes : withData(event, own.bytes);
+  const filtered = job.visible === null ? null : filterList(own.bytes, own.message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);
 }

@@ -131,9 +131,12 @@ export type AuditRecord = {
     readonly credential: string;
     readonly bytes_in: number;
     readonly bytes_out: number;
+    /** From the first byte sent to the last one received. */
+    readonly duration_ms: number;
   } | null;
   readonly environment: "live" | "test";
   readonly region: string | null;
+  /** Calls of the agent in the minute up to this one. */
   readonly rate: number | null;
   /** The person's yes that let it through, or the question that it waits for. */
   readonly approval: ApprovalLine | null;

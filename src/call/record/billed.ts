@@ -1,5 +1,6 @@
 /** Pure. What a call is billed becomes its usage event: one way for a live call and for one that recovery settles. */
 import type { AuditRecord } from "./audit-record.ts";
+import { digestOfType, SETTLED } from "./event-types.ts";
 import { TOKEN_COUNTER, TOKEN_DEFINITION_VERSION, TOKEN_ENCODING } from "./token-count.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
@@ -39,11 +40,14 @@ export function usageEventOf(record: AuditRecord, billed: Billed): UsageEvent {
       token_encoding: TOKEN_ENCODING,
       token_counter: TOKEN_COUNTER,
       definition_version: TOKEN_DEFINITION_VERSION,
+      definition_digest: SETTLED_DIGEST,
       environment: record.environment,
       region: record.region,
       use: USE,
     },
   };
 }
+
+const SETTLED_DIGEST = digestOfType(SETTLED);
 
 const USE: UsageEvent["data"]["use"] = ["chargeback", "policy"];

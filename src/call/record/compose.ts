@@ -6,6 +6,7 @@ import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../bu
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
 import { type Billed, usageEventOf } from "./billed.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import type { Measures } from "./measures.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
 import { TOKEN_COUNTER, TOKEN_ENCODING } from "./token-count.ts";
@@ -17,6 +18,8 @@ export type Scribe = {
   readonly configVersion: () => string;
   /** Where a server runs, as the configuration has it; null where it says nothing. */
   readonly regionOf: (server: string) => string | null;
+  /** Calls of its agent in the minute up to this one; null where nobody counts them. */
+  readonly rateOf: (callId: string) => number | null;
   /** HMAC under the key of the agent's subject, or else of its customer. */
   readonly digest: (agent: Agent, bytes: Uint8Array) => Digest;
 };
@@ -55,7 +58,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     result: story.resultDigest,
     decision: permit === null ? "refuse" : story.refusal !== null && outcome === null ? "refuse" : "permit",
     reason: story.refusal?.refused ?? null,
-    note: story.refusal?.note ?? null,
+    note: story.refusal?.note ?? story.measures?.note ?? null,
     rule: permit?.rule ?? story.refusal?.rule ?? null,
     approval: story.approval,
     inspections: story.inspections,
@@ -77,14 +80,16 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
             credential: story.issued?.kind ?? "none",
             bytes_in: outcome.bytesIn,
             bytes_out: outcome.sent ? (request?.body.length ?? 0) : 0,
+            duration_ms: Math.max(0, Math.round(outcome.upstreamMs)),
           },
     environment: agent?.environment ?? "live",
+    rate: scribe.rateOf(opening.callId),
   };
 }
 
 /** Only for what was sent: a refused or unsent call is never billed. */
 function billedOf(story: Story, time: string): Billed {
-  const { request, outcome, settlement, tokenCount } = story;
+  const { request, outcome, settlement, tokenCount, measures } = story;
   const provisional = settlement === null || settlement.state === "unknown";
   const held = provisional || settlement.withheld !== null;
   return {
@@ -99,7 +104,16 @@ function billedOf(story: Story, time: string): Billed {
       output_tokens: held ? 0 : (tokenCount?.output ?? 0),
       bytes_in: outcome?.bytesIn ?? 0,
       bytes_out: request?.body.length ?? 0,
+      // What stays here has brought nothing about for whoever asked.
+      ...(held || measures === null || outcome?.refusal !== null ? {} : furtherOf(measures)),
     },
+  };
+}
+
+function furtherOf({ outcomes, outputs }: Measures): Pick<Billed["quantity"], "outcomes" | "outputs"> {
+  return {
+    ...(Object.keys(outcomes).length === 0 ? {} : { outcomes }),
+    ...(Object.keys(outputs).length === 0 ? {} : { outputs }),
   };
 }
 

@@ -137,6 +137,13 @@ export function outcomeMeter(name: string): string {
   return `outcome:${name}`;
 }
 
+/** Of a built-in type. */
+export function digestOfType(type: string): string {
+  const definition = BUILT_IN.find((each) => each.type === type);
+  if (definition === undefined) throw new Error(`${type} is not built in`);
+  return definitionDigest(definition);
+}
+
 const digests = new WeakMap<EventType, string>();
 
 /** `sha256:<hex>` over the definition's RFC 8785 form. */

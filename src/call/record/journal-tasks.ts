@@ -49,7 +49,7 @@ export type JournalTasks = {
   /** A person's word on what was set aside: send it again, or let it be. Returns how many. */
   decideAsides(sink: string, states: readonly AsideState[], send: boolean): number;
   keepWebhookState(webhook: string, state: WebhookState): void;
-  /** Events that somebody reports, with the fate of each; a batch of 500 takes some 10 ms. */
+  /** Events that somebody reports, with the fate of each; a batch of 250 takes some 10 ms. */
   writeReports(batch: ReportBatch): readonly Fate[];
   writeCorrection(correction: Correction): Corrected;
 };

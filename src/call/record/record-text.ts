@@ -90,7 +90,7 @@ function tokenCount({ counter, encoding, source }: Nullable<"token_count">): str
 }
 
 function upstream(u: Nullable<"upstream">): string {
-  return `{"bytes_in":${number(u.bytes_in)},"bytes_out":${number(u.bytes_out)},"credential":${text(u.credential)},"status":${number(u.status)}}`;
+  return `{"bytes_in":${number(u.bytes_in)},"bytes_out":${number(u.bytes_out)},"credential":${text(u.credential)},"duration_ms":${number(u.duration_ms)},"status":${number(u.status)}}`;
 }
 
 function usage({ calls, tool_tokens }: Nullable<"usage">): string {
@@ -104,7 +104,7 @@ export function eventText({ id, type, time, subject, data }: UsageEvent): EventT
   const d = data;
   const agent = `"agent":${text(d.agent)},"agent_id":${text(d.agent_id)}`;
   const middle =
-    `"definition":${text(d.definition)},"definition_version":${text(d.definition_version)},"environment":${text(d.environment)},` +
+    `"definition":${text(d.definition)},"definition_digest":${text(d.definition_digest)},"definition_version":${text(d.definition_version)},"environment":${text(d.environment)},` +
     `"instance":${text(d.instance)}`;
   const outcome = `"outcome":${text(d.outcome)},"provisional":${d.provisional}`;
   const end =
@@ -123,9 +123,14 @@ export function eventText({ id, type, time, subject, data }: UsageEvent): EventT
 function quantity(q: UsageEvent["data"]["quantity"]): string {
   return (
     `{"bytes_in":${number(q.bytes_in)},"bytes_out":${number(q.bytes_out)},"calls":${number(q.calls)},` +
-    `"duration_ms":${number(q.duration_ms)},"input_tokens":${number(q.input_tokens)},"output_tokens":${number(q.output_tokens)},` +
+    `"duration_ms":${number(q.duration_ms)},"input_tokens":${number(q.input_tokens)},${further("outcomes", q.outcomes)}` +
+    `"output_tokens":${number(q.output_tokens)},${further("outputs", q.outputs)}` +
     `"tool_tokens":${number(q.tool_tokens)}}`
   );
+}
+
+function further(name: string, amounts: object | undefined): string {
+  return amounts === undefined ? "" : `"${name}":${canonicalJson(amounts)},`;
 }
 
 function text(value: string | null): string {

@@ -93,8 +93,16 @@ export function usageRow(event: UsageEvent, { attributes }: EventText = eventTex
     logicalCallId: logical_call_id === call_id ? null : logical_call_id,
     attributes,
     quantities: QUANTITIES.map((name) => whole(quantity[name])),
-    amounts: [],
+    amounts: amountsOf(quantity),
   };
+}
+
+const NOTHING_FURTHER: readonly Amount[] = [];
+
+function amountsOf({ outcomes, outputs }: UsageEvent["data"]["quantity"]): readonly Amount[] {
+  if (outcomes === undefined && outputs === undefined) return NOTHING_FURTHER;
+  const named = Object.entries(outcomes ?? {}).map(([name, amount]): Amount => [`outcome:${name}`, whole(amount)]);
+  return [...named, ...Object.entries(outputs ?? {}).map(([meter, amount]): Amount => [meter, whole(amount)])];
 }
 
 function moveOf({ draw, windowStartMs, windowEndMs }: HoldLine, committed: number, held: number, debt: number): Move {

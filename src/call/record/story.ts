@@ -9,6 +9,7 @@ import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { Outcome } from "../forward/outcome.ts";
 import type { Digest } from "./audit-record.ts";
+import type { Measured, Measures } from "./measures.ts";
 import type { TokenCount } from "./token-count.ts";
 
 /** What every request has, also one that was refused before it could be parsed. */
@@ -47,6 +48,7 @@ export type Story = {
   argumentsDigest: Digest | null;
   resultDigest: Digest | null;
   tokenCount: TokenCount | null;
+  measures: Measures | null;
   usage: Usage | null;
   settlement: Settlement | null;
   refusal: Refusal | null;
@@ -72,6 +74,7 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     argumentsDigest: null,
     resultDigest: null,
     tokenCount: null,
+    measures: null,
     usage: null,
     settlement: null,
     refusal: null,
@@ -97,6 +100,11 @@ export function recognisedIn(story: Story, recognised: Recognised | Refusal): Re
   story.definition = recognised.definition;
   if (recognised.shadow !== null && story.judged?.shadow === null) story.judged = { ...story.judged, shadow: recognised.shadow };
   return recognised;
+}
+
+export function measuredIn(story: Story, { tokenCount, measures }: Measured): void {
+  story.tokenCount = tokenCount;
+  story.measures = measures;
 }
 
 export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {

@@ -32,11 +32,17 @@ export type UsageEvent = {
       readonly bytes_in: number;
       readonly bytes_out: number;
       readonly duration_ms: number;
+      /** What its result brought about, by name; only of a call that succeeded, and only where a rule found some. */
+      readonly outcomes?: Readonly<Record<string, number>>;
+      /** By meter of the configuration. */
+      readonly outputs?: Readonly<Record<string, number>>;
     };
     readonly token_source: "estimated" | "estimated:sampled" | "estimated:bytes" | "reported" | "held";
     readonly token_encoding: string;
     readonly token_counter: string;
     readonly definition_version: string;
+    /** `sha256:<hex>` over the definition of this type in the catalogue. */
+    readonly definition_digest: string;
     readonly environment: "live" | "test";
     readonly region: string | null;
     readonly use: readonly ("chargeback" | "policy")[];

@@ -59,8 +59,8 @@ export function meteringRoutes({ catalogue, reader, intake, correct }: MeteringP
         const items: readonly unknown[] = Array.isArray(body) ? body : [body];
         if (items.length > EVENTS_MAX) return { status: 413, detail: `at most ${EVENTS_MAX} events` };
         const reporter = { name: caller.name, idempotencyKey: idempotencyKey?.replace(/^"|"$/g, "") ?? null };
-        const sent = items.map((item, index) => sentEventIn(item, index, mediaType !== "application/json", reporter));
-        return answerOf(await intake.take(sent, caller));
+        const cloudEvents = mediaType !== "application/json";
+        return answerOf(await intake.take(items, (item, index) => sentEventIn(item, index, cloudEvents, reporter), caller));
       },
     }),
     route({

@@ -70,7 +70,17 @@ export function refusedEntry(story: Story, by: string, scribe: Scribe): AuditRec
 }
 
 export function outcomeOf(kind: OutcomeKind): Outcome {
-  const nothing = { status: null, headers: {}, last: null, result: null, resultTexts: [], bytesIn: 0 };
+  const nothing = {
+    status: null,
+    headers: {},
+    last: null,
+    withReceipt: null,
+    result: null,
+    resultTexts: [],
+    toolResult: null,
+    bytesIn: 0,
+    upstreamMs: 0,
+  };
   return { ...nothing, kind, sent: kind !== "not_sent", refusal: null, serverVersion: null, requestState: null, task: null };
 }
 

@@ -24,19 +24,22 @@ export type IntakeParts = {
 /** `customer` null: may report for every agent. */
 export type From = { readonly name: string; readonly customer: string | null };
 
+export type Read<T> = (item: T, index: number) => SentEvent | { readonly fault: string };
+
 /** In the order of what was sent. */
 export type Taken = Fate | Rejection;
 
 /** Clocks of machines that are kept at all are closer than that. */
 const AHEAD_MAX_MS = 300_000;
-/** Events in one transaction: some 10 ms, in which calls wait. */
-const CHUNK = 500;
+/** Events in one transaction: some 10 ms of work, in which calls wait. */
+const CHUNK = 250;
 /** Events that are composed between two turns of the event loop: about 5 ms. */
 const TURN = 100;
 
 export function createIntake(parts: IntakeParts) {
   return {
-    async take(sent: readonly (SentEvent | { readonly fault: string })[], from: From): Promise<readonly Taken[]> {
+    /** `read` is asked for one item after the other, since reading ten thousand at once would hold up every call. */
+    async take<T>(items: readonly T[], read: Read<T>, from: From): Promise<readonly Taken[]> {
       const taken: (Taken | undefined)[] = [];
       let chunk: { readonly index: number; readonly entry: EventEntry }[] = [];
       const write = async () => {
@@ -46,8 +49,9 @@ export function createIntake(parts: IntakeParts) {
         chunk = [];
       };
       const doubtful: { readonly index: number; readonly judged: JudgedEvent }[] = [];
-      for (const [index, each] of sent.entries()) {
+      for (const [index, item] of items.entries()) {
         if (index % TURN === TURN - 1) await setImmediate();
+        const each = read(item, index);
         const judged = "fault" in each ? ({ reason: "malformed", detail: each.fault } as const) : judgeEvent(each, parts.catalogue);
         const entry = "reason" in judged ? judged : composed(judged, from, parts);
         if ("reason" in entry) {

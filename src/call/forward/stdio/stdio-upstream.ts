@@ -12,6 +12,7 @@ import { finalMessage, oversized } from "../json-answer.ts";
 import type { Outcome } from "../outcome.ts";
 import { accepted, answered, ended, notSent, unknownFate } from "../outcomes.ts";
 import { ownResult, requestedRevision } from "../own-result.ts";
+import { withReceipt } from "../receipt.ts";
 import { messageEvent } from "../sse.ts";
 import type { ForwardJob, Upstream } from "../upstream.ts";
 import { discoverResult, type Initialized, initializeResult } from "./bridge.ts";
@@ -152,12 +153,14 @@ function outcomeOf({ line, message }: PeerAnswer, job: ForwardJob, { bytesIn }: 
   if (message.body.kind !== "object") return unknownFate(refuse("upstream_invalid", {}, "a result is an object"), bytesIn + line.length);
   const judged = finalMessage(forClient(line, message, request), job);
   if ("why" in judged) return unknownFate(refuse("upstream_invalid", {}, judged.why), bytesIn + line.length);
+  const framed = answer.started ? messageEvent : (bytes: Buffer) => bytes;
   return answered({
     status: request.era === "modern" && isMethodNotFound(line, message) ? 404 : 200,
     headers: answer.started ? {} : JSON_HEADERS,
     bytes: line,
     message,
-    last: answer.started ? messageEvent(judged.bytes) : judged.bytes,
+    last: framed(judged.bytes),
+    withReceipt: (receipt) => framed(withReceipt(judged.bytes, receipt)),
     request,
     bytesIn: bytesIn + line.length,
   });

@@ -1,0 +1,14 @@
+/** Pure. What a call is counted for: its tokens, and what its result brought about. */
+import type { TokenCount } from "./token-count.ts";
+
+export type Measures = {
+  /** By name. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** By meter. */
+  readonly outputs: Readonly<Record<string, number>>;
+  /** What a rule found otherwise than it expects; never a text of the result. */
+  readonly note: string | null;
+};
+
+/** `measures` null: no rule is about this call, or its result is no success. */
+export type Measured = { readonly tokenCount: TokenCount; readonly measures: Measures | null };
