@@ -21,6 +21,10 @@ export type Config = {
   readonly gatewayId: string | null;
   /** The folder of the signing and sealing keys: `data`, or one that several gateways share. */
   readonly keys: string;
+  /** The file of the key that signs the log. */
+  readonly logKey: string;
+  readonly checkpointEveryMs: number;
+  readonly witness: Witness | null;
   readonly shared: { readonly postgres: Secret | null; readonly staleAfterMs: number };
   readonly policies: string;
   /** `observe`: policies are judged and recorded, and refuse nothing. */
@@ -35,6 +39,9 @@ export type Config = {
   readonly inspectors: ReadonlyMap<string, Inspector>;
   readonly sync: readonly Sink[];
 };
+
+/** `key`: a C2SP verifier key. */
+export type Witness = { readonly url: string; readonly key: string };
 
 /** What a view selects of its servers. */
 export type ViewRules = {

@@ -1,9 +1,9 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
-import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
 import { consistencyPath } from "./consistency.ts";
+import { eventReader, type SinkState, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";

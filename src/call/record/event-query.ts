@@ -11,6 +11,8 @@ export type StoredEvent = {
   readonly type: string;
   readonly time: string;
   readonly subject: string;
+  /** Whose it is, where it is from before a backup was restored: it was numbered, and may have been sent, under that id. */
+  readonly source?: string;
   readonly data: Readonly<Record<string, unknown>>;
 };
 
@@ -54,14 +56,26 @@ export function eventOf(row: EventRow): StoredEvent {
 
 export function eventReader(store: Store) {
   const beyond = store.prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?`);
+  const epochs = store.prepare("SELECT first_event, source FROM epoch ORDER BY first_event, first_record");
   const cursorOf = store.prepare("SELECT sequence FROM sink_cursor WHERE sink = ?").pluck();
   const newest = store.prepare("SELECT coalesce(max(sequence), 0) FROM usage_event").pluck();
   const refusedBy = store.prepare("SELECT count(*) FROM sink_refusal WHERE sink = ?").pluck();
   return {
-    after: (sequence: number, limit: number) => (beyond.all(sequence, limit) as EventRow[]).map(eventOf),
+    after(sequence: number, limit: number): StoredEvent[] {
+      const known = epochs.all() as Epoch[];
+      const events = (beyond.all(sequence, limit) as EventRow[]).map(eventOf);
+      return known.length === 0 ? events : events.map((event) => ofEpoch(event, known));
+    },
     sinkState(sink: string): SinkState {
       const sequence = Number(cursorOf.get(sink) ?? 0);
       return { sequence, pending: Math.max(0, Number(newest.get()) - sequence), refused: Number(refusedBy.get(sink)) };
     },
   };
+}
+
+type Epoch = { readonly first_event: number; readonly source: string };
+
+function ofEpoch(event: StoredEvent, epochs: readonly Epoch[]): StoredEvent {
+  const source = epochs.findLast(({ first_event }) => first_event <= event.sequence)?.source;
+  return source === undefined ? event : { ...event, source };
 }

@@ -1,6 +1,7 @@
 /** The proof of one record, or of one usage event, as a file that needs no database. */
-import type { StoredCheckpoint } from "./checkpoint-query.ts";
+
 import { canonicalJson } from "./canonical.ts";
+import type { StoredCheckpoint } from "./checkpoint-query.ts";
 import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-query.ts";
 import { inclusionPath } from "./merkle.ts";
 import type { Store } from "./store.ts";
@@ -9,7 +10,14 @@ import type { TreeReader } from "./tree.ts";
 
 /** `unsigned`: no checkpoint covers the record yet. */
 export type ProofAnswer =
-  | { readonly kind: "proof"; readonly sequence: number; readonly size: number; readonly key: string; readonly proof: string; readonly body: string }
+  | {
+      readonly kind: "proof";
+      readonly sequence: number;
+      readonly size: number;
+      readonly key: string;
+      readonly proof: string;
+      readonly body: string;
+    }
   | { readonly kind: "unknown" }
   | { readonly kind: "unsigned"; readonly sequence: number; readonly body: string };
 
@@ -23,7 +31,9 @@ export function proofReader(store: Store, tree: TreeReader, covering: (sequence:
   return (wanted: string): ProofAnswer => {
     const ofEvent = wanted.endsWith(OF_EVENT);
     const name = ofEvent ? wanted.slice(0, -OF_EVENT.length) : wanted;
-    const row = (/^\d{1,15}$/.test(name) ? bySequence.get(Number(name)) : byCall.get(name)) as { sequence: number; body: string } | undefined;
+    const row = (/^\d{1,15}$/.test(name) ? bySequence.get(Number(name)) : byCall.get(name)) as
+      | { sequence: number; body: string }
+      | undefined;
     if (row === undefined) return { kind: "unknown" };
     const event = ofEvent ? (eventOfRecord.get(row.sequence) as EventRow | undefined) : undefined;
     if (ofEvent && event === undefined) return { kind: "unknown" };

@@ -21,7 +21,7 @@ export function cloudEventOf(event: StoredEvent, source: string): CloudEvent {
   return {
     specversion: "1.0",
     id: event.id,
-    source: `urn:tollgate:${source}`,
+    source: `urn:tollgate:${event.source ?? source}`,
     type: event.type,
     subject: event.subject,
     time: event.time,
