@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { signatureProblem } from "../call/record/checkpoint.ts";
 import type { Outside } from "../call/record/checkpoint-check.ts";
-import { createExportCheck, leavesIn } from "../call/record/export-check.ts";
+import { createExportCheck, leavesOf } from "../call/record/export-check.ts";
 import { checkpointFileOf, LOG_KEY_FILE, readLogKey } from "../call/record/log-key.ts";
 import { verifierIn } from "../call/record/signed-note.ts";
 import { JOURNAL_FILE } from "../call/record/store.ts";
@@ -95,13 +95,14 @@ async function verifyRecords(file: string, options: VerifyOptions, io: Io): Prom
   const unsigned = verifier === null ? null : signatureProblem(checkpoint, verifier);
   if (unsigned !== null) complain(null, `${name}: ${unsigned}`);
   const beside = `${file}.leaves`;
-  const leaves = existsSync(beside) ? (leavesIn(readFileSync(beside, "utf8")) ?? []) : null;
+  const leaves = existsSync(beside) ? leavesOf(readFileSync(beside, "utf8"), checkpoint) : null;
+  if (leaves === null && existsSync(beside)) complain(null, `${beside} does not hold the leaves that the checkpoint is over`);
   const check = createExportCheck(checkpoint, leaves, complain);
   const isWhole = await eachLine(file, check.add);
   const { size, root } = check.end(isWhole);
   const signed = verifier === null || unsigned !== null ? null : checkpoint.size;
   const checkpoints = { stored: 0, signed, outside: checkpoint.size };
-  const base = { ok: problems.length === 0, size, root: root.toString("hex"), checkpoints, problems };
+  const base = { ok: problems.length === 0, size, root: root().toString("hex"), checkpoints, problems };
   const verdict: Verdict = firstBad === undefined ? base : { ...base, first_bad: firstBad };
   end(verdict, file, options, io, () => trustLines(verdict, options));
 }

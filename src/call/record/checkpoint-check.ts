@@ -28,7 +28,8 @@ export function checkCheckpoints(store: Store, tree: Tree, { verifier, checkpoin
   let vouched = 0;
   const hold = (name: string, checkpoint: Checkpoint): boolean => {
     const { size, root } = checkpoint;
-    if (size > tree.size) complain(tree.size, `${name} covers ${size} records, and there are ${tree.size}: the log was cut off`);
+    if (size > tree.size)
+      complain(vouched, `${name} covers ${size} records, and there are ${tree.size}: the log was cut off, or records were taken out`);
     else if (!tree.rootAt(size).equals(root))
       complain(vouched, `${name}: of the records ${vouched} to ${size - 1} some are not the ones that it covers`);
     else {
