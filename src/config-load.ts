@@ -15,6 +15,7 @@ import { type Document, type Path, type Problem, readDocument, sortProblems } fr
 import type { ServerName } from "./ids.ts";
 import { type KeySource, problemAtValue, problemsOf } from "./issues.ts";
 import { keysFolder, keysFolderProblem } from "./keys-folder.ts";
+import { logKeyFile, logKeyProblem } from "./log-key-file.ts";
 import { Secret } from "./secret.ts";
 import { isReference, type ReferenceForm, resolveReference } from "./secret-reference.ts";
 
@@ -29,6 +30,8 @@ export function loadConfig(file: string, env: Environment): { config: Config } |
     const readable = parsed.success ? parsed.data : sectionsOf(without(document.data, parsed.error.issues));
     problems.push(...rulesOf(document, readable));
     const keys = keysFolderProblem(readable.keys ?? "data", dirname(document.file));
+    const logKey = logKeyProblem(readable.logKey ?? "data", dirname(document.file));
+    if (logKey !== null) problems.push(problemAtValue(document, ["logKey"], logKey));
     if (keys !== null) problems.push(problemAtValue(document, ["keys"], keys));
   }
   const references = new References(document, env);
@@ -141,6 +144,9 @@ function configOf(document: Document, file: ConfigFile, references: References):
     data: resolve(folder, file.data),
     gatewayId: file.gatewayId ?? null,
     keys: keysFolder(file.keys, resolve(folder, file.data), folder),
+    logKey: logKeyFile(file.logKey, resolve(folder, file.data), folder),
+    checkpointEveryMs: durationMs(file.checkpoint.every),
+    witness: file.witness ?? null,
     shared: {
       postgres: file.shared.postgres === undefined ? null : secretIn(file.shared.postgres, references),
       staleAfterMs: durationMs(file.shared.staleAfter),

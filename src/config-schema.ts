@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
+import { checkpoint, logKey, witness } from "./config-evidence.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
@@ -105,6 +106,9 @@ export const configSchema = z.strictObject({
     .regex(/^(data|file:.+)$/, "must be data, or file: and a folder: file:/keys")
     .default("data")
     .describe("Where keys.json is: data (this gateway's data folder), or file:FOLDER, which several gateways share."),
+  logKey,
+  checkpoint,
+  witness,
   shared: z
     .strictObject({
       postgres: postgresUrl

@@ -22,6 +22,10 @@ export type Config = {
   readonly gatewayId: string | null;
   /** The folder of the signing and sealing keys: `data`, or one that several gateways share. */
   readonly keys: string;
+  /** The file of the key that signs the log. */
+  readonly logKey: string;
+  readonly checkpointEveryMs: number;
+  readonly witness: Witness | null;
   readonly shared: { readonly postgres: Secret | null; readonly staleAfterMs: number };
   readonly policies: string;
   /** `observe`: policies are judged and recorded, and refuse nothing. */
@@ -60,6 +64,9 @@ export type MeterRule = {
   readonly pointer: string;
   readonly max: number;
 };
+
+/** `key`: a C2SP verifier key. */
+export type Witness = { readonly url: string; readonly key: string };
 
 /** What a view selects of its servers. */
 export type ViewRules = {

@@ -19,11 +19,13 @@ import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
 import { createCallRates } from "./call-rates.ts";
+import { openCheckpoints } from "./checkpoints.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
 import { createAdminApi } from "./control/admin/api.ts";
 import { budgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
+import { checkpointRoutes } from "./control/admin/checkpoint-routes.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { adminRoutes } from "./control/admin/routes.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
@@ -134,6 +136,8 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
+  const checkpoints = await openCheckpoints({ config, journal, reader, fetch: outbound.fetch, metrics, now, log });
+  closing.push(() => checkpoints.stop());
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
   const digestKeys = openDigestKeys(config.data);
@@ -240,6 +244,7 @@ async function assemble(
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
       ...retention.routes,
+      ...checkpointRoutes({ reader, registry, ...checkpoints }),
       ...embedding.routes,
       ...openMetering(config, { journal, reader, registry, now }),
       ...approval.routes(),
@@ -251,7 +256,15 @@ async function assemble(
     fault,
   });
   const readiness = showVitals({
-    ...{ metrics, journal, registry, policies: reloading, waitingTools: pins.waiting, outdated: env.TOLLGATE_OLD_NODE !== undefined },
+    ...{
+      metrics,
+      journal,
+      checkpoints,
+      registry,
+      policies: reloading,
+      waitingTools: pins.waiting,
+      outdated: env.TOLLGATE_OLD_NODE !== undefined,
+    },
     isListening: () => state === "ready",
     inFlight: () => inFlight,
   });

@@ -1,4 +1,5 @@
 /** What a start reads before it does anything: the configuration and its policies, or every problem in them at once. */
+import { gatewayOf } from "./call/record/epoch.ts";
 import type { Config } from "./config.ts";
 import { type Environment, loadConfig } from "./config-load.ts";
 import { readKnown } from "./control/known.ts";
@@ -17,7 +18,7 @@ export class StartRefused extends Error {
 
 /** Events are numbered without a gap under one id: what a data folder began, it goes on with. */
 export function refuseOtherId({ file, data, gatewayId }: Config, source: string): void {
-  if (gatewayId === null || gatewayId === source) return;
+  if (gatewayId === null || gatewayId === source || gatewayId === gatewayOf(source)) return;
   const remedy = `write gatewayId: ${source}, or give ${gatewayId} a data folder of its own`;
   throw new StartRefused(`${file}: gatewayId: the books in ${data} are those of the gateway ${source}: ${remedy}`, []);
 }

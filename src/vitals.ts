@@ -1,5 +1,6 @@
 /** How the gateway is: what its probes answer and its metrics show. */
 import type { Journal } from "./call/record/journal.ts";
+import type { Checkpoints } from "./checkpoints.ts";
 import type { Readiness } from "./control/admin/listeners.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import type { LivePolicies } from "./live-policies.ts";
@@ -8,6 +9,7 @@ import type { Metrics } from "./observe.ts";
 export type VitalsParts = {
   readonly metrics: Metrics;
   readonly journal: Journal;
+  readonly checkpoints: Pick<Checkpoints, "isSigning" | "isWitnessed">;
   readonly registry: Pick<Registry, "isStale">;
   readonly policies: Pick<LivePolicies, "isCurrent">;
   /** Definitions of tools that wait for a yes. */
@@ -21,6 +23,7 @@ export type VitalsParts = {
 export function showVitals({
   metrics,
   journal,
+  checkpoints,
   registry,
   policies,
   waitingTools,
@@ -40,6 +43,9 @@ export function showVitals({
     { check: "listening", ok: isListening() },
     { check: "journal", ok: journal.available },
     { check: "registry", ok: !registry.isStale() },
+    // Calls go on and are recorded: a log that is not signed proves less, and harms nobody who calls.
+    { check: "log", ok: checkpoints.isSigning(), advisory: true },
+    { check: "witness", ok: checkpoints.isWitnessed(), advisory: true },
     // The last good ones go on: a slip in a file must not take every gateway out of service.
     { check: "policies", ok: policies.isCurrent(), advisory: true },
     { check: "tools", ok: waitingTools() === 0, advisory: true },

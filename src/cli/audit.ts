@@ -1,16 +1,14 @@
-/** `audit tail|show|verify`: the evidence; `verify` needs no gateway, only the file. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+/** `audit tail|show` and the other commands of the evidence. */
 import type { Command } from "commander";
 import type { AuditRecord } from "../call/record/audit-record.ts";
 import { RECORDS_MAX } from "../call/record/books.ts";
-import { JOURNAL_FILE } from "../call/record/store.ts";
-import { verifyLog } from "../call/record/verify.ts";
-import type { Config } from "../config.ts";
+import { registerCheckpoint } from "./audit-checkpoint.ts";
+import { registerExport } from "./audit-export.ts";
 import { registerAuditRetention } from "./audit-retention.ts";
+import { registerVerify } from "./audit-verify.ts";
 import { openBooks } from "./books.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
-import { EXIT, Exit, type Io, paint } from "./io.ts";
+import { EXIT, Exit, type Io } from "./io.ts";
 import { plain, table } from "./table.ts";
 
 export function registerAudit(program: Command, io: Io): void {
@@ -34,39 +32,10 @@ export function registerAudit(program: Command, io: Io): void {
       });
     },
   );
-  leaf(
-    audit,
-    "verify",
-    "recompute every leaf, every sequence number and the root; exit 1 if anything is off",
-    "tollgate audit verify --file copy-of-journal.db",
-  )
-    .option("--file <file>", "a copied journal.db (default: the one in the data folder)")
-    .action((options: CommonOptions & { file?: string }) => verify(options, io));
+  registerVerify(audit, io);
+  registerCheckpoint(audit, io);
+  registerExport(audit, io);
   registerAuditRetention(audit, io);
-}
-
-async function verify(options: CommonOptions & { file?: string }, io: Io): Promise<void> {
-  const file = options.file ?? ownJournal(configOf(options, io));
-  if (!existsSync(file)) throw new Exit(EXIT.usage, `${file} does not exist`);
-  const progress = (done: number, size: number) => {
-    if (io.color && done % 50_000 === 0) io.err(`${done} of ${size} records`);
-  };
-  const verdict = await verifyLog(file, progress).catch((fault: Error) => {
-    throw new Exit(EXIT.no, `${file} does not verify: it cannot be read as a journal (${fault.message})`);
-  });
-  print(io, options, verdict, () => {
-    const size = `${verdict.size} records, root ${verdict.root}`;
-    if (verdict.ok)
-      return `${paint(io, "green", "ok")}: ${size}\nInternally consistent only: compare the root with one kept elsewhere to rule out a replaced log.`;
-    return `${paint(io, "red", "NOT ok")}: first bad sequence ${verdict.first_bad ?? "unknown"}; ${size}`;
-  });
-  if (!verdict.ok) throw new Exit(EXIT.no, `${file} does not verify`);
-}
-
-function ownJournal(config: Config): string {
-  const file = join(config.data, JOURNAL_FILE);
-  if (existsSync(file)) return file;
-  throw new Exit(EXIT.away, `${file} does not exist: it is made when the gateway first starts. Start it: tollgate serve -c ${config.file}`);
 }
 
 function row(record: AuditRecord & { sequence: number }) {

@@ -4,6 +4,7 @@ import { registerAdminKey } from "./admin-key.ts";
 import { registerAgent } from "./agent.ts";
 import { registerApproval } from "./approval.ts";
 import { registerAudit } from "./audit.ts";
+import { registerBackup } from "./backup.ts";
 import { registerBudget } from "./budget.ts";
 import { registerCheck } from "./check.ts";
 import { registerCustomer } from "./customer.ts";
@@ -40,6 +41,7 @@ export function createProgram(io: Io = processIo): Command {
   registerBudget(program, io);
   registerApproval(program, io);
   registerAudit(program, io);
+  registerBackup(program, io);
   registerPolicy(program, io);
   registerTool(program, io);
   registerWhy(program, io);

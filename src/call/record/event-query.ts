@@ -1,5 +1,6 @@
 /** Usage events as they were handed to the journal. */
 import { digestOfEvent } from "./digest.ts";
+import { epochReader } from "./epoch-query.ts";
 import { SETTLED } from "./event-types.ts";
 import { eventLeaf, inclusionPath, rootOf } from "./merkle.ts";
 import { type Amount, QUANTITIES } from "./rows.ts";
@@ -13,6 +14,8 @@ export type StoredEvent = {
   readonly type: string;
   readonly time: string;
   readonly subject: string;
+  /** Whose it is, where it is from before a backup was restored: it was numbered, and may have been sent, under that id. */
+  readonly source?: string;
   readonly data: Readonly<Record<string, unknown>>;
 };
 
@@ -97,10 +100,18 @@ export function eventReader(store: Store) {
       "SELECT e.sequence FROM audit_record AS r JOIN usage_event AS e ON e.record = r.sequence WHERE r.call_id = ? AND r.kind = 'call'",
     )
     .pluck();
+  const epochOf = epochReader(store);
+  const inEpoch = (rows: readonly EventRow[]): StoredEvent[] => {
+    const sourceOf = epochOf("event");
+    return rows.map((row) => {
+      const source = sourceOf(row.sequence);
+      return source === null ? eventOf(row) : { ...eventOf(row), source };
+    });
+  };
   const corrections = store.prepare("SELECT event FROM reported_event WHERE adjusts = ?").pluck();
   return {
     after: (sequence: number, limit: number, customer: string | null = null) =>
-      ((customer === null ? beyond.all(sequence, limit) : theirs.all(sequence, customer, limit)) as EventRow[]).map(eventOf),
+      inEpoch((customer === null ? beyond.all(sequence, limit) : theirs.all(sequence, customer, limit)) as EventRow[]),
     /** Of a call or of a report; null where there is none. */
     byId(id: string): FoundEvent | null {
       const [, callId] = /^(call_.+)\.settled$/.exec(id) ?? [];

@@ -4,9 +4,10 @@ import { EMPTY_ROOT, nodeHash } from "./merkle.ts";
 export function createFrontier() {
   const edge: { readonly hash: Buffer; readonly width: number }[] = [];
   return {
-    add(leaf: Buffer): void {
+    /** A leaf, or the root of a complete run of `width` leaves, a power of two, where nothing narrower is open. */
+    add(leaf: Buffer, leaves = 1): void {
       let hash = leaf;
-      let width = 1;
+      let width = leaves;
       for (let last = edge.at(-1); last !== undefined && last.width === width; last = edge.at(-1)) {
         edge.pop();
         hash = nodeHash(last.hash, hash);

@@ -6,18 +6,15 @@ import type { Complain } from "./verify.ts";
 
 type Node = { readonly level: number; readonly number: number; readonly hash: Buffer };
 
-/** The leaves have been held against their bodies before. */
-export function checkNodes(store: Store, size: number, firstBad: () => number | undefined, complain: Complain): void {
-  const leaves = store.prepare("SELECT leaf FROM audit_record WHERE sequence >= ? AND sequence < ? ORDER BY sequence").pluck();
-  const below = store.prepare("SELECT hash FROM merkle_node WHERE level = ? AND number >= ? AND number < ? ORDER BY number").pluck();
-  let due = 0;
-  for (let unit = FAN_OUT; unit <= size; unit *= FAN_OUT) due += Math.floor(size / unit);
+/** `runs`: the root of every complete run of 256 leaves, recomputed from the bodies. */
+export function checkNodes(store: Store, runs: readonly Buffer[], firstBad: () => number | undefined, complain: Complain): void {
+  const levels = levelsOver(runs);
+  const due = levels.reduce((count, level) => count + level.length, 0);
   let seen = 0;
   for (const node of store.prepare("SELECT level, number, hash FROM merkle_node ORDER BY level, number").iterate() as Iterable<Node>) {
-    seen += 1;
-    const start = node.number * FAN_OUT;
-    const hashes = node.level === 1 ? leaves.all(start, start + FAN_OUT) : below.all(node.level - 1, start, start + FAN_OUT);
-    if (hashes.length === FAN_OUT && Buffer.compare(rootOf(hashes as Buffer[]), node.hash) === 0) continue;
+    const computed = levels[node.level - 1]?.[node.number];
+    if (computed !== undefined) seen += 1;
+    if (computed?.equals(node.hash) === true) continue;
     const width = FAN_OUT ** node.level;
     const first = node.number * width;
     // A bad record below it says where more exactly than the run as a whole.
@@ -26,4 +23,15 @@ export function checkNodes(store: Store, size: number, firstBad: () => number | 
     complain(located ? null : first, `the stored root of level ${node.level}, number ${node.number} is wrong`);
   }
   if (seen !== due) complain(null, `${seen} stored roots, ${due} are due`);
+}
+
+function levelsOver(runs: readonly Buffer[]): readonly (readonly Buffer[])[] {
+  const levels: (readonly Buffer[])[] = [runs];
+  for (let below = runs; below.length >= FAN_OUT; ) {
+    const level: Buffer[] = [];
+    for (let at = 0; at + FAN_OUT <= below.length; at += FAN_OUT) level.push(rootOf(below.slice(at, at + FAN_OUT)));
+    levels.push(level);
+    below = level;
+  }
+  return levels;
 }

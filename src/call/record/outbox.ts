@@ -1,4 +1,5 @@
 /** What leaves the journal towards a sink, stream by stream and in order; an outbox is a position in it, nothing is copied. */
+import { epochReader } from "./epoch-query.ts";
 import { eventReader } from "./event-query.ts";
 import type { Store } from "./store.ts";
 
@@ -9,6 +10,8 @@ export type Stream = (typeof STREAMS)[number];
 type Common = {
   /** Of a checkpoint: its size. */
   readonly sequence: number;
+  /** The id that it was numbered under, where that is from before a backup was restored; null: this gateway's own. */
+  readonly gateway: string | null;
   readonly id: string;
   /** Milliseconds since the epoch; null for records, whose times are in their bodies. */
   readonly atMs: number | null;
@@ -57,11 +60,12 @@ export type Outbox = {
   at(stream: Stream, sequences: readonly number[]): Item[];
 };
 
-type RecordRow = Omit<RecordItem, "stream" | "id" | "atMs">;
+type RecordRow = Omit<RecordItem, "stream" | "gateway" | "id" | "atMs">;
 type CheckpointRow = { readonly sequence: number; readonly atMs: number; readonly root: string; readonly note: string };
 
 export function outboxReader(store: Store): Outbox {
   const events = eventReader(store);
+  const epochOf = epochReader(store);
   const records = store.prepare(
     "SELECT sequence, kind, call_id AS callId, lower(hex(leaf)) AS leaf, body FROM audit_record WHERE sequence > ? ORDER BY sequence LIMIT ?",
   );
@@ -71,12 +75,14 @@ export function outboxReader(store: Store): Outbox {
   const read: { readonly [Name in Stream]: (after: number, limit: number) => Iterable<Item> } = {
     usage: (after, limit) => events.after(after, limit).map(usageItem),
     *records(after, limit) {
+      const formerly = epochOf("record");
       for (const row of records.iterate(after, limit) as Iterable<RecordRow>)
-        yield { stream: "records", id: String(row.sequence), atMs: null, ...row };
+        yield { stream: "records", gateway: formerly(row.sequence), id: String(row.sequence), atMs: null, ...row };
     },
     *checkpoints(after, limit) {
+      const formerly = epochOf("record");
       for (const row of checkpoints.iterate(after, limit) as Iterable<CheckpointRow>)
-        yield { stream: "checkpoints", id: String(row.sequence), ...row };
+        yield { stream: "checkpoints", gateway: formerly(row.sequence - 1), id: String(row.sequence), ...row };
     },
   };
   return {
@@ -96,10 +102,22 @@ export function outboxReader(store: Store): Outbox {
 }
 
 function usageItem(event: ReturnType<ReturnType<typeof eventReader>["after"]>[number]): UsageItem {
-  const { sequence, record, id, type, time, subject, data } = event;
+  const { sequence, record, id, type, time, subject, data, source = null } = event;
   const text = (name: string) => (typeof data[name] === "string" ? data[name] : null);
   const told = { agentId: text("agent_id"), logicalCallId: text("logical_call_id") };
-  return { stream: "usage", sequence, id, atMs: Date.parse(time), type, time, subject, record, ...told, data: JSON.stringify(data) };
+  return {
+    stream: "usage",
+    sequence,
+    gateway: source,
+    id,
+    atMs: Date.parse(time),
+    type,
+    time,
+    subject,
+    record,
+    ...told,
+    data: JSON.stringify(data),
+  };
 }
 
 /** By characters: nearly all of it is ASCII. */

@@ -1,5 +1,4 @@
 /** Every record whose words are gone must be named by a tombstone: a purge that nobody tells of is a deletion. */
-import type { StoredRecord } from "./books.ts";
 import { rangesIn } from "./purge.ts";
 import type { Complain } from "./verify.ts";
 
@@ -8,15 +7,15 @@ export function createPurgeCheck(complain: Complain) {
   const gone: [number, number][] = [];
   const told: [number, number][] = [];
   return {
-    purged(sequence: number): void {
+    /** In ascending order. */
+    purged(from: number, to: number): void {
       const last = gone.at(-1);
-      if (last !== undefined && last[1] + 1 === sequence) last[1] = sequence;
-      else gone.push([sequence, sequence]);
+      if (last !== undefined && last[1] + 1 === from) last[1] = to;
+      else gone.push([from, to]);
     },
-    record(record: StoredRecord): void {
-      if (record.kind !== "records.purged") return;
-      const ranges = rangesIn(String(record.details?.sequences));
-      if (ranges === null) complain(record.sequence, `record ${record.sequence}: it does not say what was purged`);
+    tombstone(sequence: number, sequences: string): void {
+      const ranges = rangesIn(sequences);
+      if (ranges === null) complain(sequence, `record ${sequence}: it does not say what was purged`);
       else told.push(...ranges);
     },
     end(): void {

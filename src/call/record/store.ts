@@ -47,7 +47,7 @@ function prepareStore(store: Store, file: string): void {
 }
 
 /** The name of a new file must survive a power loss as well as its content. */
-function syncFolder(dataDir: string): void {
+export function syncFolder(dataDir: string): void {
   const folder = openSync(dataDir, "r");
   fsyncSync(folder);
   closeSync(folder);
@@ -58,6 +58,14 @@ export function openReader(file: string): Store {
   const store = new Database(file, { readonly: true, fileMustExist: true });
   store.pragma("trusted_schema = OFF");
   store.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  return store;
+}
+
+/** A copy that nobody else has open, to be changed before it is used. */
+export function openCopy(file: string): Store {
+  const store = new Database(file, { fileMustExist: true });
+  store.pragma("trusted_schema = OFF");
+  store.pragma("synchronous = FULL");
   return store;
 }
 

@@ -1,20 +1,22 @@
-/** Recomputes the whole journal from its bodies: every leaf, number, stored root, usage event and balance. Reads only, and row by row. */
-import { createBalanceCheck } from "./balance-check.ts";
-import { checkRecord } from "./check-record.ts";
+/** Recomputes the whole journal from its bodies: every leaf, number, stored root, usage event, balance and checkpoint. Reads only. */
+import { addSums, type BalanceSums, checkBalances } from "./balance-check.ts";
+import { type CheckpointFindings, checkCheckpoints, type Outside } from "./checkpoint-check.ts";
+import { checkEpochs } from "./epoch-check.ts";
 import { createFrontier } from "./frontier.ts";
-import { leafHash } from "./merkle.ts";
 import { checkNodes } from "./node-check.ts";
 import { createPurgeCheck } from "./purge-check.ts";
-import { PURGED_BODY } from "./schema.ts";
+import { PROBLEMS_MAX, type RangeFindings } from "./range-check.ts";
+import { checkRanges, type Progress } from "./range-threads.ts";
 import { openReader, type Store } from "./store.ts";
-import { createUsageCheck } from "./usage-check.ts";
+import { FAN_OUT, treeReader } from "./tree.ts";
 
 export type Verdict = {
   readonly ok: boolean;
   readonly size: number;
   /** Hex; recomputed from the bodies. */
   readonly root: string;
-  /** The first sequence number at which something is wrong; absent where it cannot be told, or nothing is. */
+  readonly checkpoints: CheckpointFindings;
+  /** The first sequence number at which something is wrong, or from which on nothing vouches for the records; absent where it cannot be told, or nothing is wrong. */
   readonly first_bad?: number;
   /** What is wrong, in words; the first 20. */
   readonly problems: readonly string[];
@@ -23,82 +25,117 @@ export type Verdict = {
 /** `sequence` null: it cannot be told where. */
 export type Complain = (sequence: number | null, what: string) => void;
 
-export type RecordRow = {
-  readonly sequence: number;
-  readonly kind: string;
-  readonly call_id: string | null;
-  readonly body: string;
-  readonly leaf: Buffer;
-};
-
-/** Beyond this the list would only repeat itself. */
-const PROBLEMS_MAX = 20;
-/** Rows between two turns of the event loop, so that progress shows and signals are heard. */
-const TURN = 5_000;
+export const NOTHING_OUTSIDE: Outside = { verifier: null, checkpoints: [] };
 
 /** A live journal or a copied file; rejects where the file cannot be opened at all. */
-export async function verifyLog(file: string, progress: (done: number, size: number) => void = () => {}): Promise<Verdict> {
+export async function verifyLog(file: string, progress: Progress = () => {}, outside: Outside = NOTHING_OUTSIDE): Promise<Verdict> {
   const store = openReader(file);
   try {
-    // One read transaction: a live journal grows meanwhile, and what is compared must be of one moment.
+    // One read transaction: a live journal grows meanwhile, and what is compared must be of one moment. Records are never changed,
+    // so that threads with transactions of their own see the same ones.
     store.exec("BEGIN");
-    return await verify(store, progress);
+    return await verify(store, file, progress, outside);
   } finally {
     store.close();
   }
 }
 
-async function verify(store: Store, progress: (done: number, size: number) => void): Promise<Verdict> {
+async function verify(store: Store, file: string, progress: Progress, outside: Outside): Promise<Verdict> {
   const problems: string[] = [];
   let firstBad: number | undefined;
   const complain: Complain = (sequence, what) => {
     if (sequence !== null) firstBad = Math.min(firstBad ?? sequence, sequence);
     if (problems.length < PROBLEMS_MAX) problems.push(what);
   };
-  const frontier = createFrontier();
-  let expected = 0;
+  let size = 0;
+  let root = createFrontier().root();
+  let checkpoints: CheckpointFindings = { stored: 0, signed: null, outside: null };
   try {
+    const counted = countRecords(store, complain);
+    size = counted.size;
+    const found = await checkRanges(store, file, counted.gapless, progress);
     const quick = store.pragma("quick_check(1)", { simple: true });
     if (quick !== "ok") complain(null, `the database file is damaged: ${String(quick)}`);
-    const source = store.prepare("SELECT value FROM meta WHERE name = 'source'").pluck().get();
-    const size = Number(store.prepare("SELECT count(*) FROM audit_record").pluck().get());
-    const usage = createUsageCheck(store, complain);
-    const balances = createBalanceCheck(store, complain);
-    const purges = createPurgeCheck(complain);
-    for (const row of records(store)) {
-      if (row.sequence !== expected) complain(expected, `record ${expected} is missing; the next one is ${row.sequence}`);
-      expected = row.sequence + 1;
-      if (row.body === PURGED_BODY) {
-        frontier.add(row.leaf);
-        usage.purged(row.sequence);
-        purges.purged(row.sequence);
-        continue;
-      }
-      const leaf = leafHash(Buffer.from(row.body));
-      if (Buffer.compare(leaf, row.leaf) !== 0) complain(row.sequence, `record ${row.sequence} is not what its leaf says`);
-      frontier.add(leaf);
-      const record = checkRecord(row, source, complain);
-      if (record !== null) {
-        usage.settled(record, row.sequence);
-        balances.settled(record);
-        purges.record(record);
-      }
-      if (expected % TURN !== 0) continue;
-      progress(expected, size);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    usage.end();
-    balances.end();
-    purges.end();
-    checkNodes(store, expected, () => firstBad, complain);
+    const { runs, leaves, sums } = merge(found, complain);
+    checkStrays(store, size, found, complain);
+    checkBalances(store, sums, complain);
+    checkPurges(found, complain);
+    checkNodes(store, runs, () => firstBad, complain);
+    root = rootOver(runs, leaves);
+    const { rootAt } = treeReader(store);
+    checkEpochs(
+      store,
+      found.flatMap((each) => each.sources),
+      rootAt,
+      complain,
+    );
+    checkpoints = checkCheckpoints(store, { size, rootAt: (at) => (at === size ? root : rootAt(at)) }, outside, complain);
   } catch (fault) {
-    // A torn page can stop a query half-way: that is a finding, too.
-    complain(expected, `reading stopped at record ${expected}: ${fault instanceof Error ? fault.message : String(fault)}`);
+    complain(null, `reading stopped: ${fault instanceof Error ? fault.message : String(fault)}`);
   }
-  const verdict = { ok: problems.length === 0, size: expected, root: frontier.root().toString("hex"), problems };
+  const verdict = { ok: problems.length === 0, size, root: root.toString("hex"), checkpoints, problems };
   return firstBad === undefined ? verdict : { ...verdict, first_bad: firstBad };
 }
 
-function records(store: Store): Iterable<RecordRow> {
-  return store.prepare("SELECT sequence, kind, call_id, body, leaf FROM audit_record ORDER BY sequence").iterate() as Iterable<RecordRow>;
+/** `gapless`: where one is missing, it is among so many. */
+function countRecords(store: Store, complain: Complain): { readonly size: number; readonly gapless: number } {
+  const { count, first, last } = store
+    .prepare("SELECT count(*) AS count, min(sequence) AS first, max(sequence) AS last FROM audit_record")
+    .get() as {
+    count: number;
+    first: number | null;
+    last: number | null;
+  };
+  if (first === null || last === null) return { size: 0, gapless: 0 };
+  if (first < 0) complain(0, `there is a record ${first}`);
+  return { size: last + 1, gapless: Math.min(last + 1, count) };
+}
+
+function merge(found: readonly RangeFindings[], complain: Complain) {
+  const runs: Buffer[] = [];
+  let leaves: Buffer[] = [];
+  const sums: BalanceSums = new Map();
+  let nextEvent = 1;
+  for (const range of found) {
+    for (const { sequence, what } of range.problems) complain(sequence, what);
+    runs.push(...hashesIn(range.runs));
+    leaves = hashesIn(range.leaves);
+    addSums(sums, range.sums);
+    const { events } = range;
+    if (events === null) continue;
+    if (events.first !== nextEvent) complain(null, `usage event ${nextEvent} is missing; the next one is ${events.first}`);
+    nextEvent = events.next;
+  }
+  return { runs, leaves, sums };
+}
+
+/** What belongs to no record that was looked at. */
+function checkStrays(store: Store, size: number, found: readonly RangeFindings[], complain: Complain): void {
+  const stray = store.prepare("SELECT record FROM usage_event WHERE record < 0 OR record >= ? ORDER BY record LIMIT 1").pluck().get(size);
+  if (stray !== undefined) complain(null, `there are usage events of a record ${String(stray)}, which does not exist`);
+  if (found.length === 0 && stray === undefined && store.prepare("SELECT 1 FROM merkle_node LIMIT 1").get() !== undefined)
+    complain(null, "there are stored roots, and no records");
+  for (const table of ["usage_amount", "reported_event"]) {
+    const event = store.prepare(`SELECT event FROM ${table} WHERE event NOT IN (SELECT sequence FROM usage_event) LIMIT 1`).pluck().get();
+    if (event !== undefined) complain(null, `${table} tells of usage event ${String(event)}, which is not there`);
+  }
+}
+
+function checkPurges(found: readonly RangeFindings[], complain: Complain): void {
+  const purges = createPurgeCheck(complain);
+  for (const { purged } of found) for (const [from, to] of purged) purges.purged(from, to);
+  for (const { tombstones } of found) for (const { sequence, told } of tombstones) purges.tombstone(sequence, told);
+  purges.end();
+}
+
+function rootOver(runs: readonly Buffer[], leaves: readonly Buffer[]): Buffer {
+  const frontier = createFrontier();
+  for (const run of runs) frontier.add(run, FAN_OUT);
+  for (const leaf of leaves) frontier.add(leaf);
+  return frontier.root();
+}
+
+function hashesIn(bytes: Uint8Array): Buffer[] {
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return Array.from({ length: bytes.length / 32 }, (_, i) => all.subarray(i * 32, (i + 1) * 32));
 }

@@ -50,7 +50,11 @@ export function createCentral(options: CentralOptions): Target {
       const end = () => void drop();
       stopping.addEventListener("abort", end, { once: true });
       try {
-        return await insert(client, items, first.stream, options.gateway);
+        const faults: ItemFault[] = [];
+        // After a restored backup there may be some that were numbered under the id before.
+        for (const [gateway, theirs] of Map.groupBy(items, (item) => item.gateway ?? options.gateway))
+          faults.push(...(await insert(client, theirs, first.stream, gateway)));
+        return { kind: "taken", faults };
       } catch (fault) {
         const code = sqlStateOf(fault);
         if (code !== null && isBadContent(code)) return { kind: "bad", status: null, reason: `the ledger refuses it (SQLSTATE ${code})` };
@@ -108,13 +112,12 @@ async function prepareCentral(client: PgClient): Promise<void> {
 }
 
 /** What is there already is no error, unless it is something else: that is told, and never overwritten. */
-async function insert(client: PgClient, items: readonly Item[], stream: Item["stream"], gateway: string): Promise<Answer> {
+async function insert(client: PgClient, items: readonly Item[], stream: Item["stream"], gateway: string): Promise<ItemFault[]> {
   const rows = `[${items.map(rowText).join(",")}]`;
   const written = await client.query(INSERTS[stream], [gateway, rows]);
-  if (written.rowCount === items.length) return { kind: "taken", faults: [] };
+  if (written.rowCount === items.length) return [];
   const { rows: conflicts } = await client.query<{ sequence: number }>(CONFLICTS[stream], [gateway, rows]);
-  const faults = conflicts.map(({ sequence }): ItemFault => ({ sequence, status: null, reason: CONFLICT, retry: false }));
-  return { kind: "taken", faults };
+  return conflicts.map(({ sequence }): ItemFault => ({ sequence, status: null, reason: CONFLICT, retry: false }));
 }
 
 export const CONFLICT = "conflict: the ledger holds something else under this number or id";

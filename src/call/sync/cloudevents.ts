@@ -21,7 +21,7 @@ export type CloudEvent = {
 
 /** `application/cloudevents-batch+json`. `id` depends on the event alone, so a batch that is sent again carries the same ones. */
 export function batchText(items: readonly Item[], gateway: string): string {
-  return `[${items.map((item) => eventText(item, gateway)).join(",")}]`;
+  return `[${items.map((item) => eventText(item, item.gateway ?? gateway)).join(",")}]`;
 }
 
 function eventText(item: Item, gateway: string): string {

@@ -1,0 +1,14 @@
+/** A thread that checks ranges of one journal, each when it is told to, on its own connection. */
+import { parentPort, workerData } from "node:worker_threads";
+import { checkRange, type Range } from "./range-check.ts";
+import { openReader } from "./store.ts";
+
+const store = openReader((workerData as { file: string }).file);
+
+parentPort?.on("message", (range: Range | null) => {
+  if (range !== null) parentPort?.postMessage(checkRange(store, range));
+  else {
+    store.close();
+    parentPort?.close();
+  }
+});
