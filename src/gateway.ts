@@ -28,6 +28,7 @@ import { adminRoutes } from "./control/admin/routes.ts";
 import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openKeys } from "./control/keys.ts";
 import { knownIn } from "./control/known.ts";
+import { startDelivery } from "./delivery.ts";
 import { createEmbedding } from "./embedding.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
@@ -41,7 +42,6 @@ import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
-import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -129,6 +129,8 @@ async function assemble(
   closing.push(() => counter.close());
   const reader = openReaderThread(config.data);
   closing.push(() => reader.close());
+  const delivery = await startDelivery({ config, journal, reader, metrics, log, now, act, fetch: outbound.fetch });
+  closing.push(() => delivery.stop());
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
   const digestKeys = openDigestKeys(config.data);
@@ -181,7 +183,8 @@ async function assemble(
   closing.push(() => approval.close());
   const steps = createSteps({
     approval: approval.step,
-    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, journal, scribe, streams, now },
+    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, counter, scribe, streams, now },
+    journal: delivery.journal,
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
@@ -196,7 +199,8 @@ async function assemble(
     });
   };
   const embedding = createEmbedding({
-    ...{ config, policies: inForce, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
+    ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
+    journal: delivery.journal,
     exchange: exchange.exchange,
     used: uses.note,
     audit: act,
@@ -231,6 +235,7 @@ async function assemble(
       ...embedding.routes,
       ...approval.routes(),
       ...pinRoutes,
+      ...delivery.routes,
     ],
     linked: approval.page(keys),
     hosts: () => loopbackHosts(config.admin),
@@ -245,7 +250,6 @@ async function assemble(
   closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
   closing.push(await listen(createAdminListener(api), config.admin, "admin"));
   await listen(listener.server, config.listen, "listen");
-  const sinks = await startSinks(config.sync, { fetch: outbound.fetch, now, random: Math.random, journal, reader, log });
   state = "ready";
   log.info(
     {
@@ -271,7 +275,6 @@ async function assemble(
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);
       listener.server.closeAllConnections();
-      for (const sink of sinks) await sink.stop();
       await closeAll();
     },
   };

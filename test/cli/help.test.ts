@@ -35,6 +35,7 @@ const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agen
   agent offboard, agent import, customer create, customer list, customer show, customer suspend, customer reinstate, customer end,
   admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, budget list,
   policy explain, policy test, policy diff, policy backtest, policy suggest, audit tail, audit show, audit verify, why,
+  sync status, sync flush, sync settle, sync reconcile, sync enable, sync audit, sync schema,
   tool list, tool diff, tool approve`;
 
 test("these commands are offered, and no others", () => {

@@ -133,7 +133,7 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
     /env.API_KEY: a secret never/,
   ],
   ["__proto__", `${GOOD}__proto__: { admin: true }\n`, /__proto__ is not allowed/],
-  ["a later part", `${GOOD}logKey: data\n`, /logKey: unknown key/],
+  ["a later part", `${GOOD}shards: []\n`, /shards: unknown key/],
 ];
 
 test.each(WRONG)("%s is refused", (_what, yaml, problem) => {
@@ -202,7 +202,7 @@ webhooks: [{ url: "https://ops.example/hook", secret: env:HOOK, events: [agent.*
   expect(inspect(config, { depth: null })).not.toMatch(/pa55word|whsec_/);
   const twice = `${GOOD}sync:\n${'  - { type: cloudevents, url: "https://m.example/e" }\n'.repeat(2)}webhooks: [{ url: "https://o.example/", secret: env:HOOK, events: ["*"] }]\n`;
   expect(problemsIn(twice, { HOOK: "hunter2" })).toEqual([
-    "5:5: sync[1]: has the name of sync[0]: give each a name of its own (name: ...)",
+    "5:5: sync[1]: has the name of sync[0]: give each its own (name: ...)",
     expect.stringMatching(/^6:\d+: webhooks\[0\].secret: must be whsec_ and 24 to 64 bytes in base64/),
   ]);
   expect(

@@ -70,6 +70,12 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "GET /tools/:server/:tool": ALL,
   "POST /tools/:server/approve": ["approver", "admin"],
   "POST /tools/:server/:tool/approve": ["approver", "admin"],
+  "GET /sync": ["auditor", "operator", "admin"],
+  "GET /sync/asides": ["auditor", "operator", "admin"],
+  "POST /sync/flush": RUNS,
+  "POST /sync/settle": RUNS,
+  "POST /sync/reconcile": RUNS,
+  "POST /sync/enable": RUNS,
 };
 
 let plane: Plane;

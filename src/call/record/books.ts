@@ -1,13 +1,16 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
+import { type ActPage, type ActRow, actReader } from "./acts.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { eventReader, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
+import type { WebhookState } from "./sink-ledger.ts";
 import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
+import { type UsageHour, usageHoursReader } from "./usage-hours.ts";
 
 /** `usage_event`: the digest of the usage event that was written with the record, or null. */
 export type StoredRecord = AuditRecord & { readonly sequence: number; readonly source: string; readonly usage_event: string | null };
@@ -35,6 +38,16 @@ export type Books = {
   /** Of what was set aside: those that are to be tried again by now. */
   sinkDue(sink: string, nowMs: number, limit: number): Aside[];
   sinkAsides(question: AsideQuestion): ListedAside[];
+  /** Records of acts (never of calls) whose kind matches a pattern. */
+  actsAfter(after: number, patterns: readonly string[], limit: number): ActPage;
+  actsAt(sequences: readonly number[]): ActRow[];
+  /** The last record that a webhook has been told of, or that was none for it. */
+  actPosition(sink: string): number;
+  webhookState(webhook: string): WebhookState;
+  /** Sums of the usage events by the hour, and of those that a sink has acknowledged. */
+  usageHours(sink: string, sinceMs: number, untilMs: number): UsageHour[];
+  /** Numbers of the usage events of a span of time, beyond `after`. */
+  usageWithin(sinceMs: number, untilMs: number, after: number, limit: number): number[];
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
@@ -62,6 +75,8 @@ export function openBooks(store: Store): Books {
   const events = eventReader(store);
   const outbox = outboxReader(store);
   const sinks = sinkReader(store);
+  const hours = usageHoursReader(store);
+  const acts = actReader(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -116,6 +131,12 @@ export function openBooks(store: Store): Books {
     sinkState: sinks.state,
     sinkDue: sinks.due,
     sinkAsides: sinks.list,
+    actsAfter: acts.after,
+    actsAt: acts.at,
+    actPosition: acts.position,
+    webhookState: acts.webhookState,
+    usageHours: hours.hours,
+    usageWithin: hours.within,
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

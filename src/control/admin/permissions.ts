@@ -8,9 +8,20 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   /** Sees who there is and what is used, and nothing of single calls. */
   viewer: SEES,
   /** Sees everything, the evidence included, and changes nothing. */
-  auditor: [...SEES, "audit:read", "approvals:read", "admin_keys:read"],
+  auditor: [...SEES, "audit:read", "approvals:read", "sync:read", "admin_keys:read"],
   /** Runs the fleet: agents, credentials, tokens, decisions for embedders. */
-  operator: [...SEES, "audit:read", "approvals:read", "agents:write", "agents:stop", "agents:impersonate", "calls:decide", "calls:reserve"],
+  operator: [
+    ...SEES,
+    "audit:read",
+    "approvals:read",
+    "agents:write",
+    "agents:stop",
+    "agents:impersonate",
+    "calls:decide",
+    "calls:reserve",
+    "sync:read",
+    "sync:write",
+  ],
   /** Decides what agents ask for and which tools count, and may stop an agent; cannot make one. */
   approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "tools:approve", "agents:stop"],
   /** Everything, with the customers and the keys of all the others. */
@@ -26,6 +37,8 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "calls:reserve",
     "requests:decide",
     "tools:approve",
+    "sync:read",
+    "sync:write",
     "customers:write",
     "admin_keys:write",
   ],
