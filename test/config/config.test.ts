@@ -260,6 +260,8 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
     SEARCH_KEY: "s",
     BILLING_SECRET: "b",
     METER_TOKEN: "m",
+    LEDGER_URL: "postgres://tollgate:l@127.0.0.1/ledger",
+    HOOK_SECRET: `whsec_${Buffer.alloc(32).toString("base64")}`,
     PII_TOKEN: "p",
     EVERYTHING_API_KEY: "e",
     REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
@@ -268,7 +270,8 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   expect(config.keys).toMatch(/\/shared-keys$/);
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
   expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
-  expect(config.sync).toHaveLength(1);
+  expect(config.sync.map(({ name }) => name)).toEqual(["meter", "ledger"]);
+  expect(config.webhooks.map(({ name }) => name)).toEqual(["ops"]);
   expect([...config.inspectors.keys()]).toEqual(["pii", "pdp"]);
 });
 
