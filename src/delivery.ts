@@ -66,7 +66,9 @@ export async function startDelivery(parts: DeliveryParts): Promise<Delivery> {
       // The record first: what may be billed twice after it has somebody who answers for it.
       await act("sync.decided", by, { sink, states: states.join(","), decision: send ? "resend" : "settle", reason });
       const key = webhooks.some(({ name }) => name === sink) ? webhookSink(sink) : sink;
-      return journal.run("decideAsides", key, states, send);
+      let decided = 0;
+      for (let some = -1; some !== 0; decided += some) some = await journal.run("decideAsides", key, states, send);
+      return decided;
     },
     reconcile: (name, sinceMs, untilMs, deep, by) => compare(parts, found(config.sync, name), sinceMs, untilMs, deep, by),
     async enable(webhook, by) {

@@ -32,7 +32,11 @@ export type Deliveries = {
 
 const PAGE_MAX = 1_000;
 const sink = z.string().min(1).max(256).optional().describe("Its name; default: every sink and webhook.");
-const states = z.array(z.enum(ASIDE_STATES)).min(1).describe("Which of those set aside.");
+/** Those of `retry` are sent again by themselves. */
+const states = z
+  .array(z.enum(["refused", "unknown", "expired"]))
+  .min(1)
+  .describe("Which of those set aside.");
 const reason = z.string().trim().min(1).max(512).describe("Why, for the record.");
 const time = z
   .string()
