@@ -17,6 +17,7 @@ type JsonSchema = {
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
   readonly items?: JsonSchema;
+  readonly oneOf?: readonly JsonSchema[];
   readonly anyOf?: readonly JsonSchema[];
   readonly additionalProperties?: JsonSchema | boolean;
 };
@@ -109,7 +110,7 @@ ${intro} The JSON Schema is [\`schema/${file}\`](../../schema/${file}).
 
 | key | value | default | meaning |
 | --- | --- | --- | --- |
-${rows.join("\n")}
+${[...new Set(rows)].join("\n")}
 `;
 }
 
@@ -130,7 +131,7 @@ function walk(schema: JsonSchema, path: string, rows: string[]): void {
 
 function below(schema: JsonSchema, path: string, rows: string[]): void {
   walk(schema, path, rows);
-  for (const variant of schema.anyOf ?? []) below(variant, path, rows);
+  for (const variant of [...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]) below(variant, path, rows);
   if (schema.items !== undefined) below(schema.items, `${path}[]`, rows);
   if (typeof schema.additionalProperties === "object") below(schema.additionalProperties, `${path}.*`, rows);
 }
@@ -138,7 +139,8 @@ function below(schema: JsonSchema, path: string, rows: string[]): void {
 function valueText(schema: JsonSchema): string {
   if (schema.const !== undefined) return `\`${String(schema.const)}\``;
   if (schema.enum !== undefined) return schema.enum.map((each) => `\`${String(each)}\``).join(", ");
-  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(valueText))].join(" or ");
+  const variants = schema.anyOf ?? schema.oneOf;
+  if (variants !== undefined) return [...new Set(variants.map(valueText))].join(" or ");
   if (schema.type === "array") return `list of ${schema.items === undefined ? "values" : valueText(schema.items)}`;
   return schema.type ?? "value";
 }

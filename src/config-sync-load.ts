@@ -53,23 +53,18 @@ function placeOf(url: string): string {
 /** What only the secrets themselves tell: whether two names are one, and whether a key has the form of one. */
 export function deliveryProblems(document: Document, sinks: readonly Sink[], webhooks: readonly Webhook[]): Problem[] {
   const found: Problem[] = [];
-  const unique = (section: "sync" | "webhooks", names: readonly string[]) => {
-    for (const [index, name] of names.entries()) {
-      const other = names.indexOf(name);
-      if (other !== index)
-        found.push(
-          problemAtValue(document, [section, index], `has the name of ${section}[${other}]: give each a name of its own (name: ...)`),
-        );
-    }
-  };
-  unique(
-    "sync",
-    sinks.map(({ name }) => name),
-  );
-  unique(
-    "webhooks",
-    webhooks.map(({ name }) => name),
-  );
+  const places = [
+    ...sinks.map(({ name }, index) => ({ name, section: "sync", index })),
+    ...webhooks.map(({ name }, index) => ({ name, section: "webhooks", index })),
+  ];
+  for (const [position, { name, section, index }] of places.entries()) {
+    const other = places.findIndex((place) => place.name === name);
+    const first = places[other];
+    if (first !== undefined && other < position)
+      found.push(
+        problemAtValue(document, [section, index], `has the name of ${first.section}[${first.index}]: give each its own (name: ...)`),
+      );
+  }
   for (const [index, { secret }] of webhooks.entries()) {
     if (webhookKey(secret) === null)
       found.push(

@@ -15,23 +15,20 @@ import { createSessions } from "./call/forward/sessions.ts";
 import { auditOfAct, blankRecord, type Scribe } from "./call/record/compose.ts";
 import { digestOf } from "./call/record/digest.ts";
 import { openJournal } from "./call/record/journal-client.ts";
-import { openReaderThread } from "./call/record/reader.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
 import { createCallRates } from "./call-rates.ts";
-import { openCheckpoints } from "./checkpoints.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
 import { createAdminApi } from "./control/admin/api.ts";
 import { budgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
-import { checkpointRoutes } from "./control/admin/checkpoint-routes.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { adminRoutes } from "./control/admin/routes.ts";
-import { openDigestKeys } from "./control/agents/digest-keys.ts";
 import { openKeys } from "./control/keys.ts";
 import { knownIn } from "./control/known.ts";
 import { createEmbedding } from "./embedding.ts";
+import { openEvidence } from "./evidence.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
@@ -40,15 +37,12 @@ import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMeasure } from "./measuring.ts";
-import { openMetering } from "./metering.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { createReceipts } from "./receipts.ts";
-import { openRetention } from "./retention.ts";
-import { startSinks } from "./sinks.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -134,16 +128,10 @@ async function assemble(
   closing.push(() => clearInterval(sweep));
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const reader = openReaderThread(config.data);
-  closing.push(() => reader.close());
-  const checkpoints = await openCheckpoints({ config, journal, reader, fetch: outbound.fetch, metrics, now, log });
-  closing.push(() => checkpoints.stop());
+  const evidence = await openEvidence({ config, journal, registry, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
+  const { reader, digestKeys, checkpoints } = evidence;
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
-  const digestKeys = openDigestKeys(config.data);
-  closing.push(() => digestKeys.close());
-  const retention = openRetention({ config, journal, reader, registry, digestKeys, now, fault });
-  closing.push(() => retention.close());
   const run = randomUUID();
   const epoch = () => (withholdsResults(policySet()) ? run : "");
   const sessions = createSessions({ seal, backends: backendsOf(config), epoch });
@@ -194,9 +182,10 @@ async function assemble(
   closing.push(() => approval.close());
   const steps = createSteps({
     approval: approval.step,
-    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, journal, scribe, streams, now, mono },
+    ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
     measure: createMeasure(config.metering, counter.count),
     receipted: createReceipts(config.metering.receipts, ledger, now),
+    journal: evidence.journal,
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
@@ -211,7 +200,8 @@ async function assemble(
     });
   };
   const embedding = createEmbedding({
-    ...{ config, policies: inForce, ledger, upstreams, journal, reader, scribe, registry, store, now, fault },
+    ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
+    journal: evidence.journal,
     exchange: exchange.exchange,
     used: uses.note,
     audit: act,
@@ -243,10 +233,8 @@ async function assemble(
     store,
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
-      ...retention.routes,
-      ...checkpointRoutes({ reader, registry, ...checkpoints }),
+      ...evidence.routes,
       ...embedding.routes,
-      ...openMetering(config, { journal, reader, registry, now }),
       ...approval.routes(),
       ...pinRoutes,
     ],
@@ -271,7 +259,6 @@ async function assemble(
   closing.push(await listen(createProbeListener(readiness, metrics.text), config.probes, "probes"));
   closing.push(await listen(createAdminListener(api), config.admin, "admin"));
   await listen(listener.server, config.listen, "listen");
-  const sinks = await startSinks(config.sync, { fetch: outbound.fetch, now, random: Math.random, journal, reader, log });
   state = "ready";
   log.info(
     {
@@ -297,7 +284,6 @@ async function assemble(
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);
       listener.server.closeAllConnections();
-      for (const sink of sinks) await sink.stop();
       await closeAll();
     },
   };

@@ -31,6 +31,8 @@ export type Metrics = {
   tell(story: Story, durationMs: number, fault: boolean): void;
   parserRefusal(): void;
   gauge(name: string, help: string, read: () => number): void;
+  /** One figure for each value of a label. */
+  gauges(name: string, help: string, label: string, read: () => Promise<readonly (readonly [string, number])[]>): void;
 };
 
 // Seconds; OpenTelemetry's buckets for mcp.server.operation.duration, with finer steps below 10 ms.
@@ -95,6 +97,20 @@ export function createMetrics(): Metrics {
         registers,
         collect() {
           this.set(read());
+        },
+      });
+    },
+    gauges(name, help, label, read) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [label],
+        registers,
+        async collect() {
+          // What cannot be read just now is left out: the rest of the page is worth having.
+          const rows = await read().catch(() => []);
+          this.reset();
+          for (const [value, figure] of rows) this.set({ [label]: value }, figure);
         },
       });
     },

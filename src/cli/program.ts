@@ -14,6 +14,7 @@ import { EXIT, Exit, type Io, processIo } from "./io.ts";
 import { registerLeak } from "./leak.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerServe } from "./serve.ts";
+import { registerSync } from "./sync.ts";
 import { registerToken } from "./token.ts";
 import { registerTool } from "./tool.ts";
 import { registerUsage } from "./usage.ts";
@@ -42,6 +43,7 @@ export function createProgram(io: Io = processIo): Command {
   registerApproval(program, io);
   registerAudit(program, io);
   registerBackup(program, io);
+  registerSync(program, io);
   registerPolicy(program, io);
   registerTool(program, io);
   registerWhy(program, io);

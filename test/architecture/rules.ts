@@ -23,7 +23,7 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   "better-sqlite3": ["src/call/record/store.ts", "src/control/store.ts"],
   kysely: ["src/control/"],
   // One home a plane: the registry that gateways share, and the ledger that they write to. Neither plane may know the other's.
-  pg: ["src/control/postgres.ts", "src/call/sync/central.ts"],
+  pg: ["src/control/postgres.ts", "src/call/sync/central"],
   "lru-cache": ["src/call/", "src/control/"],
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],

@@ -40,7 +40,7 @@ const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agen
   admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, usage correct, budget list,
   policy explain, policy test, policy diff, policy backtest, policy suggest, audit tail, audit show, audit verify, audit key, audit checkpoint, audit prove,
   audit export, backup, restore, audit retention, audit purge, audit hold,
-  audit lift, audit erase, why,
+  audit lift, audit erase, why, sync status, sync flush, sync settle, sync reconcile, sync enable, sync audit, sync schema,
   tool list, tool diff, tool approve`;
 
 test("these commands are offered, and no others", () => {

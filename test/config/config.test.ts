@@ -168,7 +168,7 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
   ["a pointer that is none", `${GOOD}meters: [{ name: x, tool: a/y, pointer: a.b, max: 5 }]\n`, /is not a JSON pointer/],
   ["a meter without bound", `${GOOD}meters: [{ name: x, tool: a/y, pointer: /a }]\n`, /"max" is missing/],
   ["lateness of years", `${GOOD}metering: { lateness: 900d }\n`, /is longer than/],
-  ["a later part", `${GOOD}logKey: data\n`, /logKey: unknown key/],
+  ["a later part", `${GOOD}shards: []\n`, /shards: unknown key/],
 ];
 
 test.each(WRONG)("%s is refused", (_what, yaml, problem) => {
@@ -237,7 +237,7 @@ webhooks: [{ url: "https://ops.example/hook", secret: env:HOOK, events: [agent.*
   expect(inspect(config, { depth: null })).not.toMatch(/pa55word|whsec_/);
   const twice = `${GOOD}sync:\n${'  - { type: cloudevents, url: "https://m.example/e" }\n'.repeat(2)}webhooks: [{ url: "https://o.example/", secret: env:HOOK, events: ["*"] }]\n`;
   expect(problemsIn(twice, { HOOK: "hunter2" })).toEqual([
-    "5:5: sync[1]: has the name of sync[0]: give each a name of its own (name: ...)",
+    "5:5: sync[1]: has the name of sync[0]: give each its own (name: ...)",
     expect.stringMatching(/^6:\d+: webhooks\[0\].secret: must be whsec_ and 24 to 64 bytes in base64/),
   ]);
   expect(
@@ -295,6 +295,8 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
     SEARCH_KEY: "s",
     BILLING_SECRET: "b",
     METER_TOKEN: "m",
+    LEDGER_URL: "postgres://tollgate:l@127.0.0.1/ledger",
+    HOOK_SECRET: `whsec_${Buffer.alloc(32).toString("base64")}`,
     PII_TOKEN: "p",
     EVERYTHING_API_KEY: "e",
     REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
@@ -303,7 +305,8 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
   expect(config.keys).toMatch(/\/shared-keys$/);
   expect([...config.servers.keys()]).toEqual(["everything", "tickets", "weather", "search", "billing"]);
   expect(config.listen).toMatchObject({ behindProxy: { trusted: ["10.0.0.0/8"] }, allowedHosts: ["mcp.example.com"] });
-  expect(config.sync).toHaveLength(1);
+  expect(config.sync.map(({ name }) => name)).toEqual(["meter", "ledger"]);
+  expect(config.webhooks.map(({ name }) => name)).toEqual(["ops"]);
   expect([...config.inspectors.keys()]).toEqual(["pii", "pdp"]);
 });
 

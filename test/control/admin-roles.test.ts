@@ -86,6 +86,12 @@ const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "POST /audit/holds": ADMIN,
   "POST /audit/holds/:name/lift": ADMIN,
   "POST /erasures": ADMIN,
+  "GET /sync": ["auditor", "operator", "admin"],
+  "GET /sync/asides": ["auditor", "operator", "admin"],
+  "POST /sync/flush": RUNS,
+  "POST /sync/settle": RUNS,
+  "POST /sync/reconcile": RUNS,
+  "POST /sync/enable": RUNS,
 };
 
 let plane: Plane;

@@ -1,9 +1,8 @@
-import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { CENTRAL_SCHEMA } from "../../src/call/sync/central-schema.ts";
-import { Secret } from "../../src/secret.ts";
 import { type PostgresServer, startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
+import { centralSink, ask as query } from "./ledger.ts";
 import { asides, bookStage, settle, startOne, stopAll, upTo } from "./stage.ts";
 
 describe.skipIf(withoutPostgres)("the central ledger in PostgreSQL", () => {
@@ -18,32 +17,11 @@ describe.skipIf(withoutPostgres)("the central ledger in PostgreSQL", () => {
   afterEach(stopAll);
   afterAll(() => server.close());
 
-  const ask = async <T extends pg.QueryResultRow>(sql: string, at = url): Promise<T[]> => {
-    const client = new pg.Client({ connectionString: at });
-    await client.connect();
-    try {
-      return (await client.query<T>(sql)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const ask = <T extends object>(sql: string) => query<T & Record<string, unknown>>(url, sql);
 
   async function stage(at: () => string = () => url) {
     const books = await bookStage();
-    const start = (batch = 10) =>
-      startOne(books.parts, {
-        type: "postgres",
-        name: "central",
-        isNamed: true,
-        url: new Secret(at()),
-        everyMs: 3_600_000,
-        batch,
-        send: ["usage", "records", "checkpoints"],
-        timeoutMs: 10_000,
-        maxAgeMs: null,
-        backlogMax: null,
-      });
-    return { ...books, start };
+    return { ...books, start: (batch = 10) => startOne(books.parts, centralSink(at(), batch)) };
   }
 
   test("holds every event, record and checkpoint once, with the numbers and the bytes of the journal", async () => {

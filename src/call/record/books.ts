@@ -1,5 +1,6 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
+import { type ActPage, type ActRow, actReader } from "./acts.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
 import { consistencyPath } from "./consistency.ts";
@@ -12,9 +13,11 @@ import { type Fate, knownReports } from "./report-writer.ts";
 import type { ReportedAs } from "./reported.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
 import { PURGED_BODY } from "./schema.ts";
+import type { WebhookState } from "./sink-ledger.ts";
 import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
 import type { Store } from "./store.ts";
 import { type Proof, treeReader } from "./tree.ts";
+import { type UsageHour, usageHoursReader } from "./usage-hours.ts";
 
 /** `usage_event`: the digest of the usage event that was written with the record, or null. */
 export type StoredRecord = AuditRecord & { readonly sequence: number; readonly source: string; readonly usage_event: string | null };
@@ -54,6 +57,16 @@ export type Books = {
   event(id: string): FoundEvent | null;
   /** Of those, what is in the books already, in their order; null: nobody has used that pair, as far as `bound` may know. */
   knownReports(reports: readonly KnownReport[], bound: string | null): (Fate | null)[];
+  /** Records of acts (never of calls) whose kind matches a pattern. */
+  actsAfter(after: number, patterns: readonly string[], limit: number): ActPage;
+  actsAt(sequences: readonly number[]): ActRow[];
+  /** The last record that a webhook has been told of, or that was none for it. */
+  actPosition(sink: string): number;
+  webhookState(webhook: string): WebhookState;
+  /** Sums of the usage events by the hour, and of those that a sink has acknowledged. */
+  usageHours(sink: string, sinceMs: number, untilMs: number): UsageHour[];
+  /** Numbers of the usage events of a span of time, beyond `after`. */
+  usageWithin(sinceMs: number, untilMs: number, after: number, limit: number): number[];
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
@@ -88,6 +101,8 @@ export function openBooks(store: Store): Books {
   const outbox = outboxReader(store);
   const sinks = sinkReader(store);
   const known = knownReports(store);
+  const hours = usageHoursReader(store);
+  const acts = actReader(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -152,6 +167,12 @@ export function openBooks(store: Store): Books {
     sinkAsides: sinks.list,
     event: events.byId,
     knownReports: (reports, bound) => reports.map(({ as, fingerprint }) => known(as, fingerprint, bound)),
+    actsAfter: acts.after,
+    actsAt: acts.at,
+    actPosition: acts.position,
+    webhookState: acts.webhookState,
+    usageHours: hours.hours,
+    usageWithin: hours.within,
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

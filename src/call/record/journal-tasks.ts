@@ -46,7 +46,7 @@ export type JournalTasks = {
   keepAttempt(sink: string, stream: Stream, attempt: Attempt | null): void;
   /** What became of some that were set aside. */
   moveAsides(move: AsideMove): void;
-  /** A person's word on what was set aside: send it again, or let it be. Returns how many. */
+  /** A person's word on what was set aside: send it again, or let it be. Returns how many; some thousands at a time. */
   decideAsides(sink: string, states: readonly AsideState[], send: boolean): number;
   keepWebhookState(webhook: string, state: WebhookState): void;
   /** Events that somebody reports, with the fate of each; a batch of 250 takes some 10 ms. */

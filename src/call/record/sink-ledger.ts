@@ -77,13 +77,17 @@ export function moveAsides(store: Store, { sink, stream, gone, still }: AsideMov
   })();
 }
 
-/** `send`: they are tried again, now; else the sink is said to have them, or to do without. Returns how many. */
+/** How many are decided in one transaction: calls wait behind it for some ten milliseconds. */
+const DECIDED_MAX = 2_000;
+
+/** `send`: they are tried again, now; else the sink is said to have them, or to do without. Returns how many; ask again until none is left. */
 export function decideAsides(store: Store, sink: string, states: readonly AsideState[], send: boolean): number {
-  const which = "WHERE sink = ? AND state IN (SELECT value FROM json_each(?))";
+  const which = `WHERE sink = @sink AND (stream, sequence) IN (
+    SELECT stream, sequence FROM sink_aside WHERE sink = @sink AND state IN (SELECT value FROM json_each(@states)) LIMIT ${DECIDED_MAX})`;
   const act = send
     ? `UPDATE sink_aside SET state = 'retry', next_ms = 0, tries = -1, attempt_ms = NULL ${which}`
     : `DELETE FROM sink_aside ${which}`;
-  return store.prepare(act).run(sink, JSON.stringify(states)).changes;
+  return store.prepare(act).run({ sink, states: JSON.stringify(states) }).changes;
 }
 
 export function keepWebhookState(store: Store, webhook: string, state: WebhookState): void {

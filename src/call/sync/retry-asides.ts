@@ -5,11 +5,19 @@ import { deliver } from "./deliver.ts";
 import { asideOf, type Drain, isTooOld, UNKNOWN_REASON } from "./drain.ts";
 import { NotDelivered } from "./target.ts";
 
-export async function retryAsides(streams: readonly Stream[], drain: Drain): Promise<void> {
-  const due = await drain.books.due(drain.now(), drain.batch);
-  for (const stream of streams) {
-    const theirs = due.filter((aside) => aside.stream === stream);
-    if (theirs.length > 0 && !drain.stopping.aborted) await retry(stream, theirs, drain);
+/** Also of a stream that is not sent there any more: what was set aside is somebody's decision, not the configuration's. */
+const STREAMS_KNOWN: readonly Stream[] = ["usage", "records", "checkpoints"];
+
+export async function retryAsides(drain: Drain): Promise<void> {
+  // Each is gone, or not due any more, when its turn is over.
+  for (;;) {
+    const due = await drain.books.due(drain.now(), drain.batch);
+    if (due.length === 0) return;
+    for (const stream of STREAMS_KNOWN) {
+      const theirs = due.filter((aside) => aside.stream === stream);
+      if (drain.stopping.aborted) return;
+      if (theirs.length > 0) await retry(stream, theirs, drain);
+    }
   }
 }
 
@@ -25,10 +33,14 @@ async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Pr
     ).map((item) => [item.sequence, item]),
   );
   const still: Aside[] = [];
+  const lost: number[] = [];
   const items: Item[] = [];
   for (const aside of asides) {
     const item = bySequence.get(aside.sequence);
-    if (item === undefined) continue;
+    if (item === undefined) {
+      lost.push(aside.sequence);
+      continue;
+    }
     const forgotten = dedupeWindowMs !== null && aside.attemptMs !== null && nowMs - aside.attemptMs > dedupeWindowMs;
     // A person has asked for it: then its age is no reason any more.
     const asked = aside.tries < 0;
@@ -36,7 +48,7 @@ async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Pr
     else if (!asked && isTooOld(item, maxAgeMs, nowMs)) still.push({ ...aside, state: "expired", reason: "too old by now", nextMs: null });
     else items.push(item);
   }
-  await books.moveAsides(stream, [], still);
+  if (still.length + lost.length > 0) await books.moveAsides(stream, lost, still);
   for (const aside of still) tellOf(aside, bySequence, tell);
   if (items.length === 0) return;
   const sent = asides.filter(({ sequence }) => items.some((item) => item.sequence === sequence));

@@ -55,7 +55,7 @@ export function startSink(options: SinkOptions): RunningSink {
   const drain: Drain = { ...options, stopping: stopping.signal, tell: (item, aside) => tell(options, item, aside) };
   const once = async (): Promise<void> => {
     try {
-      await retryAsides(options.streams, drain);
+      await retryAsides(drain);
       for (const stream of options.streams) await drainStream(stream, drain);
       failures = 0;
       lastSuccessMs = now();

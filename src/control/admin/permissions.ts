@@ -8,7 +8,7 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
   /** Sees who there is and what is used, and nothing of single calls. */
   viewer: SEES,
   /** Sees everything, the evidence included, and changes nothing. */
-  auditor: [...SEES, "audit:read", "approvals:read", "admin_keys:read"],
+  auditor: [...SEES, "audit:read", "approvals:read", "sync:read", "admin_keys:read"],
   /** Runs the fleet: agents, credentials, tokens, decisions for embedders, usage that others have measured. */
   operator: [
     ...SEES,
@@ -20,6 +20,8 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "calls:decide",
     "calls:reserve",
     "usage:write",
+    "sync:read",
+    "sync:write",
   ],
   /** Decides what agents ask for and which tools count, and may stop an agent; cannot make one. */
   approver: [...SEES, "audit:read", "approvals:read", "requests:decide", "tools:approve", "agents:stop"],
@@ -38,6 +40,8 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "usage:correct",
     "requests:decide",
     "tools:approve",
+    "sync:read",
+    "sync:write",
     "customers:write",
     "admin_keys:write",
     "records:keep",

@@ -25,7 +25,9 @@ export type Permission =
   | "requests:decide"
   | "approvals:read"
   | "tools:read"
-  | "tools:approve";
+  | "tools:approve"
+  | "sync:read"
+  | "sync:write";
 
 /** Who asks. One that is bound to a customer sees nothing of the others: not even that it exists. */
 export type Caller = { readonly name: string; readonly role: Role; readonly customer: string | null };

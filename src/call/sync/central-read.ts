@@ -1,0 +1,98 @@
+/** Reads the central ledger back: sums by the hour, single events, and whole logs in order. */
+import type { Client as PgClient } from "pg";
+import { connectCentral } from "./central.ts";
+
+export type CentralSums = {
+  readonly events: number;
+  readonly calls: number;
+  readonly tool_tokens: number;
+  readonly bytes: number;
+  readonly duration_ms: number;
+};
+
+export type CentralEvent = {
+  readonly sequence: number;
+  readonly id: string;
+  readonly type: string;
+  readonly time: string;
+  readonly subject: string;
+  readonly record: number;
+  readonly data: unknown;
+};
+export type CentralRecord = {
+  readonly sequence: number;
+  readonly kind: string;
+  readonly call_id: string | null;
+  readonly leaf: string;
+  readonly body: string;
+};
+export type CentralCheckpoint = { readonly size: number; readonly root: string; readonly note: string };
+
+export type CentralReader = {
+  gateways(): Promise<readonly string[]>;
+  /** By the beginning of the hour. */
+  hours(gateway: string, sinceMs: number, untilMs: number): Promise<ReadonlyMap<number, CentralSums>>;
+  /** What is held under these numbers; more than one row where its keys are gone. */
+  events(gateway: string, sequences: readonly number[]): Promise<readonly CentralEvent[]>;
+  eventsWithin(gateway: string, sinceMs: number, untilMs: number, after: number, limit: number): Promise<readonly CentralEvent[]>;
+  eventsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralEvent[]>;
+  recordsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralRecord[]>;
+  checkpoints(gateway: string): Promise<readonly CentralCheckpoint[]>;
+  close(): Promise<void>;
+};
+
+const HOUR_SECONDS = 3_600;
+const amount = (name: string) => `coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)`;
+const EVENT = "sequence, id, type, to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS time, subject, record, data";
+const SPAN = "gateway = $1 AND time >= to_timestamp($2::float8 / 1000) AND time < to_timestamp($3::float8 / 1000)";
+
+/** Throws `NotDelivered` where nobody answers. */
+export async function openCentralReader(url: string, timeoutMs: number): Promise<CentralReader> {
+  const client: PgClient = await connectCentral(url, timeoutMs);
+  const all = async <T extends object>(sql: string, values: readonly unknown[]): Promise<T[]> =>
+    (await client.query<T>(sql, [...values])).rows;
+  return {
+    gateways: async () =>
+      (
+        await all<{ gateway: string }>(
+          "SELECT gateway FROM tollgate_record UNION SELECT gateway FROM tollgate_event UNION SELECT gateway FROM tollgate_checkpoint ORDER BY 1",
+          [],
+        )
+      ).map(({ gateway }) => gateway),
+    async hours(gateway, sinceMs, untilMs) {
+      const rows = await all<CentralSums & { hour: number }>(
+        `SELECT floor(extract(epoch FROM time) / ${HOUR_SECONDS})::bigint AS hour, count(*) AS events, sum(${amount("calls")})::bigint AS calls,
+           sum(${amount("tool_tokens")})::bigint AS tool_tokens, sum(${amount("bytes_in")} + ${amount("bytes_out")})::bigint AS bytes,
+           sum(${amount("duration_ms")})::bigint AS duration_ms
+         FROM tollgate_event WHERE ${SPAN} GROUP BY 1`,
+        [gateway, sinceMs, untilMs],
+      );
+      return new Map(rows.map(({ hour, ...sums }) => [hour * HOUR_SECONDS * 1_000, sums]));
+    },
+    events: (gateway, sequences) =>
+      all(`SELECT ${EVENT} FROM tollgate_event WHERE gateway = $1 AND sequence = ANY ($2::bigint[]) ORDER BY sequence`, [
+        gateway,
+        sequences,
+      ]),
+    eventsWithin: (gateway, sinceMs, untilMs, after, limit) =>
+      all(`SELECT ${EVENT} FROM tollgate_event WHERE ${SPAN} AND sequence > $4 ORDER BY sequence LIMIT $5`, [
+        gateway,
+        sinceMs,
+        untilMs,
+        after,
+        limit,
+      ]),
+    eventsAfter: (gateway, after, limit) =>
+      all(`SELECT ${EVENT} FROM tollgate_event WHERE gateway = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`, [gateway, after, limit]),
+    recordsAfter: (gateway, after, limit) =>
+      all(
+        `SELECT sequence, kind, call_id, encode(leaf, 'hex') AS leaf, body FROM tollgate_record WHERE gateway = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`,
+        [gateway, after, limit],
+      ),
+    checkpoints: (gateway) =>
+      all(`SELECT size, encode(root, 'hex') AS root, note FROM tollgate_checkpoint WHERE gateway = $1 ORDER BY size`, [gateway]),
+    close: async () => {
+      await client.end().catch(() => {});
+    },
+  };
+}
