@@ -11,6 +11,7 @@ import type { Registry } from "./control/agents/registry.ts";
 import { type DeliveryParts, startDelivery } from "./delivery.ts";
 import { openMetering } from "./metering.ts";
 import { openRetention } from "./retention.ts";
+import { startSelfCheck } from "./self-check.ts";
 
 export type Evidence = {
   /** The journal of calls: where a sink's `backlogMax` is set, it takes no more permits while too much waits for that sink. */
@@ -18,6 +19,8 @@ export type Evidence = {
   readonly reader: Reader;
   readonly digestKeys: DigestKeys;
   readonly checkpoints: Checkpoints;
+  /** False once the verification behind the start has found damage. */
+  isSound(): boolean;
   readonly routes: readonly Route[];
 };
 
@@ -40,6 +43,8 @@ export async function openEvidence({ closing, ...parts }: EvidenceParts): Promis
   closing.push(() => delivery.stop());
   const digestKeys = openDigestKeys(config.data);
   closing.push(() => digestKeys.close());
+  const selfCheck = startSelfCheck(parts);
+  closing.push(() => selfCheck.stop());
   const retention = openRetention({ ...parts, reader, digestKeys });
   closing.push(() => retention.close());
   const routes = [
@@ -48,5 +53,5 @@ export async function openEvidence({ closing, ...parts }: EvidenceParts): Promis
     ...openMetering(config, { ...parts, reader }),
     ...delivery.routes,
   ];
-  return { journal: delivery.journal, reader, digestKeys, checkpoints, routes };
+  return { journal: delivery.journal, reader, digestKeys, checkpoints, isSound: selfCheck.isSound, routes };
 }

@@ -248,6 +248,7 @@ async function assemble(
       metrics,
       journal,
       checkpoints,
+      isSound: evidence.isSound,
       registry,
       policies: reloading,
       waitingTools: pins.waiting,

@@ -9,6 +9,8 @@ import type { Metrics } from "./observe.ts";
 export type VitalsParts = {
   readonly metrics: Metrics;
   readonly journal: Journal;
+  /** False once the journal is known to be damaged. */
+  readonly isSound: () => boolean;
   readonly checkpoints: Pick<Checkpoints, "isSigning" | "isWitnessed">;
   readonly registry: Pick<Registry, "isStale">;
   readonly policies: Pick<LivePolicies, "isCurrent">;
@@ -23,6 +25,7 @@ export type VitalsParts = {
 export function showVitals({
   metrics,
   journal,
+  isSound,
   checkpoints,
   registry,
   policies,
@@ -41,7 +44,7 @@ export function showVitals({
   metrics.gauge("tollgate_tools_waiting", "Definitions of tools that differ from what counts and wait for an approval.", waitingTools);
   return () => [
     { check: "listening", ok: isListening() },
-    { check: "journal", ok: journal.available },
+    { check: "journal", ok: journal.available && isSound() },
     { check: "registry", ok: !registry.isStale() },
     // Calls go on and are recorded: a log that is not signed proves less, and harms nobody who calls.
     { check: "log", ok: checkpoints.isSigning(), advisory: true },

@@ -53,7 +53,7 @@ async function verifyJournal(options: VerifyOptions, io: Io): Promise<void> {
   const progress = (done: number, size: number) => {
     if (io.color) io.err(paint(io, "dim", `${grouped(done)} of ${grouped(size)} records`));
   };
-  const verdict = await verifyLog(file, progress, outside).catch((fault: Error) => {
+  const verdict = await verifyLog(file, { progress, outside }).catch((fault: Error) => {
     throw new Exit(EXIT.no, `${file} does not verify: it cannot be read as a journal (${fault.message})`);
   });
   end(verdict, file, options, io, () => trustLines(verdict, options));

@@ -102,7 +102,7 @@ async function forgeLogs(): Promise<Line> {
   const made = make("log", 10_000, 1_000);
   const kept = [4_000, 10_000];
   const outside = outsideOf(made, kept);
-  const untouched = await verifyLog(made.file, () => {}, outside);
+  const untouched = await verifyLog(made.file, { outside });
   if (!untouched.ok) throw new Error(untouched.problems.join("; "));
   const copy = join(folder, "forged.db");
   const missed: string[] = [];
@@ -116,7 +116,7 @@ async function forgeLogs(): Promise<Line> {
       // A hand that left a trace would prove less: without what was kept elsewhere nobody can tell.
       const alone = await verifyLog(copy);
       if (!alone.ok) throw new Error(`${forgery} at ${first} is no good forgery: ${alone.problems.join("; ")}`);
-      const verdict = await verifyLog(copy, () => {}, isControl ? NOTHING_OUTSIDE : outside);
+      const verdict = await verifyLog(copy, { outside: isControl ? NOTHING_OUTSIDE : outside });
       // Where every hash fits, the last checkpoint that holds is as near as anybody can come.
       const vouched = Math.max(0, ...made.checkpoints.map(({ size }) => size).filter((size) => size <= first));
       if (verdict.ok || verdict.first_bad !== vouched)

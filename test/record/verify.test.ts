@@ -35,7 +35,7 @@ const sql = (text: string) => (raw: Database.Database) => void raw.exec(text);
 
 test("an untouched journal verifies, and says how far it is", async () => {
   const seen: number[] = [];
-  const verdict = await verifyLog(journalFile(dir), (done) => seen.push(done));
+  const verdict = await verifyLog(journalFile(dir), { progress: (done) => seen.push(done) });
   expect(verdict).toMatchObject({ ok: true, size: SIZE, problems: [] });
   expect(verdict).not.toHaveProperty("first_bad");
 });

@@ -6,6 +6,7 @@ import type { Complain } from "./verify.ts";
 export function createPurgeCheck(complain: Complain) {
   const gone: [number, number][] = [];
   const told: [number, number][] = [];
+  const toldLater: [number, number][] = [];
   return {
     /** In ascending order. */
     purged(from: number, to: number): void {
@@ -13,13 +14,14 @@ export function createPurgeCheck(complain: Complain) {
       if (last !== undefined && last[1] + 1 === from) last[1] = to;
       else gone.push([from, to]);
     },
-    tombstone(sequence: number, sequences: string): void {
+    /** `later`: what it tells of may have been read before. */
+    tombstone(sequence: number, sequences: string, later = false): void {
       const ranges = rangesIn(sequences);
       if (ranges === null) complain(sequence, `record ${sequence}: it does not say what was purged`);
-      else told.push(...ranges);
+      else (later ? toldLater : told).push(...ranges);
     },
     end(): void {
-      const named = merged(told);
+      const named = merged([...told, ...toldLater]);
       for (const [from, to] of gone) {
         let at = from;
         for (const [low, high] of named) if (low <= at && high >= at) at = high + 1;

@@ -6,8 +6,13 @@ import { openReader } from "./store.ts";
 const store = openReader((workerData as { file: string }).file);
 
 parentPort?.on("message", (range: Range | null) => {
-  if (range !== null) parentPort?.postMessage(checkRange(store, range));
-  else {
+  if (range !== null) {
+    // Records and events of one moment: a purge changes both.
+    store.exec("BEGIN");
+    const findings = checkRange(store, range);
+    store.exec("COMMIT");
+    parentPort?.postMessage(findings);
+  } else {
     store.close();
     parentPort?.close();
   }

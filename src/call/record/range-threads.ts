@@ -11,12 +11,17 @@ const THREADS_MAX = 8;
 
 export type Progress = (done: number, size: number) => void;
 
-export async function checkRanges(store: Store, file: string, size: number, progress: Progress): Promise<RangeFindings[]> {
+export async function checkRanges(
+  store: Store,
+  file: string,
+  size: number,
+  { progress, threads: most = availableParallelism() }: { readonly progress: Progress; readonly threads?: number | undefined },
+): Promise<RangeFindings[]> {
   const ranges = Array.from({ length: Math.ceil(size / RANGE_RECORDS) }, (_, i) => ({
     first: i * RANGE_RECORDS,
     end: Math.min(size, (i + 1) * RANGE_RECORDS),
   }));
-  const threads = Math.min(availableParallelism(), THREADS_MAX, ranges.length);
+  const threads = Math.min(most, THREADS_MAX, ranges.length);
   const found: RangeFindings[] = [];
   let done = 0;
   const take = (at: number, findings: RangeFindings) => {

@@ -28,19 +28,30 @@ export type Complain = (sequence: number | null, what: string) => void;
 export const NOTHING_OUTSIDE: Outside = { verifier: null, checkpoints: [] };
 
 /** A live journal or a copied file; rejects where the file cannot be opened at all. */
-export async function verifyLog(file: string, progress: Progress = () => {}, outside: Outside = NOTHING_OUTSIDE): Promise<Verdict> {
+export type VerifyOptions = {
+  readonly progress?: Progress;
+  readonly outside?: Outside;
+  /** At most so many; default: as there are cores. */
+  readonly threads?: number;
+};
+
+export async function verifyLog(file: string, options: VerifyOptions = {}): Promise<Verdict> {
   const store = openReader(file);
   try {
-    // One read transaction: a live journal grows meanwhile, and what is compared must be of one moment. Records are never changed,
-    // so that threads with transactions of their own see the same ones.
+    // One read transaction: a live journal grows meanwhile, and what is compared must be of one moment. Records are never changed but
+    // by a purge, so that threads with transactions of their own see the same ones, or such as a later record tells of.
     store.exec("BEGIN");
-    return await verify(store, file, progress, outside);
+    return await verify(store, file, options);
   } finally {
     store.close();
   }
 }
 
-async function verify(store: Store, file: string, progress: Progress, outside: Outside): Promise<Verdict> {
+async function verify(
+  store: Store,
+  file: string,
+  { progress = () => {}, outside = NOTHING_OUTSIDE, threads }: VerifyOptions,
+): Promise<Verdict> {
   const problems: string[] = [];
   let firstBad: number | undefined;
   const complain: Complain = (sequence, what) => {
@@ -53,13 +64,13 @@ async function verify(store: Store, file: string, progress: Progress, outside: O
   try {
     const counted = countRecords(store, complain);
     size = counted.size;
-    const found = await checkRanges(store, file, counted.gapless, progress);
+    const found = await checkRanges(store, file, counted.gapless, { progress, threads });
     const quick = store.pragma("quick_check(1)", { simple: true });
     if (quick !== "ok") complain(null, `the database file is damaged: ${String(quick)}`);
     const { runs, leaves, sums } = merge(found, complain);
     checkStrays(store, size, found, complain);
     checkBalances(store, sums, complain);
-    checkPurges(found, complain);
+    checkPurges(file, size, found, complain);
     checkNodes(store, runs, () => firstBad, complain);
     root = rootOver(runs, leaves);
     const { rootAt } = treeReader(store);
@@ -121,8 +132,10 @@ function checkStrays(store: Store, size: number, found: readonly RangeFindings[]
   }
 }
 
-function checkPurges(found: readonly RangeFindings[], complain: Complain): void {
+function checkPurges(file: string, size: number, found: readonly RangeFindings[], complain: Complain): void {
   const purges = createPurgeCheck(complain);
+  // What was purged since the beginning is told of by records that are younger than it.
+  for (const { sequence, told } of tombstonesFrom(file, size)) purges.tombstone(sequence, told, true);
   for (const { purged } of found) for (const [from, to] of purged) purges.purged(from, to);
   for (const { tombstones } of found) for (const { sequence, told } of tombstones) purges.tombstone(sequence, told);
   purges.end();
@@ -138,4 +151,15 @@ function rootOver(runs: readonly Buffer[], leaves: readonly Buffer[]): Buffer {
 function hashesIn(bytes: Uint8Array): Buffer[] {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length: bytes.length / 32 }, (_, i) => all.subarray(i * 32, (i + 1) * 32));
+}
+
+function tombstonesFrom(file: string, first: number): { readonly sequence: number; readonly told: string }[] {
+  const store = openReader(file);
+  try {
+    return store
+      .prepare("SELECT sequence, body ->> '$.details.sequences' AS told FROM audit_record WHERE sequence >= ? AND kind = 'records.purged'")
+      .all(first) as { sequence: number; told: string }[];
+  } finally {
+    store.close();
+  }
 }
