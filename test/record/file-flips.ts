@@ -43,7 +43,7 @@ async function isGood(file: string, outside: Outside, blind: boolean): Promise<b
 }
 
 /** Everything that is shown to anybody: records, usage, events, balances, checkpoints. Null: it cannot be read. */
-function reportOf(file: string): string | null {
+export function reportOf(file: string): string | null {
   try {
     const store = openReader(file);
     try {
