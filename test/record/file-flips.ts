@@ -31,7 +31,7 @@ export async function flipFile(file: string, outside: Outside, count: number, ra
 }
 
 async function isGood(file: string, outside: Outside, blind: boolean): Promise<boolean> {
-  if (!blind) return (await verifyLog(file, { outside: outside).catch(() => ({ ok: false })) }).ok;
+  if (!blind) return (await verifyLog(file, { outside }).catch(() => ({ ok: false }))).ok;
   const store = openReader(file);
   try {
     return store.pragma("quick_check(1)", { simple: true }) === "ok";
@@ -43,7 +43,7 @@ async function isGood(file: string, outside: Outside, blind: boolean): Promise<b
 }
 
 /** Everything that is shown to anybody: records, usage, events, balances, checkpoints. Null: it cannot be read. */
-function reportOf(file: string): string | null {
+export function reportOf(file: string): string | null {
   try {
     const store = openReader(file);
     try {

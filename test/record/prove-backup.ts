@@ -49,9 +49,13 @@ const write = async () => {
 };
 const startedAt = performance.now();
 let begun = 0;
+const underWay = new Set<Promise<void>>();
 const writing = setInterval(() => {
   // Ticks may come late on a busy machine: what is due is written then.
-  for (const due = ((performance.now() - startedAt) / 1000) * WRITES_A_SECOND; begun < due; begun++) void write();
+  for (const due = ((performance.now() - startedAt) / 1000) * WRITES_A_SECOND; begun < due; begun++) {
+    const written = write().finally(() => underWay.delete(written));
+    underWay.add(written);
+  }
 }, TICK_MS);
 
 const violations: string[] = [];
@@ -79,6 +83,7 @@ for (let i = 0; i < backups; i++) {
 }
 clearInterval(writing);
 const seconds = (performance.now() - startedAt) / 1000;
+await Promise.all(underWay);
 await journal.close();
 lock.release();
 process.stderr.write("\n");

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { checkRange, type Range, type RangeFindings } from "./range-check.ts";
+import type { RangeDone, RangeJob } from "./range-check.worker.ts";
 import type { Store } from "./store.ts";
 
 /** Records in one range: about half a second of work, and 25 MB that SQLite reads. A multiple of 256. */
@@ -34,25 +35,16 @@ export async function checkRanges(
   return found;
 }
 
+/** The threads take one range after the other by themselves: whoever waits for them may be busy meanwhile. */
 async function onThreads(file: string, ranges: readonly Range[], threads: number, take: (at: number, findings: RangeFindings) => void) {
-  let next = 0;
+  const job: RangeJob = { file, ranges, taken: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT) };
+  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
   const work = () =>
     new Promise<void>((resolve, reject) => {
-      const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-      const worker = new Worker(new URL(`./range-check.worker${extension}`, import.meta.url), { workerData: { file } });
-      let at = -1;
-      const give = () => {
-        at = next;
-        next += 1;
-        worker.postMessage(ranges[at] ?? null);
-      };
-      worker.on("message", (findings: RangeFindings) => {
-        take(at, findings);
-        give();
-      });
+      const worker = new Worker(new URL(`./range-check.worker${extension}`, import.meta.url), { workerData: job });
+      worker.on("message", ({ at, findings }: RangeDone) => take(at, findings));
       worker.on("error", reject);
       worker.on("exit", () => resolve());
-      give();
     });
   await Promise.all(Array.from({ length: threads }, work));
 }
