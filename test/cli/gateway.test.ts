@@ -108,7 +108,9 @@ describe("with a gateway", () => {
 
   test("a wrong value is exit 2 and says what there is", async () => {
     for (const [args, words] of [
-      [["usage", "--by", "secret"], "agent, tool"],
+      [["usage", "--by", "secret"], "there is agent, "],
+      [["usage", "--format", "xml"], "there is table, csv"],
+      [["usage", "--where", "day=2026-11-01"], "NAME=VALUE"],
       [["usage", "--since", "yesterday"], "2026-11-01"],
       [["usage", "--since", "1"], "2026-11-01"],
       [["usage", "--until", "2026-11-01T12:00"], "2026-11-01T12:00:00Z"],

@@ -263,7 +263,12 @@ describe("what is read from the journal", () => {
     asked.length = 0;
     await json(plane.admin("GET", "/api/v1/metering/usage?by=agent,tool&since=2026-11-01&until=2026-12-01T00:00:00Z"), 200);
     expect(asked).toEqual([
-      ["usage", { by: ["agent", "tool"], since: "2026-11-01T00:00:00.000Z", until: "2026-12-01T00:00:00.000Z", customer: null }],
+      ["usage", { by: ["agent", "tool"], since: "2026-11-01T00:00:00.000Z", until: "2026-12-01T00:00:00.000Z", customer: null, only: {} }],
+    ]);
+    asked.length = 0;
+    await json(plane.admin("GET", "/api/v1/metering/usage?by=day&period=last-month&zone=Europe/Berlin&team=a&model=m"), 200);
+    expect(asked).toMatchObject([
+      ["usage", { by: ["day"], only: { team: "a", model: "m" }, since: expect.stringMatching(/T2[23]:00:00.000Z$/) }],
     ]);
     for (const query of [
       "by=secret",
@@ -274,6 +279,11 @@ describe("what is read from the journal", () => {
       "until=2026-11-01T12:00",
       "until=%00",
       "by=__proto__",
+      "secret=x",
+      "day=2026-11-01",
+      "period=fortnight",
+      "period=month&since=2026-11-01",
+      "period=month&zone=Nowhere/At-all",
     ]) {
       await json(plane.admin("GET", `/api/v1/metering/usage?${query}`), 400);
     }
