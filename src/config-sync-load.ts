@@ -13,6 +13,7 @@ export function sinkOf(sink: SinkFile, reveal: (written: string) => Secret, secr
     isNamed: sink.name !== undefined,
     everyMs: durationMs(sink.every),
     batch: sink.batch,
+    maxPerSecond: sink.maxPerSecond,
     timeoutMs: durationMs(sink.timeout),
     maxAgeMs: sink.maxAge === undefined ? null : durationMs(sink.maxAge),
     backlogMax: sink.backlogMax ?? null,

@@ -184,6 +184,8 @@ type SinkCommon = {
   readonly isNamed: boolean;
   readonly everyMs: number;
   readonly batch: number;
+  /** Of a backlog, at most. */
+  readonly maxPerSecond: number;
   readonly send: readonly ("usage" | "records" | "checkpoints")[];
   readonly timeoutMs: number;
   /** Null: usage events are sent whatever their age. */

@@ -32,6 +32,7 @@ export async function startSinks(sinks: readonly Sink[], parts: SinkParts): Prom
         books: booksOf(sink, parts),
         everyMs: sink.everyMs,
         batch: sink.batch,
+        maxPerSecond: sink.maxPerSecond,
         // The ledger knows for ever what it has: by its own keys.
         dedupeWindowMs: sink.type === "cloudevents" ? sink.dedupeWindowMs : null,
         maxAgeMs: sink.maxAgeMs,

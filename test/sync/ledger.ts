@@ -12,6 +12,7 @@ export const centralSink = (url: string, batch = 10): Extract<Sink, { type: "pos
   url: new Secret(url),
   everyMs: 3_600_000,
   batch,
+  maxPerSecond: 1_000_000,
   send: ["usage", "records", "checkpoints"],
   timeoutMs: 10_000,
   maxAgeMs: null,

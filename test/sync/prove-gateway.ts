@@ -40,7 +40,7 @@ const careless = async (url: string, init: RequestInit) => {
   void send(url, init).catch(() => {});
   return new Response(null, { status: 204 });
 };
-const common = { isNamed: true, everyMs: 20, maxAgeMs: null, backlogMax: null };
+const common = { isNamed: true, everyMs: 20, maxPerSecond: 1_000_000, maxAgeMs: null, backlogMax: null };
 await startSinks(
   [
     {

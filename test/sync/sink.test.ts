@@ -125,6 +125,19 @@ test("calls are settled while the sink hangs, and stopping does not wait for it"
   expect(await hanging).toBe("ended");
 });
 
+test("a backlog that goes out at its pace does not hold up a stop, and goes on after it", async () => {
+  const { journal, sink, start } = await stage();
+  await settle(journal, 25);
+  const slow = await start({ maxPerSecond: 1 });
+  const under = slow.flush();
+  while (sink.taken.length < 10) await new Promise((resolve) => setTimeout(resolve, 5));
+  await slow.stop();
+  await under;
+  expect(sequences(sink.taken)).toEqual(upTo(10));
+  await (await start()).flush();
+  expect(sequences(sink.taken)).toEqual(upTo(25));
+});
+
 test("it sends by itself, at its pace, and comes back after failures", async () => {
   const { journal, sink, warnings, start } = await stage(answer(503));
   await settle(journal, 4);

@@ -62,6 +62,7 @@ export async function collectorStage(manner: Manner = kind, batch = 10) {
       bearer: new Secret("s3cret"),
       everyMs: 3_600_000,
       batch,
+      maxPerSecond: 1_000_000,
       send: ["usage"],
       timeoutMs: 10_000,
       maxAgeMs: null,

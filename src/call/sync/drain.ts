@@ -25,6 +25,8 @@ export type Guards = {
 
 export type Drain = Guards & {
   readonly batch: number;
+  /** Items of a backlog in a second, at most: calls and other sinks keep their share of the machine. */
+  readonly maxPerSecond: number;
   readonly books: SinkBooks;
   readonly target: Target;
   readonly now: () => number;
@@ -47,6 +49,8 @@ export async function drainStream(stream: Stream, drain: Drain): Promise<void> {
   let undecided = attempt !== null;
   let items = await (attempt === null ? books.after(stream, sequence, batch) : asTheyWere(stream, attempt, drain));
   while (items.length > 0 && !stopping.aborted) {
+    const turnMs = performance.now();
+    const count = items.length;
     const last = items.at(-1)?.sequence ?? sequence;
     const following = books.after(stream, last, batch);
     // Awaited below: a fault meanwhile must not go unheard.
@@ -71,7 +75,21 @@ export async function drainStream(stream: Stream, drain: Drain): Promise<void> {
     undecided = false;
     await books.move({ stream, sequence: last, aside: asides, next: attempt });
     sequence = last;
+    if (items.length > 0) await pause((count / drain.maxPerSecond) * 1_000 - (performance.now() - turnMs), stopping);
   }
+}
+
+async function pause(ms: number, stopping: AbortSignal): Promise<void> {
+  if (ms < 1 || stopping.aborted) return;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      stopping.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    stopping.addEventListener("abort", end, { once: true });
+  });
 }
 
 async function asTheyWere(stream: Stream, { first, last }: Attempt, { books }: Drain): Promise<readonly Item[]> {

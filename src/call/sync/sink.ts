@@ -14,6 +14,7 @@ export type SinkOptions = Guards & {
   readonly everyMs: number;
   /** Items in one request. */
   readonly batch: number;
+  readonly maxPerSecond: number;
   readonly now: () => number;
   readonly random: () => number;
   readonly warn: (facts: Readonly<Record<string, string | number | null>>, message: string) => void;

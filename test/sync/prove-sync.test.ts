@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { withoutPostgres } from "../fixtures/postgres.ts";
+import { proveSync } from "./prove-sync.ts";
+
+test.skipIf(withoutPostgres)(
+  "through faulty networks and kills of both sides every event is central once, in order; without the sink's care or the collector's it is not",
+  async () => {
+    const proof = await proveSync({ count: 600, kills: 4, seed: 11, partitionMs: 200 });
+    expect(proof.violations).toEqual([]);
+    expect(proof.events).toBeGreaterThanOrEqual(600);
+    expect(proof.faults.http?.droppedReply).toBeGreaterThan(0);
+    const careless = await proveSync({ count: 600, kills: 0, seed: 11, partitionMs: 200, control: "early" });
+    expect(careless.violations.length).toBeGreaterThan(0);
+  },
+  180_000,
+);
