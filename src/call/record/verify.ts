@@ -5,7 +5,7 @@ import { checkEpochs } from "./epoch-check.ts";
 import { createFrontier } from "./frontier.ts";
 import { checkNodes } from "./node-check.ts";
 import { createPurgeCheck } from "./purge-check.ts";
-import { PROBLEMS_MAX, type RangeFindings } from "./range-check.ts";
+import { PROBLEMS_MAX, type RangeFindings, type Source } from "./range-check.ts";
 import { checkRanges, type Progress } from "./range-threads.ts";
 import { openReader, type Store } from "./store.ts";
 import { FAN_OUT, treeReader } from "./tree.ts";
@@ -75,12 +75,7 @@ async function verify(
     checkNodes(store, runs, () => firstBad, complain);
     root = rootOver(runs, leaves);
     const { rootAt } = treeReader(store);
-    checkEpochs(
-      store,
-      found.flatMap((each) => each.sources),
-      rootAt,
-      complain,
-    );
+    checkEpochs(store, sourcesIn(found), rootAt, complain);
     checkpoints = checkCheckpoints(store, { size, rootAt: (at) => (at === size ? root : rootAt(at)) }, outside, complain);
   } catch (fault) {
     complain(null, `reading stopped: ${fault instanceof Error ? fault.message : String(fault)}`);
@@ -141,6 +136,15 @@ function checkStrays(store: Store, size: number, found: readonly RangeFindings[]
     const event = store.prepare(`SELECT event FROM ${table} WHERE event NOT IN (SELECT sequence FROM usage_event) LIMIT 1`).pluck().get();
     if (event !== undefined) complain(null, `${table} tells of usage event ${String(event)}, which is not there`);
   }
+}
+
+/** Whose purged records are is no longer told: those at the beginning are the same gateway's as the first that is whole. */
+function sourcesIn(found: readonly RangeFindings[]): readonly Source[] {
+  const [first, ...rest] = found.flatMap((each) => each.sources);
+  if (first === undefined) return [];
+  let purged = 0;
+  for (const [from, to] of found.flatMap((each) => each.purged)) if (from === purged) purged = to + 1;
+  return first.restored === null && first.first === purged ? [{ ...first, first: 0 }, ...rest] : [first, ...rest];
 }
 
 function checkPurges(file: string, size: number, found: readonly RangeFindings[], complain: Complain): void {
