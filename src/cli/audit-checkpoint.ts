@@ -105,6 +105,7 @@ function proofInCopy(file: string, id: string): ProofAnswer {
 function provenIn(answer: ProofAnswer, id: string): Proven {
   if (answer.kind === "proof") return answer;
   if (answer.kind === "unknown") throw new Exit(EXIT.no, `there is no record of ${id}`);
+  if (answer.kind === "purged") throw new Exit(EXIT.no, `record ${answer.sequence} was purged: its leaf is there, and no word of it`);
   throw new Exit(
     EXIT.no,
     `record ${answer.sequence} is there, and no signed checkpoint covers it: nothing in this file proves it to others. A running gateway signs one first`,

@@ -2,15 +2,20 @@
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { instantOf } from "../call/authorize/written.ts";
+import type { StoredRecord } from "../call/record/books.ts";
 import { type Checkpoint, checkpointIn } from "../call/record/checkpoint.ts";
 import { checkpointReader } from "../call/record/checkpoint-query.ts";
-import { leafLine } from "../call/record/export-check.ts";
+import { ocsfOf } from "../call/record/ocsf.ts";
+import { CSV_HEAD, csvLine } from "../call/record/record-csv.ts";
+import { PURGED_BODY } from "../call/record/schema.ts";
 import { JOURNAL_FILE, openReader, type Store } from "../call/record/store.ts";
 import { adminClient, NoGateway } from "./admin-client.ts";
 import { writeNew } from "./audit-checkpoint.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { grouped, plain } from "./table.ts";
+import { VERSION } from "./version.ts";
 
 /** How records become a file. */
 type Format = {
@@ -18,25 +23,36 @@ type Format = {
   readonly isVerifiable: boolean;
   /** What stands before the first record; null: nothing. */
   readonly head: string | null;
-  /** With its line end. */
-  readonly line: (body: string) => string;
+  /** With its line end. `leaf`: hex. */
+  readonly line: (body: string, leaf: string) => string;
 };
 
 const FORMATS: Readonly<Record<string, Format>> = {
   jsonl: { isVerifiable: true, head: null, line: (body) => `${body}\n` },
+  ocsf: {
+    isVerifiable: false,
+    head: null,
+    line: (body, leaf) => `${JSON.stringify(ocsfOf(JSON.parse(body) as StoredRecord, leaf, VERSION))}\n`,
+  },
+  csv: { isVerifiable: false, head: CSV_HEAD, line: (body) => csvLine(JSON.parse(body) as StoredRecord) },
 };
 
-type ExportOptions = CommonOptions & { readonly format: string; readonly out: string; readonly file?: string };
+type Filters = { readonly agent?: string; readonly customer?: string; readonly since?: string; readonly until?: string };
+type ExportOptions = CommonOptions & Filters & { readonly format: string; readonly out: string; readonly file?: string };
 
 export function registerExport(audit: Command, io: Io): void {
   leaf(
     audit,
     "export",
-    "write the records to a file, with the signed checkpoint that covers them beside it",
-    "tollgate audit export --format jsonl --out records.jsonl",
+    "write the records to a file: canonical JSON lines with the signed checkpoint beside them, OCSF events, or CSV",
+    "tollgate audit export --format ocsf --since 2026-11-01 --out november.ocsf.jsonl",
   )
     .option("--format <format>", `one of ${Object.keys(FORMATS).join(", ")}`, "jsonl")
     .option("--out <file>", "where to write; never overwritten", "records.jsonl")
+    .option("--since <time>", "records that ended at this time or later: a part of a log cannot be verified as a whole")
+    .option("--until <time>", "records that ended before")
+    .option("--agent <id>", "of this agent, by its id")
+    .option("--customer <key>", "of this customer's agents")
     .option("--file <file>", "a copied journal.db or a backup (default: the one in the data folder)")
     .action((options: ExportOptions) => exportRecords(options, io));
 }
@@ -48,20 +64,41 @@ async function exportRecords(options: ExportOptions, io: Io): Promise<void> {
   const store = openJournal(file);
   try {
     store.exec("BEGIN");
-    const checkpoint = format.isVerifiable ? newestIn(store) : null;
-    const size = checkpoint?.size ?? sizeOf(store);
-    write(store, size, format, options.out);
+    const filter = filterOf(options);
+    const isWhole = format.isVerifiable && filter === null;
+    const checkpoint = isWhole ? newestIn(store) : null;
+    const records = write(store, checkpoint?.size ?? sizeOf(store), { ...format, isVerifiable: isWhole }, filter, options.out);
     if (checkpoint !== null) writeNew(`${options.out}.checkpoint`, checkpoint.written);
-    const answer = { file: options.out, records: size, signed: checkpoint !== null };
-    print(io, options, answer, () => endLines(answer, format));
+    const answer = { file: options.out, records, signed: checkpoint !== null };
+    print(io, options, answer, () => endLines(answer, isWhole));
   } finally {
     store.close();
   }
 }
 
-function endLines({ file, records, signed }: { file: string; records: number; signed: boolean }, format: Format): string {
+type Filter = { readonly [Name in keyof Filters]-?: string | null };
+
+/** Null: all of them. */
+function filterOf({
+  agent = null,
+  customer = null,
+  since,
+  until,
+}: { readonly [Name in keyof Filters]: Filters[Name] | null }): Filter | null {
+  if (agent === null && customer === null && since === undefined && until === undefined) return null;
+  return { agent, customer, since: timeOf(since), until: timeOf(until) };
+}
+
+function timeOf(written: string | null | undefined): string | null {
+  if (written === undefined || written === null) return null;
+  const instant = instantOf(written);
+  if (instant === null) throw new Exit(EXIT.usage, `${written} is not a time: 2026-11-01 or 2026-11-01T12:00:00Z`);
+  return instant;
+}
+
+function endLines({ file, records, signed }: { file: string; records: number; signed: boolean }, isWhole: boolean): string {
   const wrote = plain(`wrote ${file}: ${grouped(records)} records`);
-  if (!format.isVerifiable) return wrote;
+  if (!isWhole) return wrote;
   if (!signed) return `${wrote}\nNothing has been signed in this journal: there is no checkpoint to verify them by.`;
   return plain(`${wrote}\nVerify them anywhere: tollgate audit verify --records ${file} --checkpoint ${file}.checkpoint --key VKEY`);
 }
@@ -97,9 +134,11 @@ function sizeOf(store: Store): number {
 /** Characters written at once. */
 const CHUNK = 1_048_576;
 
-function write(store: Store, size: number, { head, line, isVerifiable }: Format, out: string): void {
+/** Purged records are lines only where all of them are: their leaves stay. Returns how many records were written. */
+function write(store: Store, size: number, { head, line, isVerifiable }: Format, filter: Filter | null, out: string): number {
   const records = openNew(out);
   const leaves = isVerifiable ? openNew(`${out}.leaves`) : null;
+  let count = 0;
   try {
     let [text, hashes] = [head ?? "", ""];
     const flush = () => {
@@ -107,13 +146,14 @@ function write(store: Store, size: number, { head, line, isVerifiable }: Format,
       if (leaves !== null) writeSync(leaves, hashes);
       [text, hashes] = ["", ""];
     };
-    const bodies = store.prepare("SELECT body FROM audit_record WHERE sequence < ? ORDER BY sequence").pluck();
-    for (const body of bodies.iterate(size) as Iterable<string>) {
-      text += line(body);
-      if (leaves !== null) hashes += leafLine(Buffer.from(body));
+    for (const { body, leaf } of rowsOf(store, size, isVerifiable, filter)) {
+      count += 1;
+      text += line(body, leaf);
+      if (leaves !== null) hashes += `${leaf}\n`;
       if (text.length >= CHUNK) flush();
     }
     flush();
+    return count;
   } catch (fault) {
     rmSync(out, { force: true });
     throw fault;
@@ -121,6 +161,20 @@ function write(store: Store, size: number, { head, line, isVerifiable }: Format,
     closeSync(records);
     if (leaves !== null) closeSync(leaves);
   }
+}
+
+function rowsOf(store: Store, size: number, isVerifiable: boolean, filter: Filter | null): Iterable<{ body: string; leaf: string }> {
+  const { agent, customer, since, until } = filter ?? { agent: null, customer: null, since: null, until: null };
+  return store
+    .prepare(
+      `SELECT body, lower(hex(leaf)) AS leaf FROM audit_record WHERE sequence < @size
+         AND (@all OR body <> '${PURGED_BODY}')
+         AND (@agent IS NULL OR body ->> '$.agent.id' = @agent OR body ->> '$.details.agent_id' = @agent)
+         AND (@customer IS NULL OR body ->> '$.agent.customer' = @customer OR body ->> '$.details.customer' = @customer)
+         AND (@since IS NULL OR body ->> '$.time_end' >= @since) AND (@until IS NULL OR body ->> '$.time_end' < @until)
+       ORDER BY sequence`,
+    )
+    .iterate({ size, all: isVerifiable ? 1 : 0, agent, customer, since, until }) as Iterable<{ body: string; leaf: string }>;
 }
 
 function openNew(file: string): number {

@@ -194,6 +194,8 @@ test("a store that was rolled back is served and not signed, and everything says
   await gateway.close();
   for (const end of ["-wal", "-shm"]) rmSync(path(`data/journal.db${end}`), { force: true });
   rmSync(path("data/journal.db"));
+  // With it the start would be refused: it tells of more records than the copy holds.
+  rmSync(path("data/journal.mark"));
   copyFileSync(older, path("data/journal.db"));
   gateway = await start();
   const ready = await fetch(`http://127.0.0.1:${ports[2]}/readyz`);
@@ -203,4 +205,26 @@ test("a store that was rolled back is served and not signed, and everything says
   const own = await at("audit", "verify");
   expect([own.code, own.out]).toEqual([1, expect.stringMatching(/cut off|not the ones/)]);
   expect(existsSync(path("data/journal.db"))).toBe(true);
+});
+
+test("records leave as OCSF events and as CSV, all of them or those that were asked for; nothing is overwritten", async () => {
+  const ocsf = path("all.ocsf");
+  expect((await at("audit", "export", "--format", "ocsf", "--out", ocsf)).code).toBe(0);
+  const events = readFileSync(ocsf, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { class_uid: number; unmapped: { call_id: string | null; sequence: number } });
+  expect(events.map(({ unmapped }) => unmapped.sequence)).toEqual(events.map((_, i) => i));
+  expect(events.find(({ unmapped }) => unmapped.call_id === callId)?.class_uid).toBe(6003);
+  expect((await at("audit", "export", "--format", "ocsf", "--out", ocsf)).code).toBe(1);
+
+  const csv = path("calls.csv");
+  const answer = await at("audit", "export", "--format", "csv", "--customer", "default", "--since", "2020-01-01", "--out", csv, "--json");
+  const rows = readFileSync(csv, "utf8").trim().split("\r\n");
+  expect(JSON.parse(answer.out)).toMatchObject({ records: rows.length - 1, signed: false });
+  expect(rows[0]).toMatch(/^sequence,gateway,time_start/);
+  expect(rows.find((row) => row.includes(callId))).toMatch(/,tools\/call,up,tool,echo,permit,/);
+  const none = await at("audit", "export", "--format", "csv", "--until", "2020-01-01", "--out", path("none.csv"), "--json");
+  expect(JSON.parse(none.out)).toMatchObject({ records: 0 });
+  expect((await at("audit", "export", "--format", "csv", "--until", "yesterday", "--out", path("x.csv"))).code).toBe(2);
 });

@@ -4,8 +4,9 @@ import type { OpenJournal } from "../../src/call/record/journal-client.ts";
 import type { LegalHold } from "../../src/call/record/legal-hold.ts";
 import { PURGE_MAX, rangesIn, rangesText } from "../../src/call/record/purge.ts";
 import { openReaderThread, type Reader } from "../../src/call/record/reader.ts";
+import { csvLine } from "../../src/call/record/record-csv.ts";
 import { verifyLog } from "../../src/call/record/verify.ts";
-import { NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
+import { auditOf, NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
 import { journalFile, newFolder, open, query, tamper } from "./journal-fixture.ts";
 
 const LATER_MS = NOW_MS + 3_600_000;
@@ -163,4 +164,25 @@ test.each([
   expect(rangesText(numbers)).toBe(text);
   expect(rangesIn(text)?.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => from + i))).toEqual(numbers);
   expect(rangesIn(`${text},x`)).toBeNull();
+});
+
+test("a cell that a spreadsheet would take for a formula is no formula, and one with commas and quotes is one cell", () => {
+  const [, , , , , , , , , , , agent] = csvLine({
+    ...auditOf(newCallId(), [], null, 0),
+    sequence: 1,
+    source: "gw",
+    usage_event: null,
+  }).split(",");
+  expect(agent).toBe("support-bot");
+  const record = {
+    ...blankRecord("agent.created"),
+    administrator: '=cmd|"x"',
+    details: { a: 'b,"c"' },
+    sequence: 2,
+    source: "gw",
+    usage_event: null,
+  };
+  const line = csvLine(record);
+  expect(line).toContain(`,"'=cmd|""x""",`);
+  expect(line).toContain(`"{""a"":""b,\\""c\\""""}"`);
 });

@@ -2,8 +2,8 @@ import { copyFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { type Checkpoint, checkpointIn } from "../../src/call/record/checkpoint.ts";
-import { leafLine } from "../../src/call/record/export-check.ts";
 import { signLog } from "../../src/call/record/log-signing.ts";
+import { leafHash } from "../../src/call/record/merkle.ts";
 import { verifierIn } from "../../src/call/record/signed-note.ts";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { writeLongJournal } from "../fixtures/long-journal.ts";
@@ -57,7 +57,7 @@ test("a changed byte of exported records is found and its record named; a verifi
     ({ body }) => body,
   );
   const records = Buffer.from(bodies.map((body) => `${body}\n`).join(""));
-  const leaves = bodies.map((body) => leafLine(Buffer.from(body))).join("");
+  const leaves = bodies.map((body) => `${leafHash(Buffer.from(body)).toString("hex")}\n`).join("");
   const checkpoint = kept[0]?.written ?? "";
   const random = seededRandom(5);
   const flips = Array.from(

@@ -3,11 +3,9 @@ import { recordIn } from "./check-record.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { createFrontier } from "./frontier.ts";
 import { leafHash } from "./merkle.ts";
+import { createPurgeCheck } from "./purge-check.ts";
+import { PURGED_BODY } from "./schema.ts";
 import type { Complain } from "./verify.ts";
-
-export function leafLine(body: Uint8Array): string {
-  return `${leafHash(body).toString("hex")}\n`;
-}
 
 /** The leaf of every record as a line of 64 hex digits. Null: they are not those of the checkpoint, and say nothing. */
 export function leavesOf(text: string, { size, root }: Checkpoint): readonly Buffer[] | null {
@@ -34,6 +32,7 @@ export function createExportCheck(checkpoint: Checkpoint, leaves: readonly Buffe
     isFound = true;
     complain(sequence, what);
   };
+  const purges = createPurgeCheck(bad);
   const rootOfAll = () => {
     if (frontier !== null) return frontier.root();
     return rootOver(Array.from({ length: size }, (_, i) => differing.get(i) ?? leaves?.[i] ?? NO_LEAF));
@@ -42,6 +41,10 @@ export function createExportCheck(checkpoint: Checkpoint, leaves: readonly Buffe
     add(line) {
       const sequence = size;
       size += 1;
+      const text = line.toString("utf8");
+      // Its leaf is vouched for by the checkpoint, and its purge by a later record.
+      if (text === PURGED_BODY && leaves !== null) return purges.purged(sequence, sequence);
+      if (text.includes('"kind":"records.purged"')) purges.tombstone(sequence, sequencesIn(text));
       const leaf = leafHash(line);
       frontier?.add(leaf);
       // What the signed log has is what the gateway wrote: its form need not be looked at again.
@@ -50,9 +53,10 @@ export function createExportCheck(checkpoint: Checkpoint, leaves: readonly Buffe
         differing.set(sequence, leaf);
         bad(sequence, `record ${sequence} is not the one that was logged`);
       }
-      recordIn(line.toString("utf8"), sequence, (what) => bad(sequence, `record ${sequence}: ${what}`));
+      recordIn(text, sequence, (what) => bad(sequence, `record ${sequence}: ${what}`));
     },
     end(isWhole) {
+      purges.end();
       if (!isWhole) bad(Math.max(0, size - 1), `record ${size - 1}: its line does not end`);
       if (size !== checkpoint.size)
         bad(Math.min(size, checkpoint.size), `there are ${size} records, the checkpoint covers ${checkpoint.size}`);
@@ -61,6 +65,14 @@ export function createExportCheck(checkpoint: Checkpoint, leaves: readonly Buffe
       return { size, root: rootOfAll };
     },
   };
+}
+
+function sequencesIn(text: string): string {
+  try {
+    return String((JSON.parse(text) as { details?: { sequences?: unknown } }).details?.sequences);
+  } catch {
+    return "";
+  }
 }
 
 const NO_LEAF = Buffer.alloc(32);

@@ -2,10 +2,11 @@
 
 import { canonicalJson } from "./canonical.ts";
 import type { StoredCheckpoint } from "./checkpoint-query.ts";
-import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-query.ts";
+import { eventReader, type FoundEvent } from "./event-query.ts";
 import { inclusionPath } from "./merkle.ts";
+import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
-import { proofText } from "./tlog-proof.ts";
+import { batchLine, proofText } from "./tlog-proof.ts";
 import type { TreeReader } from "./tree.ts";
 
 /** `unsigned`: no checkpoint covers the record yet. */
@@ -19,36 +20,39 @@ export type ProofAnswer =
       readonly body: string;
     }
   | { readonly kind: "unknown" }
+  /** It was there, and is too old or was erased: what could be shown is gone. */
+  | { readonly kind: "purged"; readonly sequence: number }
   | { readonly kind: "unsigned"; readonly sequence: number; readonly body: string };
 
-const OF_EVENT = ".settled";
+/** `call_....settled` of a call, `evt_...` of what was reported. */
+const EVENT_ID = /^(?:call_.+\.settled|evt_.+)$/;
 
 /** `wanted`: the id of a call, the sequence number of a record, or the id of a usage event. */
 export function proofReader(store: Store, tree: TreeReader, covering: (sequence: number) => StoredCheckpoint | null) {
   const bySequence = store.prepare("SELECT sequence, body FROM audit_record WHERE sequence = ?");
   const byCall = store.prepare("SELECT sequence, body FROM audit_record WHERE call_id = ? AND kind = 'call'");
-  const eventOfRecord = store.prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.record = ? LIMIT 1`);
+  const events = eventReader(store);
   return (wanted: string): ProofAnswer => {
-    const ofEvent = wanted.endsWith(OF_EVENT);
-    const name = ofEvent ? wanted.slice(0, -OF_EVENT.length) : wanted;
-    const row = (/^\d{1,15}$/.test(name) ? bySequence.get(Number(name)) : byCall.get(name)) as
+    const found = EVENT_ID.test(wanted) ? events.byId(wanted) : null;
+    const isSequence = /^\d{1,15}$/.test(wanted);
+    const row = (found !== null ? bySequence.get(found.event.record) : isSequence ? bySequence.get(Number(wanted)) : byCall.get(wanted)) as
       | { sequence: number; body: string }
       | undefined;
     if (row === undefined) return { kind: "unknown" };
-    const event = ofEvent ? (eventOfRecord.get(row.sequence) as EventRow | undefined) : undefined;
-    if (ofEvent && event === undefined) return { kind: "unknown" };
     const { sequence, body } = row;
+    if (body === PURGED_BODY) return { kind: "purged", sequence };
     const checkpoint = covering(sequence);
     if (checkpoint === null) return { kind: "unsigned", sequence, body };
-    const extra = event === undefined ? body : `${body}\n${textOf(event)}`;
+    const extra = found === null ? body : `${body}\n${textOf(found)}`;
     const path = inclusionPath(sequence, checkpoint.size, tree.hashOf);
     const proof = proofText({ extra, index: sequence, path, checkpoint: checkpoint.note });
     return { kind: "proof", sequence, size: checkpoint.size, key: checkpoint.key, proof, body };
   };
 }
 
-/** The bytes whose digest stands in the record. */
-function textOf(row: EventRow): string {
-  const { id, type, time, subject, data } = eventOf(row);
-  return canonicalJson({ id, type, time, subject, data });
+/** The bytes whose digest stands in the record, or leads to the root that stands there. */
+function textOf({ event, batch }: FoundEvent): string {
+  const { id, type, time, subject, data } = event;
+  const text = canonicalJson({ id, type, time, subject, data });
+  return batch === null ? text : `${text}\n${batchLine(batch)}`;
 }

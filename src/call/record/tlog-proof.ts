@@ -2,11 +2,14 @@
 import type { StoredRecord } from "./books.ts";
 import { type Checkpoint, checkpointIn } from "./checkpoint.ts";
 import { digestOfText } from "./digest.ts";
-import { leafHash, verifyInclusion } from "./merkle.ts";
+import { eventLeaf, leafHash, verifyInclusion } from "./merkle.ts";
 import { base64In } from "./signed-note.ts";
 
 export type TlogProof = {
-  /** The record's bytes as they were hashed; behind a line feed, where one was asked for, the usage event whose digest stands in the record. */
+  /**
+   * The record's bytes as they were hashed; behind a line feed, where one was asked for, the usage event whose digest stands in the record;
+   * of a batch, whose record holds a root, behind one more its path: index, size and hashes in hex, with spaces between them.
+   */
   readonly extra: string;
   readonly index: number;
   readonly path: readonly Buffer[];
@@ -39,14 +42,37 @@ export function proofIn(written: string): TlogProof | null {
 
 /** What the proof shows: the record, and the usage event that is billed for it. A text: what is wrong with it. */
 export function provenBy({ extra, index, path, checkpoint }: TlogProof): { record: StoredRecord; event: unknown } | string {
-  const [body = "", event] = extra.split("\n");
+  const [body = "", event, batch] = extra.split("\n");
   if (!verifyInclusion(leafHash(Buffer.from(body)), index, checkpoint.size, path, checkpoint.root))
     return `the record is not number ${index} of the log that the checkpoint is of`;
   const record = recordIn(body);
   if (record === null) return "what is in the log is no record";
   if (record.sequence !== index) return `the record says that it is number ${record.sequence}, not ${index}`;
-  if (event !== undefined && digestOfText(event) !== record.usage_event) return "the usage event is not the one that the record names";
-  return { record, event: event === undefined ? null : JSON.parse(event) };
+  if (event === undefined) return { record, event: null };
+  const isNamed = batch === undefined ? digestOfText(event) === record.usage_event : isInBatch(event, batch, record);
+  return isNamed ? { record, event: JSON.parse(event) } : "the usage event is not the one that the record names";
+}
+
+export function batchLine({
+  index,
+  size,
+  hashes,
+}: {
+  readonly index: number;
+  readonly size: number;
+  readonly hashes: readonly string[];
+}): string {
+  return [index, size, ...hashes].join(" ");
+}
+
+/** The record of a batch holds the root over the digests of its events, and how many there are. */
+function isInBatch(event: string, written: string, { details }: StoredRecord): boolean {
+  const [index, size, ...hashes] = written.split(" ");
+  const root = String(details?.events_root);
+  if (Number(size) !== details?.events || hashes.length > PATH_MAX || ![...hashes, root].every((hash) => /^[0-9a-f]{64}$/.test(hash)))
+    return false;
+  const path = hashes.map((hash) => Buffer.from(hash, "hex"));
+  return verifyInclusion(eventLeaf(digestOfText(event)), Number(index), Number(size), path, Buffer.from(root, "hex"));
 }
 
 function recordIn(body: string): StoredRecord | null {

@@ -93,6 +93,9 @@ export function checkpointRoutes({ reader, registry, sign, key }: CheckpointPart
         const found = await reader.ask("proof", wanted);
         const missing = notThere(caller, `there is no record of ${wanted}`);
         if (found.kind === "unknown") return missing;
+        // Whose a purged record was is gone with it.
+        if (found.kind === "purged")
+          return caller.customer === null ? { status: 404, detail: `record ${found.sequence} was purged` } : missing;
         const owner = (agentId: string) => registry.byId(agentId)?.customer;
         if (caller.customer !== null && !isRecordOf(JSON.parse(found.body), caller.customer, owner)) return missing;
         if (found.kind === "unsigned")
