@@ -10,7 +10,7 @@ import { ocsfOf } from "../call/record/ocsf.ts";
 import { CSV_HEAD, csvLine } from "../call/record/record-csv.ts";
 import { PURGED_BODY } from "../call/record/schema.ts";
 import { JOURNAL_FILE, openReader, type Store } from "../call/record/store.ts";
-import { adminClient, NoGateway } from "./admin-client.ts";
+import { adminClient, NoGateway, Refused } from "./admin-client.ts";
 import { writeNew } from "./audit-checkpoint.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -60,12 +60,12 @@ export function registerExport(audit: Command, io: Io): void {
 async function exportRecords(options: ExportOptions, io: Io): Promise<void> {
   const format = Object.hasOwn(FORMATS, options.format) ? FORMATS[options.format] : undefined;
   if (format === undefined) throw new Exit(EXIT.usage, `--format ${options.format}: there is ${Object.keys(FORMATS).join(", ")}`);
-  const file = options.file ?? (await signedOwn(options, io));
+  const filter = filterOf(options);
+  const isWhole = format.isVerifiable && filter === null;
+  const file = options.file ?? (await ownJournal(isWhole, options, io));
   const store = openJournal(file);
   try {
     store.exec("BEGIN");
-    const filter = filterOf(options);
-    const isWhole = format.isVerifiable && filter === null;
     const checkpoint = isWhole ? newestIn(store) : null;
     const records = write(store, checkpoint?.size ?? sizeOf(store), { ...format, isVerifiable: isWhole }, filter, options.out);
     if (checkpoint !== null) writeNew(`${options.out}.checkpoint`, checkpoint.written);
@@ -103,13 +103,13 @@ function endLines({ file, records, signed }: { file: string; records: number; si
   return plain(`${wrote}\nVerify them anywhere: tollgate audit verify --records ${file} --checkpoint ${file}.checkpoint --key VKEY`);
 }
 
-/** A running gateway signs first, so that all that is there now is covered. */
-async function signedOwn(options: ExportOptions, io: Io): Promise<string> {
+/** For what is to be verified a running gateway signs first, so that all that is there now is covered. Where it does not sign, an older checkpoint may do. */
+async function ownJournal(toVerify: boolean, options: ExportOptions, io: Io): Promise<string> {
   const config = configOf(options, io);
-  await adminClient(config, io)
-    .post("/audit/checkpoints", undefined)
-    .catch((fault: unknown) => {
-      if (!(fault instanceof NoGateway)) throw fault;
+  const sign = () => adminClient(config, io).post("/audit/checkpoints", undefined);
+  if (toVerify)
+    await sign().catch((fault: unknown) => {
+      if (!(fault instanceof NoGateway) && !(fault instanceof Refused)) throw fault;
     });
   return join(config.data, JOURNAL_FILE);
 }
