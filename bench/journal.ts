@@ -4,17 +4,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import Database from "better-sqlite3";
+import { blankRecord } from "../src/call/record/compose.ts";
+import { openJournal } from "../src/call/record/journal-client.ts";
 import { bodyOf, permitRow, type Row, recordRow, settleRow } from "../src/call/record/rows.ts";
 import { PAGE_BYTES } from "../src/call/record/schema.ts";
 import { openStore } from "../src/call/record/store.ts";
 import { createWriter } from "../src/call/record/writer.ts";
 import { auditOf, newCallId, permitEntry, settlementEntry } from "../test/record/entries.ts";
-import { median } from "./percentile.ts";
+import { median, percentile } from "./percentile.ts";
 
 const { values } = parseArgs({ options: { quick: { type: "boolean" }, json: { type: "boolean" } } });
 const ROUNDS = values.quick === true ? 3 : 9;
 const RECORDS = values.quick === true ? 5_000 : 20_000;
 const GROUP = 500;
+const PERMITS = 1_000;
 const SOURCE = "gw_01k9x3v7m2q8r5t1w4y6z0abcd";
 
 const folder = mkdtempSync(join(tmpdir(), "tollgate-bench-journal-"));
@@ -66,6 +69,26 @@ function timed(work: () => void): number {
   return (performance.now() - startedMs) / 1000;
 }
 
+/** What a call waits for before its first byte goes upstream: its permit, alone, over both threads and on disk. Milliseconds, sorted. */
+async function permitWaits(): Promise<number[]> {
+  const journal = await openJournal({
+    ...{ dataDir: join(folder, "waits"), newSource: SOURCE, nowMs: Date.now() },
+    outageRecord: blankRecord("gateway.recovered"),
+    onState: () => {},
+  });
+  const waits: number[] = [];
+  for (let i = 0; i < PERMITS; i++) {
+    const callId = newCallId();
+    const startedMs = performance.now();
+    await journal.permit(permitEntry(callId));
+    waits.push(performance.now() - startedMs);
+    await journal.settle(settlementEntry(callId));
+  }
+  await journal.close();
+  return waits.sort((a, b) => a - b);
+}
+
+const waits = await permitWaits();
 const rounds = Array.from({ length: ROUNDS }, (_, round) => ({
   bare: bareRows(round),
   records: written(`records-${round}`, records),
@@ -83,11 +106,14 @@ const figures = {
   records_per_s: Math.round(record),
   records_to_bare: Number(median(rounds.map((round) => round.records.perSecond / round.bare)).toFixed(2)),
   calls_per_s: Math.round(call),
+  permit_ms_p50: Number(percentile(waits, 50).toFixed(2)),
+  permit_ms_p99: Number(percentile(waits, 99).toFixed(2)),
   bytes_a_call: Math.round(median(rounds.map((round) => round.calls.bytesEach))),
 };
 process.stdout.write(
   values.json === true
     ? `${JSON.stringify(figures)}\n`
     : `rows alone   ${figures.bare_rows_per_s}/s in groups of ${GROUP}\nrecords      ${figures.records_per_s}/s: ${figures.records_to_bare} of rows alone (bars: 0.5, and 50000/s)\n` +
-        `whole calls  ${figures.calls_per_s}/s (bar: 25000), ${figures.bytes_a_call} bytes on disk each (bar: 2500)\n`,
+        `whole calls  ${figures.calls_per_s}/s (bar: 25000), ${figures.bytes_a_call} bytes on disk each (bar: 2500)\n` +
+        `a permit     ${figures.permit_ms_p50} ms p50, ${figures.permit_ms_p99} p99, one at a time (bar: 1 ms p50)\n`,
 );
