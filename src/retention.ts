@@ -3,9 +3,9 @@ import { auditOfAct } from "./call/record/compose.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import { PURGE_MAX } from "./call/record/purge.ts";
 import type { Reader } from "./call/record/reader.ts";
-import type { PurgePage, PurgeQuestion } from "./call/record/retention.ts";
+import type { Kept, PurgePage, PurgeQuestion } from "./call/record/retention.ts";
 import type { Config } from "./config.ts";
-import { type Retention, retentionRoutes } from "./control/admin/retention-routes.ts";
+import { isAllGone, type Purged, type Retention, retentionRoutes } from "./control/admin/retention-routes.ts";
 import type { DigestKeys } from "./control/agents/digest-keys.ts";
 import type { Registry } from "./control/agents/registry.ts";
 
@@ -19,8 +19,8 @@ export type RetentionParts = {
   readonly fault: (thrown: unknown) => void;
 };
 
-/** Much shorter than what anybody keeps records for. */
-const EVERY_MS = 3_600_000;
+/** Much shorter than what anybody keeps records for; an erasure that waits for a sink or a hold goes on soon after that has ended. */
+const EVERY_MS = 900_000;
 
 export function openRetention({ config, journal, reader, registry, digestKeys, now, fault }: RetentionParts) {
   const { atLeastMs, atMostMs } = config.retention;
@@ -35,8 +35,9 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
     return result;
   };
 
-  async function purgeAll(of: PurgeQuestion["of"], beforeMs: number, by: string, cause: string): Promise<{ purged: number; kept: number }> {
-    let [purged, kept] = [0, 0];
+  async function purgeAll(of: PurgeQuestion["of"], beforeMs: number, by: string, cause: string): Promise<Purged> {
+    let purged = 0;
+    let kept: Kept = { young: 0, held: 0, unsent: 0 };
     for (let from: number | null = 0; from !== null && !closed; ) {
       const page: PurgePage = await reader.ask("purgeable", { from, beforeMs, of, sinks });
       for (let i = 0; i < page.sequences.length; i += PURGE_MAX) {
@@ -44,7 +45,8 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
         const record = auditOfAct("records.purged", by, { cause, before: new Date(beforeMs).toISOString() }, scribe);
         purged += await journal.run("purge", { sequences, beforeMs, record });
       }
-      kept += page.kept;
+      const { young, held, unsent } = page.kept;
+      kept = { young: kept.young + young, held: kept.held + held, unsent: kept.unsent + unsent };
       from = page.next;
     }
     if (purged > 0) await journal.run("dropUnusedAttributes");
@@ -52,9 +54,9 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
   }
 
   /** What of it has been kept for long enough goes; the rest waits for a later turn. */
-  async function erase(erasure: { agent: string; until_sequence: number; asked_by: string }): Promise<{ purged: number; kept: number }> {
+  async function erase(erasure: { agent: string; until_sequence: number; asked_by: string }): Promise<Purged> {
     const done = await purgeAll(erasure, now() - atLeastMs, erasure.asked_by, "erasure");
-    if (done.kept === 0) await journal.run("endErasure", erasure.agent, now());
+    if (isAllGone(done)) await journal.run("endErasure", erasure.agent, now());
     return done;
   }
 
@@ -92,7 +94,7 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
         if (fault !== null) return fault;
         const { erasures } = await reader.ask("retention");
         const asked = erasures.find((erasure) => erasure.agent === agent);
-        return asked === undefined ? { purged: 0, kept: 0 } : await erase(asked);
+        return asked === undefined ? { purged: 0, kept: { young: 0, held: 0, unsent: 0 } } : await erase(asked);
       }),
     eraseSubject: async (customer, person, by, reason) => {
       await journal.append(auditOfAct("subject.erased", by, { customer, reason }, scribe));

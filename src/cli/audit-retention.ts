@@ -40,8 +40,8 @@ export function registerAuditRetention(audit: Command, io: Io): void {
     .requiredOption("--before <time>", "RFC 3339 time or date, UTC: older than what has to be kept")
     .action(async (options: CommonOptions & { before: string }) => {
       const before = timeOf(options.before);
-      const done = await admin(options).post<{ purged: number }>("/audit/purge", { before }, LONG_MS);
-      print(io, options, done, () => `${done.purged} records purged: their leaves stay, and every proof of the others`);
+      const done = await admin(options).post<PurgedJson>("/audit/purge", { before }, LONG_MS);
+      print(io, options, done, () => purgedText(done));
     });
   leaf(
     audit,
@@ -86,6 +86,16 @@ export function registerAuditRetention(audit: Command, io: Io): void {
       const done = await admin(options).post<object>("/erasures", body, LONG_MS);
       print(io, options, done, () => memberTable(done as Record<string, string | number | null>));
     });
+}
+
+type PurgedJson = { readonly purged: number; readonly kept_by_holds: number; readonly kept_for_sinks: number };
+
+function purgedText({ purged, kept_by_holds, kept_for_sinks }: PurgedJson): string {
+  const kept = [
+    kept_by_holds > 0 && `${kept_by_holds} stay under a legal hold`,
+    kept_for_sinks > 0 && `${kept_for_sinks} stay until every sink has acknowledged them: tollgate sync status`,
+  ].filter((each) => each !== false);
+  return [`${purged} records purged: their leaves stay, and every proof of the others`, ...kept].join("\n");
 }
 
 /** A purge reads the whole journal. */

@@ -117,9 +117,11 @@ test("what a legal hold names stays until it is lifted; what it does not name go
 });
 
 test("what a sink has not acknowledged stays until it has", async () => {
-  const { journal, purge } = await withCalls(6);
+  const { journal, reader, purge } = await withCalls(6);
   await journal.run("openSink", { sink: "central", formerly: null, streams: ["usage", "records"], atPresent: false });
   expect(await purge(LATER_MS)).toBe(0);
+  const page = await reader.ask("purgeable", { from: 0, beforeMs: LATER_MS, of: null, sinks: ["central"] });
+  expect(page).toMatchObject({ sequences: [], kept: { young: 0, held: 0, unsent: 6 } });
   await journal.run("moveSink", { sink: "central", stream: "records", sequence: 5, aside: [], next: null });
   expect(await purge(LATER_MS)).toBe(0);
   await journal.run("moveSink", { sink: "central", stream: "usage", sequence: 4, aside: [], next: null });

@@ -2,7 +2,7 @@
 import type { AuditRecord } from "./audit-record.ts";
 import { type Erasure, erasuresIn } from "./erasure.ts";
 import { CLOCK_BACK_MS, sequenceReader } from "./history.ts";
-import { holdsIn, type LegalHold } from "./legal-hold.ts";
+import { holdsIn, isHeld, type LegalHold } from "./legal-hold.ts";
 import { KEPT_KINDS, mayGo } from "./purge.ts";
 import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
@@ -18,11 +18,13 @@ export type PurgeQuestion = {
   readonly sinks: readonly string[];
 };
 
+/** Records that have to stay for now: too young (only counted of an agent), under a legal hold, not yet acknowledged by every sink. */
+export type Kept = { readonly young: number; readonly held: number; readonly unsent: number };
+
 export type PurgePage = {
   /** Ascending. */
   readonly sequences: readonly number[];
-  /** Records of the agent on this page that have to stay for now. */
-  readonly kept: number;
+  readonly kept: Kept;
   /** Null: this was the last page. */
   readonly next: number | null;
 };
@@ -52,14 +54,17 @@ export function purgeableReader(store: Store): (question: PurgeQuestion) => Purg
     const unsentSequence = unsent(sinks);
     const holds = holdsIn(store);
     const sequences: number[] = [];
-    let kept = 0;
+    const kept = { young: 0, held: 0, unsent: 0 };
     const rows = bodies.all(from, end) as { sequence: number; body: string }[];
     for (const { sequence, body } of rows) {
       const record = JSON.parse(body) as AuditRecord;
       if (of !== null && record.agent?.id !== of.agent && record.details?.agent_id !== of.agent) continue;
       if (KEPT_KINDS.includes(record.kind)) continue;
-      if (sequence < unsentSequence && mayGo(record, holds, beforeMs)) sequences.push(sequence);
-      else kept += 1;
+      if (mayGo(record, [], beforeMs)) {
+        if (isHeld(record, holds)) kept.held += 1;
+        else if (sequence >= unsentSequence) kept.unsent += 1;
+        else sequences.push(sequence);
+      } else if (of !== null) kept.young += 1;
     }
     const last = rows.at(-1);
     return { sequences, kept, next: last !== undefined && rows.length === PAGE_RECORDS ? last.sequence + 1 : null };

@@ -2,26 +2,30 @@
 import { z } from "zod";
 import { instantMs } from "../../call/authorize/written.ts";
 import type { LegalHold } from "../../call/record/legal-hold.ts";
-import type { RetentionState } from "../../call/record/retention.ts";
+import type { Kept, RetentionState } from "../../call/record/retention.ts";
 import type { Registry, RegistryFault } from "../agents/registry.ts";
 import { isTheirs } from "./permissions.ts";
 import { faultAnswer } from "./registry-answers.ts";
 import { type Answer, notThere, type Route, route } from "./route.ts";
 
-type Done = { readonly purged: number; readonly kept: number };
+export type Purged = { readonly purged: number; readonly kept: Kept };
+
+export function isAllGone({ kept }: Purged): boolean {
+  return kept.young + kept.held + kept.unsent === 0;
+}
 
 export type Retention = {
   readonly atLeastMs: number;
   /** Null: for ever. */
   readonly atMostMs: number | null;
   state(): Promise<RetentionState>;
-  purge(beforeMs: number, by: string): Promise<Done>;
+  purge(beforeMs: number, by: string): Promise<Purged>;
   /** False: there is one of that name. */
   placeHold(hold: LegalHold): Promise<boolean>;
   /** False: there is none of that name. */
   liftHold(name: string, by: string, reason: string): Promise<boolean>;
   /** Of a revoked agent, by its id. */
-  eraseAgent(agent: string, customer: string, by: string, reason: string): Promise<Done | RegistryFault>;
+  eraseAgent(agent: string, customer: string, by: string, reason: string): Promise<Purged | RegistryFault>;
   /** False: nothing was digested under a key of that subject. */
   eraseSubject(customer: string, person: string, by: string, reason: string): Promise<boolean>;
 };
@@ -98,7 +102,8 @@ export function retentionRoutes({ retention, registry, now }: RetentionRoutePart
             status: 409,
             detail: `records are kept for at least ${retention.atLeastMs / 86_400_000} days: before can be at most ${iso(oldestAllowedMs())}`,
           };
-        return { status: 200, json: await retention.purge(beforeMs, caller.name) };
+        const { purged, kept } = await retention.purge(beforeMs, caller.name);
+        return { status: 200, json: { purged, kept_by_holds: kept.held, kept_for_sinks: kept.unsent } };
       },
     }),
     route({
@@ -109,6 +114,8 @@ export function retentionRoutes({ retention, registry, now }: RetentionRoutePart
       body: newHold,
       async answer({ caller, body }) {
         if (caller.customer !== null) return BOUND;
+        if (body.customer !== undefined && registry.customer(body.customer) === undefined)
+          return { status: 404, detail: `there is no customer ${body.customer}` };
         const agent = body.agent === undefined ? null : registry.find(body.agent);
         if (agent === undefined) return { status: 404, detail: `there is no agent ${body.agent}` };
         const hold: LegalHold = {
@@ -158,10 +165,16 @@ export function retentionRoutes({ retention, registry, now }: RetentionRoutePart
         if (agent.state !== "revoked") return { status: 409, detail: `${agent.name} is ${agent.state}: revoke it first` };
         const done = await retention.eraseAgent(agent.id, agent.customer, caller.name, body.reason);
         if ("fault" in done) return faultAnswer(done);
-        const until = done.kept === 0 ? null : iso(now() + retention.atLeastMs);
-        const ground =
-          done.kept === 0 ? null : "records that are younger than what has to be kept, or under a legal hold, go when that ends";
-        return { status: 200, json: { agent_id: agent.id, ...done, kept_until_at_least: until, ground } };
+        const { purged, kept } = done;
+        const until = kept.young === 0 ? null : iso(now() + retention.atLeastMs);
+        const why = [
+          kept.young > 0 && `${kept.young} are younger than what has to be kept`,
+          kept.held > 0 && `${kept.held} are under a legal hold`,
+          kept.unsent > 0 && `${kept.unsent} have not been acknowledged by every sink`,
+        ].filter((each) => each !== false);
+        const ground = why.length === 0 ? null : `${why.join(", ")}: they go by themselves when that ends`;
+        const json = { agent_id: agent.id, purged, kept: kept.young + kept.held + kept.unsent, kept_until_at_least: until, ground };
+        return { status: 200, json };
       },
     }),
   ];
