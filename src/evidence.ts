@@ -45,7 +45,7 @@ export async function openEvidence({ closing, ...parts }: EvidenceParts): Promis
   closing.push(() => digestKeys.close());
   const selfCheck = startSelfCheck(parts);
   closing.push(() => selfCheck.stop());
-  const retention = openRetention({ ...parts, reader, digestKeys });
+  const retention = openRetention({ ...parts, reader, digestKeys, sign: checkpoints.sign });
   closing.push(() => retention.close());
   const routes = [
     ...retention.routes,

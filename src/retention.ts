@@ -15,6 +15,8 @@ export type RetentionParts = {
   readonly reader: Reader;
   readonly registry: Registry;
   readonly digestKeys: DigestKeys;
+  /** Never rejects for what is not signed: that is told elsewhere. */
+  readonly sign: () => Promise<unknown>;
   readonly now: () => number;
   readonly fault: (thrown: unknown) => void;
 };
@@ -22,7 +24,7 @@ export type RetentionParts = {
 /** Much shorter than what anybody keeps records for; an erasure that waits for a sink or a hold goes on soon after that has ended. */
 const EVERY_MS = 900_000;
 
-export function openRetention({ config, journal, reader, registry, digestKeys, now, fault }: RetentionParts) {
+export function openRetention({ config, journal, reader, registry, digestKeys, sign, now, fault }: RetentionParts) {
   const { atLeastMs, atMostMs } = config.retention;
   const sinks = config.sync.map(({ name }) => name);
   const scribe = { now, configVersion: () => config.configVersion };
@@ -49,7 +51,11 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
       kept = { young: kept.young + young, held: kept.held + held, unsent: kept.unsent + unsent };
       from = page.next;
     }
-    if (purged > 0) await journal.run("dropUnusedAttributes");
+    if (purged > 0) {
+      await journal.run("dropUnusedAttributes");
+      // A purge counts once a checkpoint covers the record that tells of it.
+      await sign();
+    }
     return { purged, kept };
   }
 

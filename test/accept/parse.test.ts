@@ -261,3 +261,11 @@ test.each(["initialize", "ping", "logging/setLevel", "resources/subscribe", "res
 test("initialize under the newer header is a mismatch, so that a client does not take it for a broken handshake", () => {
   expect(codeOf(legacy(rpc("initialize", { protocolVersion: "2025-11-25" }), { protocolVersion: "2026-07-28" }))).toBe("header_mismatch");
 });
+
+test.each([
+  ["tools/call", { name: "x\0" }],
+  ["prompts/get", { name: "gre\0et" }],
+  ["resources/read", { uri: "file:///\0" }],
+])("%s of a name with U+0000, which the central ledger cannot hold, is refused", (method, params) => {
+  expect(codeOf(legacy(rpc(method, params)))).toBe(-32602);
+});

@@ -1,13 +1,18 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import { auditOfAct, blankRecord } from "../../src/call/record/compose.ts";
 import type { OpenJournal } from "../../src/call/record/journal-client.ts";
 import type { LegalHold } from "../../src/call/record/legal-hold.ts";
-import { PURGE_MAX, rangesIn, rangesText } from "../../src/call/record/purge.ts";
+import { leafHash } from "../../src/call/record/merkle.ts";
+import { eventsLeft, PURGE_MAX, rangesIn, rangesText } from "../../src/call/record/purge.ts";
 import { openReaderThread, type Reader } from "../../src/call/record/reader.ts";
 import { csvLine } from "../../src/call/record/record-csv.ts";
+import { bodyOf, recordRow } from "../../src/call/record/rows.ts";
+import { verifierIn } from "../../src/call/record/signed-note.ts";
+import { openReader } from "../../src/call/record/store.ts";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { auditOf, NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
-import { journalFile, newFolder, open, query, tamper } from "./journal-fixture.ts";
+import { journalFile, newFolder, open, query, SOURCE, tamper } from "./journal-fixture.ts";
 
 const LATER_MS = NOW_MS + 3_600_000;
 const open_: { journal: OpenJournal; reader: Reader }[] = [];
@@ -149,6 +154,78 @@ test("a body that is gone without a tombstone, and a tombstone of what is not go
   expect(await verifyLog(file)).toMatchObject({ ok: true, size: 12 });
   tamper(file, (raw) => raw.exec("UPDATE audit_record SET body = '{}' WHERE sequence = 11"));
   expect(await verifyLog(file)).toMatchObject({ ok: false, first_bad: 11 });
+});
+
+test("numbers of purged events that are changed are found, and so is a purge that only the file tells of", async () => {
+  const { dir, journal, reader, purge, file } = await withCalls(10);
+  await purge(LATER_MS);
+  const keyFile = `${dir}/log.key`;
+  const signed = await journal.run("signLog", { keyFile, nowMs: LATER_MS });
+  if (signed.kind === "refused") throw new Error(signed.why);
+  const outside = { verifier: verifierIn(signed.key), checkpoints: [] };
+  const more = newCallId();
+  await journal.permit(permitEntry(more));
+  await journal.settle(settlementEntry(more, 5));
+  await reader.close();
+  await journal.close();
+  open_.length = 0;
+  expect(await verifyLog(file, { outside })).toMatchObject({ ok: true });
+  const bytes = readFileSync(file);
+  tamper(file, (raw) => raw.exec("UPDATE usage_event SET tool_tokens = 1 WHERE sequence = 3"));
+  expect(await verifyLog(file, { outside })).toMatchObject({ ok: false, first_bad: 10 });
+
+  // Everything fits but for the signature: a record was added that tells of a purge, and names one that was signed whole.
+  writeFileSync(file, bytes);
+  tamper(file, (raw) => {
+    const forged = tombstoneText(file, 11, 12, SOURCE);
+    raw.exec("UPDATE audit_record SET body = '{}' WHERE sequence = 11");
+    raw.prepare("INSERT INTO audit_record VALUES (12, 'records.purged', NULL, ?, ?)").run(leafHash(Buffer.from(forged)), forged);
+  });
+  expect(await verifyLog(file)).toMatchObject({ ok: true });
+  expect(await verifyLog(file, { outside })).toMatchObject({
+    ok: false,
+    problems: [expect.stringContaining("no signed checkpoint covers it")],
+  });
+});
+
+/** What somebody who can write to the file would add. */
+function tombstoneText(file: string, purged: number, sequence: number, source: string): string {
+  const store = openReader(file);
+  const details = { cause: "retention", records: 1, sequences: String(purged), ...eventsLeft(store, String(purged)) };
+  store.close();
+  return bodyOf(recordRow({ ...tombstone(), details }, source), sequence);
+}
+
+test("after a purge an event is counted for whom it belongs to, whatever numbers attributes get again", async () => {
+  const { journal, reader, purge } = await withCalls(1);
+  const settle = async (customer: string) => {
+    const callId = newCallId();
+    const entry = settlementEntry(callId, 7);
+    if (entry.usage === null || entry.audit.agent === null) throw new Error("it is billed");
+    const audit = { ...entry.audit, agent: { ...entry.audit.agent, customer, name: `${customer}-bot` } };
+    await journal.permit(permitEntry(callId));
+    await journal.settle({
+      ...entry,
+      audit,
+      usage: { ...entry.usage, subject: customer, data: { ...entry.usage.data, agent: `${customer}-bot` } },
+    });
+  };
+  const clear = async () => {
+    await purge(LATER_MS);
+    await journal.run("dropUnusedAttributes");
+  };
+  for (const customer of ["acme", "globex", "acme", "initech", "globex", "acme"]) {
+    await settle(customer);
+    await clear();
+  }
+  for (const customer of ["globex", "acme", "initech"]) await settle(customer);
+  const { rows } = await reader.ask("usage", { by: ["customer", "agent"], since: null, until: null });
+  const named = rows.filter(({ agent }) => agent !== "").map(({ customer, agent, calls }) => [customer, agent, calls]);
+  expect(named).toEqual([
+    ["acme", "acme-bot", 1],
+    ["globex", "globex-bot", 1],
+    ["initech", "initech-bot", 1],
+  ]);
 });
 
 test("no statement purges outside of a purge", async () => {

@@ -121,6 +121,8 @@ function parseMethod(known: Known, method: string, params: JsonNode | undefined,
   if (!isKnownIn(known.era, method)) return { message, refusal: refuse("method_unknown") };
   const aim = aimOf(method, params, body);
   if ("lacks" in aim) return { message, refusal: malformed(-32602, aim.lacks) };
+  // No text of PostgreSQL holds it: a call of such a tool could be made and never be billed there.
+  if (aim.target.name.includes("\0")) return { message, refusal: malformed(-32602, "no name and no URI holds U+0000") };
   const args = params === undefined ? undefined : member(params, "arguments");
   if (takesArguments(method) && args !== undefined && args.kind !== "object") {
     return { message, refusal: malformed(-32602, "params.arguments must be an object") };

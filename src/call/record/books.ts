@@ -117,7 +117,7 @@ export function openBooks(store: Store): Books {
      (body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
       (body ->> '$.details.customer' = @customer OR
        (body ->> '$.details.customer') IS NULL AND body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))
-     AND coalesce(body ->> '$.details.was' ->> '$.customer', @customer) = @customer)`,
+     AND coalesce(iif(json_valid(body ->> '$.details.was'), body ->> '$.details.was' ->> '$.customer', NULL), @customer) = @customer)`,
   );
   const uses = store
     .prepare(

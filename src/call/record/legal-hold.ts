@@ -25,11 +25,12 @@ export function holdsIn(store: Store): LegalHold[] {
 /** Whose a record is, where it is not a call: the customer and the agent that it names. What names neither may be about anyone. */
 export function isHeld(record: AuditRecord, holds: readonly LegalHold[]): boolean {
   const customer = record.agent?.customer ?? textOf(record.details?.customer);
+  const was = formerCustomer(record.details?.was);
   const agent = record.agent?.id ?? textOf(record.details?.agent_id);
   const endMs = Date.parse(record.time_end);
   return holds.some(
     (hold) =>
-      (hold.customer === null || customer === null || hold.customer === customer) &&
+      (hold.customer === null || customer === null || hold.customer === customer || hold.customer === was) &&
       (hold.agent === null || agent === null || hold.agent === agent) &&
       (hold.since_ms === null || endMs >= hold.since_ms) &&
       (hold.until_ms === null || endMs < hold.until_ms),
@@ -58,6 +59,12 @@ export function liftHold({ store, writer, source }: Desk, name: string, record: 
     pen.append(recordRow(record, source));
     return true;
   });
+}
+
+/** Of an agent that moved: the act is the business of both. */
+function formerCustomer(was: unknown): string | null {
+  if (typeof was !== "string" || !was.startsWith("{")) return null;
+  return textOf((JSON.parse(was) as { customer?: unknown }).customer);
 }
 
 function textOf(value: unknown): string | null {

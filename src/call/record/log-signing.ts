@@ -31,6 +31,10 @@ export function signLog({ store, source }: Pick<Desk, "store" | "source">, { key
     const fork = known === null ? null : forkFrom(known, size, tree.rootAt);
     if (fork !== null) return refused(fork);
   }
+  if (last === null && hasSigned(store, signer.vkey))
+    return refused(
+      `${keyFile}.checkpoint is missing, and this key has signed checkpoints of this journal: put the file back beside the key`,
+    );
   if (last !== null && last.origin !== origin) return refused(`${keyFile}.checkpoint is of the log ${last.origin}, not of ${origin}`);
   // Also where a crash came between the two.
   if (last !== null && isSignedBy(last, signer.vkey)) keep(store, last, signer.vkey, nowMs);
@@ -41,6 +45,10 @@ export function signLog({ store, source }: Pick<Desk, "store" | "source">, { key
   if (signed === null) throw new Error("a checkpoint that cannot be read was signed");
   keep(store, signed, signer.vkey, nowMs);
   return { kind: "signed", size, note, key: signer.vkey };
+}
+
+function hasSigned(store: Store, vkey: string): boolean {
+  return store.prepare("SELECT 1 FROM checkpoint WHERE key = ? LIMIT 1").get(vkey) !== undefined;
 }
 
 function refused(why: string): Signing {

@@ -1,8 +1,11 @@
 /** Takes the words out of old records and leaves what proofs and sums need: the leaf, and the numbers of the usage events. */
 import type { AuditRecord } from "./audit-record.ts";
 import { canonicalJson } from "./canonical.ts";
+import { digestOfEvent } from "./digest.ts";
+import { EVENT_COLUMNS, EVENT_TABLES, type EventRow, eventOf } from "./event-query.ts";
 import type { Desk } from "./journal-tasks.ts";
 import { holdsIn, isHeld } from "./legal-hold.ts";
+import { eventLeaf, rootOf } from "./merkle.ts";
 import { recordRow } from "./rows.ts";
 import { PURGED_BODY } from "./schema.ts";
 import type { Store } from "./store.ts";
@@ -47,19 +50,21 @@ export function purge({ store, writer, source }: Desk, { sequences, beforeMs, re
     for (const { sequence } of rows) nameless(sequence);
     store.exec("DELETE FROM meta WHERE name = 'purging'");
     const gone = rows.map(({ sequence }) => sequence);
-    const details = { ...record.details, records: gone.length, sequences: rangesText(gone) };
+    const told = rangesText(gone);
+    const details = { ...record.details, records: gone.length, sequences: told, ...eventsLeft(store, told) };
     pen.append(recordRow({ ...record, details }, source));
     return gone.length;
   });
 }
 
 /** Attributes that no event refers to any more are names without a use. Reads every event once: about 0.1 s a million. */
-export function dropUnusedAttributes({ store }: Desk): void {
-  store.transaction(() => {
+export function dropUnusedAttributes({ store, writer }: Desk): void {
+  writer.transact((pen) => {
     store.exec("INSERT INTO meta (name, value) VALUES ('purging', '')");
     store.exec("DELETE FROM usage_attributes WHERE id NOT IN (SELECT attributes FROM usage_event)");
     store.exec("DELETE FROM meta WHERE name = 'purging'");
-  })();
+    pen.forgetAttributes();
+  });
 }
 
 type Row = {
@@ -101,6 +106,17 @@ function namelessEvents(store: Store) {
       change.run(id, sequence);
     }
   };
+}
+
+/** What the events of purged records say now: how many there are, and the RFC 6962 root over their digests. */
+export function eventsLeft(store: Store, sequences: string): { readonly events: number; readonly events_root: string } {
+  const rows = (rangesIn(sequences) ?? []).flatMap(([from, to]) =>
+    store
+      .prepare(`SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.record BETWEEN ? AND ? ORDER BY e.record, e.position`)
+      .all(from, to),
+  ) as EventRow[];
+  const leaves = rows.map((row) => eventLeaf(digestOfEvent(eventOf(row))));
+  return { events: rows.length, events_root: rootOf(leaves).toString("hex") };
 }
 
 /** `0-499,501`: ascending numbers as the ranges that they make. */

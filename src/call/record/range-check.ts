@@ -1,5 +1,6 @@
 /** Checks the records of one range from their bodies, with the usage events that belong to them; ranges may be read side by side. */
 import { addRecord, type BalanceSums } from "./balance-check.ts";
+import type { StoredRecord } from "./books.ts";
 import { checkRecord, type RecordColumns } from "./check-record.ts";
 import { leafHash, rootOf } from "./merkle.ts";
 import { PURGED_BODY } from "./schema.ts";
@@ -25,8 +26,11 @@ export type RangeFindings = {
   readonly sources: readonly Source[];
   /** Records whose words are gone, from and to; and what records of purges tell of such. */
   readonly purged: readonly (readonly [number, number])[];
-  readonly tombstones: readonly { readonly sequence: number; readonly told: string }[];
+  readonly tombstones: readonly Tombstone[];
 };
+
+/** `told`: the sequence numbers that are gone; `events` and `root`: what is left of their usage events. */
+export type Tombstone = { readonly sequence: number; readonly told: string; readonly events: number; readonly root: string };
 
 /** `restored`: the record that begins it says so, and what it continues. */
 export type Source = { readonly first: number; readonly source: unknown; readonly restored: Readonly<Record<string, unknown>> | null };
@@ -51,7 +55,7 @@ export function checkRange(store: Store, { first, end }: Range): RangeFindings {
   const sums: BalanceSums = new Map();
   const sources: Source[] = [];
   const purged: [number, number][] = [];
-  const tombstones: { sequence: number; told: string }[] = [];
+  const tombstones: Tombstone[] = [];
   const usage = createUsageCheck(store, complain, { first, end });
   let expected = first;
   const add = (leaf: Buffer) => {
@@ -81,7 +85,7 @@ export function checkRange(store: Store, { first, end }: Range): RangeFindings {
       const restored = record.kind === "log.restored" ? (record.details ?? {}) : null;
       if (restored !== null || sources.at(-1)?.source !== record.source)
         sources.push({ first: row.sequence, source: record.source, restored });
-      if (record.kind === "records.purged") tombstones.push({ sequence: row.sequence, told: String(record.details?.sequences) });
+      if (record.kind === "records.purged") tombstones.push(tombstoneOf(row.sequence, record.details));
       usage.settled(record, row.sequence);
       addRecord(sums, record);
     }
@@ -102,6 +106,10 @@ export function checkRange(store: Store, { first, end }: Range): RangeFindings {
     purged,
     tombstones,
   };
+}
+
+function tombstoneOf(sequence: number, details: StoredRecord["details"]): Tombstone {
+  return { sequence, told: String(details?.sequences), events: Number(details?.events), root: String(details?.events_root) };
 }
 
 /** As bytes: a text that is no UTF-8 would come back as another one. */

@@ -10,7 +10,7 @@ export function isRecordOf(
   if (agent !== null) return agent.customer === customer;
   const { customer: named, agent_id, was } = details ?? {};
   // An agent that moved from one customer to another was the business of both: neither reads of the other.
-  if (typeof was === "string" && JSON.parse(was).customer !== customer) return false;
+  if (typeof was === "string" && was.startsWith("{") && JSON.parse(was).customer !== customer) return false;
   if (typeof named === "string") return named === customer;
   return typeof agent_id === "string" && customerOf(agent_id) === customer;
 }

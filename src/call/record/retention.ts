@@ -76,6 +76,9 @@ function unsentFrom(store: Store): (sinks: readonly string[]) => number {
   const position = store.prepare(
     `SELECT stream, min(sequence) AS sequence FROM sink_position WHERE sink IN (SELECT value FROM json_each(?)) GROUP BY stream`,
   );
+  const aside = store.prepare(
+    "SELECT stream, min(sequence) AS sequence FROM sink_aside WHERE sink IN (SELECT value FROM json_each(?)) AND state IN ('retry', 'unknown') AND stream IN ('usage', 'records') GROUP BY stream",
+  );
   const recordOf = store.prepare("SELECT record FROM usage_event WHERE sequence > ? ORDER BY sequence LIMIT 1").pluck();
   return (sinks) => {
     let first = Number.MAX_SAFE_INTEGER;
@@ -83,6 +86,9 @@ function unsentFrom(store: Store): (sinks: readonly string[]) => number {
       if (stream === "records") first = Math.min(first, sequence + 1);
       if (stream === "usage") first = Math.min(first, (recordOf.get(sequence) as number | undefined) ?? first);
     }
+    // What was set aside and may still be sent goes as it is, or not at all.
+    for (const { stream, sequence } of aside.all(JSON.stringify(sinks)) as { stream: string; sequence: number }[])
+      first = Math.min(first, stream === "records" ? sequence : ((recordOf.get(sequence - 1) as number | undefined) ?? first));
     return first;
   };
 }

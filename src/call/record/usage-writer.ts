@@ -30,6 +30,8 @@ export function usageWriter(store: Store) {
       next += 1;
       return sequence;
     },
+    /** Rows of attributes were deleted: their numbers may become others'. */
+    forget: () => ids.clear(),
     position: () => next,
     /** After a rollback: rows that were new are gone. */
     returnTo(position: number): void {

@@ -4,6 +4,7 @@ import { type CheckpointFindings, checkCheckpoints, type Outside } from "./check
 import { checkEpochs } from "./epoch-check.ts";
 import { createFrontier } from "./frontier.ts";
 import { checkNodes } from "./node-check.ts";
+import { eventsLeft } from "./purge.ts";
 import { createPurgeCheck } from "./purge-check.ts";
 import { PROBLEMS_MAX, type RangeFindings, type Source } from "./range-check.ts";
 import { checkRanges, type Progress } from "./range-threads.ts";
@@ -71,12 +72,19 @@ async function verify(
     const { runs, leaves, sums } = merge(found, complain);
     checkStrays(store, size, found, complain);
     checkBalances(store, sums, complain);
-    checkPurges(file, size, found, complain);
     checkNodes(store, runs, () => firstBad, complain);
     root = rootOver(runs, leaves);
     const { rootAt } = treeReader(store);
     checkEpochs(store, sourcesIn(found), rootAt, complain);
+    checkPurges(store, file, size, found, complain);
     checkpoints = checkCheckpoints(store, { size, rootAt: (at) => (at === size ? root : rootAt(at)) }, outside, complain);
+    // Anybody who can write to the file can add a record that speaks of a purge; only the gateway can sign it.
+    const unsigned =
+      outside.verifier === null
+        ? undefined
+        : found.flatMap((each) => each.tombstones).find((each) => each.sequence >= (checkpoints.signed ?? 0));
+    if (unsigned !== undefined)
+      complain(unsigned.sequence, `record ${unsigned.sequence}: it tells of a purge, and no signed checkpoint covers it`);
   } catch (fault) {
     complain(null, `reading stopped: ${fault instanceof Error ? fault.message : String(fault)}`);
   }
@@ -147,12 +155,17 @@ function sourcesIn(found: readonly RangeFindings[]): readonly Source[] {
   return first.restored === null && first.first === purged ? [{ ...first, first: 0 }, ...rest] : [first, ...rest];
 }
 
-function checkPurges(file: string, size: number, found: readonly RangeFindings[], complain: Complain): void {
+function checkPurges(store: Store, file: string, size: number, found: readonly RangeFindings[], complain: Complain): void {
   const purges = createPurgeCheck(complain);
   // What was purged since the beginning is told of by records that are younger than it.
   for (const { sequence, told } of tombstonesFrom(file, size)) purges.tombstone(sequence, told, true);
   for (const { purged } of found) for (const [from, to] of purged) purges.purged(from, to);
-  for (const { tombstones } of found) for (const { sequence, told } of tombstones) purges.tombstone(sequence, told);
+  for (const { sequence, told, events, root } of found.flatMap((each) => each.tombstones)) {
+    purges.tombstone(sequence, told);
+    const left = eventsLeft(store, told);
+    if (left.events !== events || left.events_root !== root)
+      complain(sequence, `record ${sequence}: the usage events of what it purged are not what it left of them`);
+  }
   purges.end();
 }
 

@@ -20,6 +20,8 @@ export type Writer = {
 
 /** What a task writes with, within its transaction. */
 export type Pen = {
+  /** Attributes are deleted in this transaction: their row numbers may become others'. */
+  forgetAttributes(): void;
   /** The record's sequence number. */
   append(record: RecordRow): number;
   /** The event's sequence number. `position`: among the events of its record. */
@@ -75,7 +77,7 @@ export function createWriter(store: Store): Writer {
       inOneTransaction(() => {
         for (const row of rows) write(row);
       }),
-    transact: (act) => inOneTransaction(() => act({ append: log.append, addUsage: usage.add })),
+    transact: (act) => inOneTransaction(() => act({ forgetAttributes: usage.forget, append: log.append, addUsage: usage.add })),
     isOpen: (callId) => movesOfOpen.get(callId) !== undefined,
     dropPermit: (callId) =>
       inOneTransaction(() => {

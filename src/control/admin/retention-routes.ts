@@ -118,6 +118,10 @@ export function retentionRoutes({ retention, registry, now }: RetentionRoutePart
           return { status: 404, detail: `there is no customer ${body.customer}` };
         const agent = body.agent === undefined ? null : registry.find(body.agent);
         if (agent === undefined) return { status: 404, detail: `there is no agent ${body.agent}` };
+        if (agent !== null && body.customer !== undefined && agent.customer !== body.customer)
+          return { status: 422, detail: `${body.agent} is an agent of ${agent.customer}: a hold of both would hold nothing` };
+        if (body.since !== undefined && body.until !== undefined && (instantMs(body.since) ?? 0) >= (instantMs(body.until) ?? 0))
+          return { status: 422, detail: "until is not after since: a hold of that time would hold nothing" };
         const hold: LegalHold = {
           name: body.name,
           customer: body.customer ?? null,
