@@ -26,6 +26,7 @@ export type CentralRecord = {
   readonly leaf: string;
   readonly body: string;
 };
+export type ActRecord = { readonly gateway: string; readonly sequence: number; readonly leaf: string; readonly body: string };
 export type CentralCheckpoint = { readonly size: number; readonly root: string; readonly note: string };
 
 export type CentralReader = {
@@ -38,6 +39,10 @@ export type CentralReader = {
   eventsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralEvent[]>;
   recordsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralRecord[]>;
   checkpoints(gateway: string): Promise<readonly CentralCheckpoint[]>;
+  /** Records of those kinds, of every gateway. */
+  acts(kinds: readonly string[]): Promise<readonly ActRecord[]>;
+  /** The number of the last event whose record has a smaller number than that; null: there is none. */
+  lastEventBefore(gateway: string, record: number): Promise<number | null>;
   close(): Promise<void>;
 };
 
@@ -91,6 +96,15 @@ export async function openCentralReader(url: string, timeoutMs: number): Promise
       ),
     checkpoints: (gateway) =>
       all(`SELECT size, encode(root, 'hex') AS root, note FROM tollgate_checkpoint WHERE gateway = $1 ORDER BY size`, [gateway]),
+    acts: (kinds) =>
+      all(
+        `SELECT gateway, sequence, encode(leaf, 'hex') AS leaf, body FROM tollgate_record WHERE kind = ANY ($1::text[]) ORDER BY gateway, sequence`,
+        [kinds],
+      ),
+    async lastEventBefore(gateway, record) {
+      const sql = "SELECT sequence FROM tollgate_event WHERE gateway = $1 AND record < $2 ORDER BY sequence DESC LIMIT 1";
+      return (await all<{ sequence: number }>(sql, [gateway, record]))[0]?.sequence ?? null;
+    },
     close: async () => {
       await client.end().catch(() => {});
     },
