@@ -72,6 +72,14 @@ CREATE OR REPLACE VIEW tollgate_usage_by_${name} AS SELECT ${columns},
 FROM tollgate_event GROUP BY ${Array.from({ length: count }, (_, i) => i + 1).join(", ")};
 `;
 
+/** Table of (meter, amount), one row a meter, of a `quantity`: numbers by their names; those of a call's outcomes and outputs stand in objects within. */
+export function amountsIn(of: string): string {
+  const within = (name: string) => `jsonb_each(CASE jsonb_typeof(${of} -> '${name}') WHEN 'object' THEN ${of} -> '${name}' END)`;
+  return `(SELECT key AS meter, (value #>> '{}')::bigint AS amount FROM jsonb_each(${of}) WHERE jsonb_typeof(value) = 'number'
+    UNION ALL SELECT 'outcome:' || key, (value #>> '{}')::bigint FROM ${within("outcomes")}
+    UNION ALL SELECT key, (value #>> '{}')::bigint FROM ${within("outputs")})`;
+}
+
 const VIEWS = `${usageBy("customer", "subject AS customer", 1)}${usageBy("team", "subject AS customer, data ->> 'team' AS team", 2)}${usageBy(
   "agent",
   "subject AS customer, data ->> 'agent_id' AS agent_id, data ->> 'agent' AS agent",
