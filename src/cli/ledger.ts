@@ -41,7 +41,8 @@ async function audit(options: AuditOptions, io: Io): Promise<void> {
     const empty = gateways.length === 0 || gateways.some(({ records, events, checkpoints }) => records + events + checkpoints === 0);
     const ok = !empty && gateways.every((verdict) => verdict.ok);
     print(io, options, { ok, gateways }, () => gateways.map((verdict) => verdictText(verdict, io)).join("\n") || "nothing there");
-    if (empty) throw new Exit(EXIT.no, `nothing there${options.gateway === undefined ? "" : ` of ${options.gateway}`}: what should be is missing`);
+    if (empty)
+      throw new Exit(EXIT.no, `nothing there${options.gateway === undefined ? "" : ` of ${options.gateway}`}: what should be is missing`);
     if (!ok) throw new Exit(EXIT.no, "the ledger does not hold what was signed");
   } finally {
     await ledger.close();

@@ -54,7 +54,8 @@ const SPANS = `FROM tollgate_event AS e JOIN json_to_recordset($1::json) AS span
   ON e.gateway = span.gateway AND (span.before IS NULL OR e.sequence < span.before)
   WHERE time >= to_timestamp($2::float8 / 1000) AND time < to_timestamp($3::float8 / 1000)`;
 const HOUR = `floor(extract(epoch FROM time) / ${HOUR_SECONDS})::bigint AS hour`;
-const SPAN = "gateway = $1 AND ($2::bigint IS NULL OR sequence < $2) AND time >= to_timestamp($3::float8 / 1000) AND time < to_timestamp($4::float8 / 1000)";
+const SPAN =
+  "gateway = $1 AND ($2::bigint IS NULL OR sequence < $2) AND time >= to_timestamp($3::float8 / 1000) AND time < to_timestamp($4::float8 / 1000)";
 
 /** Throws `NotDelivered` where nobody answers. */
 export async function openCentralReader(url: string, timeoutMs: number): Promise<CentralReader> {

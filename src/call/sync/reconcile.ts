@@ -106,7 +106,12 @@ function add({ counts, differences }: Findings, difference: Difference): void {
 
 type Span = { readonly from: number; readonly to: number; readonly spans: readonly CentralSpan[] };
 
-async function compareHour({ from, to, spans }: Span, parts: ReconcileParts, asides: ReadonlyMap<number, Aside>, found: Findings): Promise<void> {
+async function compareHour(
+  { from, to, spans }: Span,
+  parts: ReconcileParts,
+  asides: ReadonlyMap<number, Aside>,
+  found: Findings,
+): Promise<void> {
   const { central, gateway, position } = parts;
   for (let after = 0; ; ) {
     const sequences = await parts.within(from, to, after, PAGE);
@@ -141,7 +146,12 @@ async function compareHour({ from, to, spans }: Span, parts: ReconcileParts, asi
 async function heldOf(items: readonly UsageItem[], central: CentralReader, gateway: string): Promise<Map<number, CentralEvent[]>> {
   const held: CentralEvent[] = [];
   for (const [id, theirs] of Map.groupBy(items, (item) => item.gateway ?? gateway))
-    held.push(...(await central.events(id, theirs.map(({ sequence }) => sequence))));
+    held.push(
+      ...(await central.events(
+        id,
+        theirs.map(({ sequence }) => sequence),
+      )),
+    );
   return Map.groupBy(held, ({ sequence }) => sequence);
 }
 
