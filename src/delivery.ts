@@ -116,6 +116,8 @@ async function compare(
       hours: (from, to) => reader.ask("usageHours", sink.name, from, to),
       within: (from, to, after, limit) => reader.ask("usageWithin", from, to, after, limit),
       at: (sequences) => reader.ask("outboxAt", "usage", sequences),
+      spans: () => reader.ask("eventSpans"),
+      purged: (records) => reader.ask("purgedAmong", records),
       asides: async () => allAsides(reader, sink.name),
       position: state.streams[0]?.sequence ?? 0,
     });

@@ -37,13 +37,12 @@ async function audit(options: AuditOptions, io: Io): Promise<void> {
     const gateways = await auditLedger(ledger, options.gateway ?? null).catch((fault: Error) => {
       throw new Exit(EXIT.away, `the ledger cannot be read: ${fault.message}`);
     });
-    const ok = gateways.every((verdict) => verdict.ok);
-    print(
-      io,
-      options,
-      { ok, gateways },
-      () => gateways.map((verdict) => verdictText(verdict, io)).join("\n") || "nobody has written there yet",
-    );
+    // An empty answer proves nothing: whoever empties a ledger must not be told that it is in order.
+    const empty = gateways.length === 0 || gateways.some(({ records, events, checkpoints }) => records + events + checkpoints === 0);
+    const ok = !empty && gateways.every((verdict) => verdict.ok);
+    print(io, options, { ok, gateways }, () => gateways.map((verdict) => verdictText(verdict, io)).join("\n") || "nothing there");
+    if (empty)
+      throw new Exit(EXIT.no, `nothing there${options.gateway === undefined ? "" : ` of ${options.gateway}`}: what should be is missing`);
     if (!ok) throw new Exit(EXIT.no, "the ledger does not hold what was signed");
   } finally {
     await ledger.close();
@@ -60,9 +59,12 @@ function ledgerOf(config: Config, name: string | undefined) {
   return ledger;
 }
 
-function verdictText({ gateway, ok, records, events, checkpoints, covered, root, problems }: GatewayVerdict, io: Io): string {
+function verdictText(verdict: GatewayVerdict, io: Io): string {
+  const { gateway, ok, records, events, checkpoints, covered, root, parent, problems } = verdict;
+  if (records + events + checkpoints === 0) return `${gateway}: nothing there`;
   const head = `${gateway}: ${ok ? paint(io, "green", "ok") : paint(io, "red", "NOT ok")}: ${records} records, ${events} events, root ${root}`;
   const signed =
     checkpoints === 0 ? "no checkpoint: nothing here is signed" : `${checkpoints} checkpoints, the last over ${covered} records`;
-  return [head, `  ${signed}`, ...problems.map((problem) => `  ${problem}`)].join("\n");
+  const before = parent === null ? [] : [`  the first ${parent.records} records are those of ${parent.gateway}, whose backup was restored`];
+  return [head, ...before, `  ${signed}`, ...problems.map((problem) => `  ${problem}`)].join("\n");
 }

@@ -1,9 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { CENTRAL_SCHEMA } from "../../src/call/sync/central-schema.ts";
 import { type PostgresServer, startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
+import { correct, purgeAll, report } from "./books-of-life.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { centralSink, ask as query } from "./ledger.ts";
 import { asides, bookStage, settle, startOne, stopAll, upTo } from "./stage.ts";
+
+/** The columns of a view as it was before. */
+const BEFORE = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"];
 
 describe.skipIf(withoutPostgres)("the central ledger in PostgreSQL", () => {
   let server: PostgresServer;
@@ -153,6 +157,67 @@ describe.skipIf(withoutPostgres)("the central ledger in PostgreSQL", () => {
     });
     for (const by of ["customer", "team", "agent", "day"])
       expect(await ask(`SELECT calls::int, events::int FROM tollgate_usage_by_${by}`)).toEqual([{ calls: 4, events: 4 }]);
+  });
+
+  test("every meter is billed: of calls, their outcomes and outputs, of reports, and corrections of either", async () => {
+    const { journal, start } = await stage();
+    const [call] = await settle(journal, 2);
+    const [first] = await report(journal, "r", 10, 20);
+    await correct(journal, first ?? "", "llm_tokens", -4);
+    await correct(journal, call ?? "", "tool_tokens", -100);
+    await (await start()).flush();
+    await ask(
+      `INSERT INTO tollgate_event (gateway, sequence, id, type, time, subject, record, data) SELECT gateway, 99, 'x', type, time, subject, 99,
+         jsonb_set(data, '{quantity}', '{"calls": 1, "outcomes": {"solved": 2}, "outputs": {"pages": 3}}') FROM tollgate_event WHERE sequence = 1`,
+    );
+    const amounts = "SELECT meter, amount::int FROM tollgate_amount WHERE sequence";
+    expect(await ask(`${amounts} = 99 ORDER BY meter`)).toEqual([
+      { meter: "calls", amount: 1 },
+      { meter: "outcome:solved", amount: 2 },
+      { meter: "pages", amount: 3 },
+    ]);
+    expect(await ask(`${amounts} > 4 AND sequence < 99 ORDER BY sequence`)).toEqual([
+      { meter: "llm_tokens", amount: -4 },
+      { meter: "tool_tokens", amount: -100 },
+    ]);
+    const all = { calls: 3, tool_tokens: 140, llm_tokens: 26, "outcome:solved": 2, pages: 3 };
+    for (const by of ["customer", "day"])
+      expect(await ask(`SELECT calls::int, tool_tokens::int, events::int, amounts FROM tollgate_usage_by_${by}`)).toEqual([
+        { calls: 3, tool_tokens: 140, events: 7, amounts: expect.objectContaining(all) },
+      ]);
+    const lines = await ask("SELECT agent, type, amounts, cardinality(event_ids) AS n FROM tollgate_invoice_line ORDER BY agent, type");
+    expect(lines).toEqual([
+      { agent: "bot", type: "io.tollgate.llm.tokens.v1", amounts: { llm_tokens: 30 }, n: 2 },
+      { agent: "bot", type: "io.tollgate.usage.adjusted.v1", amounts: { llm_tokens: -4 }, n: 1 },
+      { agent: "support-bot", type: "io.tollgate.call.settled.v1", amounts: expect.objectContaining({ calls: 3, pages: 3 }), n: 3 },
+      { agent: "support-bot", type: "io.tollgate.usage.adjusted.v1", amounts: { tool_tokens: -100 }, n: 1 },
+    ]);
+  });
+
+  test("a ledger whose views are from before has them replaced, and takes what is sent also from a role that may not", async () => {
+    await ask("DROP ROLE IF EXISTS clerk").catch(() => {});
+    await ask("CREATE ROLE clerk LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    await ask(`${CENTRAL_SCHEMA}; DROP VIEW tollgate_usage_by_customer, tollgate_invoice_line, tollgate_usage_by_team, tollgate_usage_by_agent, tollgate_usage_by_day, tollgate_amount;
+      CREATE VIEW tollgate_usage_by_customer AS SELECT subject AS customer, ${BEFORE.map((name) => `sum((data -> 'quantity' ->> '${name}')::bigint) AS ${name}`).join(", ")},
+        count(*) AS events, count(*) FILTER (WHERE (data ->> 'provisional')::boolean) AS provisional FROM tollgate_event GROUP BY 1;
+      GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO clerk`);
+    const { journal, start } = await stage(() => url.replace("tollgate@", "clerk@"));
+    await settle(journal, 1);
+    await (await start()).flush();
+    expect((await ask<{ n: number }>("SELECT count(*)::int AS n FROM tollgate_event"))[0]?.n).toBe(1);
+    await ask(CENTRAL_SCHEMA);
+    expect(await ask("SELECT calls::int, amounts -> 'calls' AS n FROM tollgate_usage_by_customer")).toEqual([{ calls: 1, n: 1 }]);
+  });
+
+  test("a sink of a new name that brings purged records to a ledger that has them whole is in no conflict with it", async () => {
+    const books = await bookStage();
+    await settle(books.journal, 2);
+    await report(books.journal, "r", 10);
+    await (await startOne(books.parts, centralSink(url))).flush();
+    await purgeAll(books.journal, [0, 2]);
+    await (await startOne(books.parts, centralSink(url, 10, "other"))).flush();
+    expect(await asides(books.reader, "other")).toEqual([]);
+    expect(await ask("SELECT 1 FROM tollgate_record WHERE body = '{}'")).toEqual([]);
   });
 
   test("no password shows in what is said of a ledger that does not answer", async () => {

@@ -5,9 +5,9 @@ import type { Sink } from "../../src/config.ts";
 import { Secret } from "../../src/secret.ts";
 import { bookStage, later, startOne } from "./stage.ts";
 
-export const centralSink = (url: string, batch = 10): Extract<Sink, { type: "postgres" }> => ({
+export const centralSink = (url: string, batch = 10, name = "central"): Extract<Sink, { type: "postgres" }> => ({
   type: "postgres",
-  name: "central",
+  name,
   isNamed: true,
   url: new Secret(url),
   everyMs: 3_600_000,
@@ -36,12 +36,17 @@ export async function forge(url: string, sql: string): Promise<void> {
   await ask(url, sql);
 }
 
-export async function ledgerStage(url: string) {
-  const books = await bookStage();
+export async function ledgerStage(url: string, dir?: string) {
+  const books = await bookStage(dir);
   const reader = async () => {
     const ledger = await openCentralReader(url, 10_000);
     later(() => ledger.close());
     return ledger;
   };
-  return { ...books, reader: books.reader, ledger: reader, start: (batch = 10) => startOne(books.parts, centralSink(url, batch)) };
+  return {
+    ...books,
+    reader: books.reader,
+    ledger: reader,
+    start: (batch = 10, name = "central") => startOne(books.parts, centralSink(url, batch, name)),
+  };
 }

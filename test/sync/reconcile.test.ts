@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type ReconcileReport, reconcile } from "../../src/call/sync/reconcile.ts";
 import { auditLedger } from "../../src/ledger-audit.ts";
 import { type PostgresServer, startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
+import { backUp, correct, purgeAll, report, restore } from "./books-of-life.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { ask, forge, ledgerStage } from "./ledger.ts";
 import { answer, collectorStage, ids, settle, stopAll } from "./stage.ts";
@@ -22,6 +23,8 @@ async function compare(
     hours: (from, to) => reader.ask("usageHours", "central", from, to),
     within: (from, to, after, limit) => reader.ask("usageWithin", from, to, after, limit),
     at: (sequences) => reader.ask("outboxAt", "usage", sequences),
+    spans: () => reader.ask("eventSpans"),
+    purged: (records) => reader.ask("purgedAmong", records),
     asides: () => reader.ask("sinkAsides", { sink: "central", state: null, after: null, limit: 100 }),
     position: state.streams[0]?.sequence ?? 0,
   });
@@ -106,6 +109,51 @@ describe.skipIf(withoutPostgres)("against the central ledger", () => {
     await forge(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{team}', '\"sales\"') WHERE sequence = 3");
     expect(classes(await compare(stage, stage.central))).toEqual([]);
     expect(classes(await compare(stage, stage.central, true))).toEqual(["3 value_mismatch"]);
+  });
+
+  test("an amount on any meter that was changed is found by the sums: reported, corrected, an outcome's", async () => {
+    const stage = await filled(1);
+    const [event] = await report(stage.journal, "r", 10, 20);
+    await correct(stage.journal, event ?? "", "llm_tokens", -3);
+    await stage.running.flush();
+    const clean = await compare(stage, stage.central);
+    expect([classes(clean), clean.hours[0]?.local.meters]).toEqual([[], expect.objectContaining({ calls: 1, llm_tokens: 27 })]);
+    expect(clean.hours[0]?.central).toEqual(clean.hours[0]?.local);
+    await forge(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{quantity,llm_tokens}', '9') WHERE sequence = 2");
+    expect(classes(await compare(stage, stage.central))).toEqual(["2 value_mismatch"]);
+    await ask(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{quantity,llm_tokens}', '10') WHERE sequence = 2");
+    await ask(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{quantity,outcomes}', '{\"solved\": 1}') WHERE sequence = 1");
+    expect(classes(await compare(stage, stage.central))).toEqual(["1 value_mismatch"]);
+  });
+
+  test("after a restored backup each event is looked for under the id that it was numbered under", async () => {
+    const parent = await filled(3);
+    const backup = backUp(parent.dir);
+    await settle(parent.journal, 2);
+    await parent.running.flush();
+    const child = await ledgerStage(url, restore(backup));
+    await settle(child.journal, 2);
+    await (await child.start()).flush();
+    const report = await compare(child, parent.central, true);
+    expect(report).toMatchObject({ counts: NONE, hours: [{ local: { events: 5 }, central: { events: 5 } }] });
+    await forge(url, `DELETE FROM tollgate_event WHERE gateway = '${parent.journal.source}' AND sequence = 2`);
+    await ask(
+      url,
+      `INSERT INTO tollgate_event (gateway, sequence, id, type, time, subject, record, data)
+       SELECT '${child.journal.source}', 1, id, type, time, subject, record, data FROM tollgate_event WHERE sequence = 1`,
+    );
+    expect(classes(await compare(child, parent.central, true))).toEqual(["2 missing", "1 duplicate"]);
+  });
+
+  test("a purge is no difference: what it has left of an event is compared, the names that it took are not", async () => {
+    const stage = await filled(2);
+    await report(stage.journal, "r", 10, 20);
+    await stage.running.flush();
+    await purgeAll(stage.journal, [0, 2]);
+    expect(classes(await compare(stage, stage.central, true))).toEqual([]);
+    await forge(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{quantity,llm_tokens}', '9') WHERE sequence = 4");
+    await ask(url, "UPDATE tollgate_event SET data = jsonb_set(data, '{agent}', '\"x\"') WHERE sequence IN (1, 2)");
+    expect(classes(await compare(stage, stage.central, true))).toEqual(["2 value_mismatch", "4 value_mismatch"]);
   });
 
   test("the ledger proves by itself that records, events and checkpoints belong together", async () => {

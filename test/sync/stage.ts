@@ -23,8 +23,7 @@ export function later(close: () => Promise<unknown>): void {
 
 export type Warning = Readonly<Record<string, string | number | null>>;
 
-export async function bookStage() {
-  const dir = newFolder();
+export async function bookStage(dir = newFolder()) {
   const journal = await open(dir);
   const reader = openReaderThread(dir);
   later(() => journal.close());

@@ -4,6 +4,7 @@ import { type ActPage, type ActRow, actReader } from "./acts.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
 import { consistencyPath } from "./consistency.ts";
+import { eventSpans } from "./epoch-query.ts";
 import { eventReader, type FoundEvent, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
@@ -67,6 +68,9 @@ export type Books = {
   usageHours(sink: string, sinceMs: number, untilMs: number): UsageHour[];
   /** Numbers of the usage events of a span of time, beyond `after`. */
   usageWithin(sinceMs: number, untilMs: number, after: number, limit: number): number[];
+  eventSpans(): ReturnType<typeof eventSpans>;
+  /** Those of these records whose bodies are gone. */
+  purgedAmong(records: readonly number[]): number[];
   balances(): Balance[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
@@ -130,6 +134,9 @@ export function openBooks(store: Store): Books {
     .pluck();
   const bySequence = store.prepare(`SELECT body FROM audit_record WHERE sequence = ? AND body <> '${PURGED_BODY}'`).pluck();
   const byCall = store.prepare(`SELECT body FROM audit_record WHERE call_id = ? AND kind = 'call' AND body <> '${PURGED_BODY}'`).pluck();
+  const purged = store
+    .prepare(`SELECT sequence FROM audit_record WHERE sequence IN (SELECT value FROM json_each(?)) AND body = '${PURGED_BODY}'`)
+    .pluck();
   const balances = store.prepare(
     "SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance ORDER BY budget, scope, window_start",
   );
@@ -173,6 +180,8 @@ export function openBooks(store: Store): Books {
     webhookState: acts.webhookState,
     usageHours: hours.hours,
     usageWithin: hours.within,
+    eventSpans: () => eventSpans(store),
+    purgedAmong: (records) => purged.all(JSON.stringify(records)) as number[],
     balances: () => balances.all() as Balance[],
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

@@ -18,3 +18,9 @@ export function epochReader(store: Store): (of: "event" | "record") => (sequence
     };
   };
 }
+
+/** Under which ids events stand, each up to the number where the next begins; null: to this day. Empty: only under the gateway's own. */
+export function eventSpans(store: Store): { readonly gateway: string; readonly before: number | null }[] {
+  const epochs = store.prepare("SELECT first_event AS first, source FROM epoch ORDER BY first_event, first_record").all() as Epoch[];
+  return epochs.map(({ source }, i) => ({ gateway: source, before: epochs[i + 1]?.first ?? null }));
+}

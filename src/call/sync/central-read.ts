@@ -1,14 +1,14 @@
 /** Reads the central ledger back: sums by the hour, single events, and whole logs in order. */
 import type { Client as PgClient } from "pg";
+import { QUANTITIES } from "../record/rows.ts";
+import { type HourSums, hourSums } from "../record/usage-hours.ts";
 import { connectCentral } from "./central.ts";
+import { amountsIn } from "./central-schema.ts";
 
-export type CentralSums = {
-  readonly events: number;
-  readonly calls: number;
-  readonly tool_tokens: number;
-  readonly bytes: number;
-  readonly duration_ms: number;
-};
+export type CentralSums = HourSums;
+
+/** Events of one id, up to the number where the books went on under another. */
+export type CentralSpan = { readonly gateway: string; readonly before: number | null };
 
 export type CentralEvent = {
   readonly sequence: number;
@@ -26,25 +26,36 @@ export type CentralRecord = {
   readonly leaf: string;
   readonly body: string;
 };
+export type ActRecord = { readonly gateway: string; readonly sequence: number; readonly leaf: string; readonly body: string };
 export type CentralCheckpoint = { readonly size: number; readonly root: string; readonly note: string };
 
 export type CentralReader = {
   gateways(): Promise<readonly string[]>;
   /** By the beginning of the hour. */
-  hours(gateway: string, sinceMs: number, untilMs: number): Promise<ReadonlyMap<number, CentralSums>>;
+  hours(spans: readonly CentralSpan[], sinceMs: number, untilMs: number): Promise<ReadonlyMap<number, CentralSums>>;
   /** What is held under these numbers; more than one row where its keys are gone. */
   events(gateway: string, sequences: readonly number[]): Promise<readonly CentralEvent[]>;
-  eventsWithin(gateway: string, sinceMs: number, untilMs: number, after: number, limit: number): Promise<readonly CentralEvent[]>;
+  eventsWithin(span: CentralSpan, sinceMs: number, untilMs: number, after: number, limit: number): Promise<readonly CentralEvent[]>;
   eventsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralEvent[]>;
   recordsAfter(gateway: string, after: number, limit: number): Promise<readonly CentralRecord[]>;
   checkpoints(gateway: string): Promise<readonly CentralCheckpoint[]>;
+  /** Records of those kinds, of every gateway. */
+  acts(kinds: readonly string[]): Promise<readonly ActRecord[]>;
+  /** The number of the last event whose record has a smaller number than that; null: there is none. */
+  lastEventBefore(gateway: string, record: number): Promise<number | null>;
   close(): Promise<void>;
 };
 
 const HOUR_SECONDS = 3_600;
 const amount = (name: string) => `coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)`;
 const EVENT = "sequence, id, type, to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS time, subject, record, data";
-const SPAN = "gateway = $1 AND time >= to_timestamp($2::float8 / 1000) AND time < to_timestamp($3::float8 / 1000)";
+const FURTHER = `(data -> 'quantity') - ARRAY[${QUANTITIES.map((name) => `'${name}'`).join(", ")}]`;
+const SPANS = `FROM tollgate_event AS e JOIN json_to_recordset($1::json) AS span (gateway text, before bigint)
+  ON e.gateway = span.gateway AND (span.before IS NULL OR e.sequence < span.before)
+  WHERE time >= to_timestamp($2::float8 / 1000) AND time < to_timestamp($3::float8 / 1000)`;
+const HOUR = `floor(extract(epoch FROM time) / ${HOUR_SECONDS})::bigint AS hour`;
+const SPAN =
+  "gateway = $1 AND ($2::bigint IS NULL OR sequence < $2) AND time >= to_timestamp($3::float8 / 1000) AND time < to_timestamp($4::float8 / 1000)";
 
 /** Throws `NotDelivered` where nobody answers. */
 export async function openCentralReader(url: string, timeoutMs: number): Promise<CentralReader> {
@@ -59,24 +70,39 @@ export async function openCentralReader(url: string, timeoutMs: number): Promise
           [],
         )
       ).map(({ gateway }) => gateway),
-    async hours(gateway, sinceMs, untilMs) {
-      const rows = await all<CentralSums & { hour: number }>(
-        `SELECT floor(extract(epoch FROM time) / ${HOUR_SECONDS})::bigint AS hour, count(*) AS events, sum(${amount("calls")})::bigint AS calls,
-           sum(${amount("tool_tokens")})::bigint AS tool_tokens, sum(${amount("bytes_in")} + ${amount("bytes_out")})::bigint AS bytes,
-           sum(${amount("duration_ms")})::bigint AS duration_ms
-         FROM tollgate_event WHERE ${SPAN} GROUP BY 1`,
-        [gateway, sinceMs, untilMs],
+    async hours(spans, sinceMs, untilMs) {
+      const values = [JSON.stringify(spans), sinceMs, untilMs];
+      const rows = await all<{ hour: number; events: number } & Record<(typeof QUANTITIES)[number], number>>(
+        `SELECT ${HOUR}, count(*) AS events, ${QUANTITIES.map((name) => `sum(${amount(name)})::bigint AS ${name}`).join(", ")} ${SPANS} GROUP BY 1`,
+        values,
       );
-      return new Map(rows.map(({ hour, ...sums }) => [hour * HOUR_SECONDS * 1_000, sums]));
+      // Few events count beyond the columns: only theirs are taken apart.
+      const further = await all<{ hour: number; meter: string; amount: number }>(
+        `SELECT ${HOUR}, meter, sum(amount)::bigint AS amount FROM (SELECT e.* ${SPANS} AND ${FURTHER} <> '{}') AS e
+           CROSS JOIN LATERAL ${amountsIn(FURTHER)} AS m GROUP BY 1, 2 HAVING sum(amount) <> 0`,
+        values,
+      );
+      const meters = Map.groupBy(further, ({ hour }) => hour);
+      return new Map(
+        rows.map(({ hour, events, ...columns }) => [
+          hour * HOUR_SECONDS * 1_000,
+          hourSums(
+            events,
+            columns,
+            (meters.get(hour) ?? []).map((each) => [each.meter, each.amount]),
+          ),
+        ]),
+      );
     },
     events: (gateway, sequences) =>
       all(`SELECT ${EVENT} FROM tollgate_event WHERE gateway = $1 AND sequence = ANY ($2::bigint[]) ORDER BY sequence`, [
         gateway,
         sequences,
       ]),
-    eventsWithin: (gateway, sinceMs, untilMs, after, limit) =>
-      all(`SELECT ${EVENT} FROM tollgate_event WHERE ${SPAN} AND sequence > $4 ORDER BY sequence LIMIT $5`, [
+    eventsWithin: ({ gateway, before }, sinceMs, untilMs, after, limit) =>
+      all(`SELECT ${EVENT} FROM tollgate_event WHERE ${SPAN} AND sequence > $5 ORDER BY sequence LIMIT $6`, [
         gateway,
+        before,
         sinceMs,
         untilMs,
         after,
@@ -91,6 +117,15 @@ export async function openCentralReader(url: string, timeoutMs: number): Promise
       ),
     checkpoints: (gateway) =>
       all(`SELECT size, encode(root, 'hex') AS root, note FROM tollgate_checkpoint WHERE gateway = $1 ORDER BY size`, [gateway]),
+    acts: (kinds) =>
+      all(
+        `SELECT gateway, sequence, encode(leaf, 'hex') AS leaf, body FROM tollgate_record WHERE kind = ANY ($1::text[]) ORDER BY gateway, sequence`,
+        [kinds],
+      ),
+    async lastEventBefore(gateway, record) {
+      const sql = "SELECT sequence FROM tollgate_event WHERE gateway = $1 AND record < $2 ORDER BY sequence DESC LIMIT 1";
+      return (await all<{ sequence: number }>(sql, [gateway, record]))[0]?.sequence ?? null;
+    },
     close: async () => {
       await client.end().catch(() => {});
     },

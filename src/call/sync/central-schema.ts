@@ -1,4 +1,7 @@
 /** Pure. The central ledger in PostgreSQL: what many gateways have written, each under its own numbers. */
+import { QUANTITIES } from "../record/rows.ts";
+import { PURGED_BODY } from "../record/schema.ts";
+import { PURGED_MEMBERS } from "./purged-names.ts";
 
 /** What a sink needs; `tollgate sync schema` prints the whole of `CENTRAL_SCHEMA` for whoever may make tables. */
 export const CENTRAL_TABLES = ["tollgate_event", "tollgate_record", "tollgate_checkpoint"] as const;
@@ -58,33 +61,65 @@ ${CENTRAL_TABLES.map(
 ).join("\n")}
 `;
 
-const quantity = (name: string) => `coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)`;
-const SUMS = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"]
-  .map((name) => `sum(${quantity(name)}) AS ${name}`)
-  .join(",\n  ");
+const COLUMNS = QUANTITIES.map((name) => `sum(coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)) AS ${name}`).join(",\n  ");
+const PICKED = QUANTITIES.map((name) => `max(${name}) AS ${name}`).join(", ");
 const DAY = "(time AT TIME ZONE 'UTC')::date";
 
-const usageBy = (name: string, columns: string, count: number) => `
-CREATE OR REPLACE VIEW tollgate_usage_by_${name} AS SELECT ${columns},
-  ${SUMS},
-  count(*) AS events,
-  count(*) FILTER (WHERE (data ->> 'provisional')::boolean) AS provisional
-FROM tollgate_event GROUP BY ${Array.from({ length: count }, (_, i) => i + 1).join(", ")};
-`;
+/** Table of (meter, amount), one row a meter, of a `quantity`: numbers by their names; those of a call's outcomes and outputs stand in objects within. */
+export function amountsIn(of: string): string {
+  const within = (name: string) => `jsonb_each(CASE jsonb_typeof(${of} -> '${name}') WHEN 'object' THEN ${of} -> '${name}' END)`;
+  return `(SELECT key AS meter, (value #>> '{}')::bigint AS amount FROM jsonb_each(${of}) WHERE jsonb_typeof(value) = 'number'
+    UNION ALL SELECT 'outcome:' || key, (value #>> '{}')::bigint FROM ${within("outcomes")}
+    UNION ALL SELECT key, (value #>> '{}')::bigint FROM ${within("outputs")})`;
+}
 
-const VIEWS = `${usageBy("customer", "subject AS customer", 1)}${usageBy("team", "subject AS customer, data ->> 'team' AS team", 2)}${usageBy(
-  "agent",
-  "subject AS customer, data ->> 'agent_id' AS agent_id, data ->> 'agent' AS agent",
-  3,
-)}${usageBy("day", `subject AS customer, ${DAY} AS day`, 2)}
--- One line a day for what a customer's agent did with a tool; event_ids name every event in it, in order.
-CREATE OR REPLACE VIEW tollgate_invoice_line AS SELECT subject AS customer, ${DAY} AS day, gateway, data ->> 'agent' AS agent,
-  data ->> 'server' AS server, data ->> 'tool' AS tool, type,
-  ${SUMS},
-  count(*) AS events,
-  count(*) FILTER (WHERE (data ->> 'provisional')::boolean) AS provisional,
-  array_agg(id ORDER BY sequence) AS event_ids
-FROM tollgate_event GROUP BY 1, 2, 3, 4, 5, 6, 7;
+/** The whole of a group's events, and the sum of every meter in it. Both are grouped apart: an event has as many amounts as it counts meters. */
+function grouped(keys: Readonly<Record<string, string>>, further: Readonly<Record<string, string>> = {}): string {
+  const names = Object.keys(keys).join(", ");
+  const groups = Object.keys(keys)
+    .map((_, i) => i + 1)
+    .join(", ");
+  const told = { events: "count(*)", provisional: "count(*) FILTER (WHERE (data ->> 'provisional')::boolean)", ...further };
+  const as = (columns: Readonly<Record<string, string>>) =>
+    Object.entries(columns)
+      .map(([name, value]) => `${value} AS ${name}`)
+      .join(", ");
+  const picked = Object.keys(told)
+    .map((name) => `max(${name}) AS ${name}`)
+    .join(", ");
+  const empty = [...QUANTITIES, ...Object.keys(told)].map(() => "NULL").join(", ");
+  return `SELECT ${names}, ${PICKED}, ${picked}, coalesce(jsonb_object_agg(meter, amount) FILTER (WHERE meter IS NOT NULL), '{}') AS amounts
+FROM (
+  SELECT ${as(keys)}, ${COLUMNS}, ${as(told)}, NULL::text AS meter, NULL::numeric AS amount FROM tollgate_event GROUP BY ${groups}
+  UNION ALL
+  SELECT ${as(keys)}, ${empty}, meter, sum(amount) FROM tollgate_amount GROUP BY ${groups}, meter HAVING sum(amount) <> 0
+) AS part GROUP BY ${groups}`;
+}
+
+const customer = "subject";
+const by = (name: string, keys: Readonly<Record<string, string>>) =>
+  `CREATE OR REPLACE VIEW tollgate_usage_by_${name} AS ${grouped({ customer, ...keys })};`;
+
+/** A view may be replaced by one with more columns at its end, and by no other. */
+const VIEWS = `
+-- One row for each meter that an event counts, also beyond a call's seven: outcome:NAME, outputs, what was reported, and corrections, which may be negative.
+CREATE OR REPLACE VIEW tollgate_amount AS SELECT e.gateway, e.sequence, e.id, e.type, e.time, e.subject, e.record, e.data, m.meter, m.amount
+FROM tollgate_event AS e CROSS JOIN LATERAL ${amountsIn("e.data -> 'quantity'")} AS m;
+
+-- amounts: the sum of every meter by its name; the columns before repeat those of calls.
+${by("customer", {})}
+${by("team", { team: "data ->> 'team'" })}
+${by("agent", { agent_id: "data ->> 'agent_id'", agent: "data ->> 'agent'" })}
+${by("day", { day: DAY })}
+
+-- One line a day for what a customer's agent did with a tool, or was reported for; event_ids name every event in it, in order.
+CREATE OR REPLACE VIEW tollgate_invoice_line AS ${grouped(
+  {
+    ...{ customer, day: DAY, gateway: "gateway", agent: "data ->> 'agent'" },
+    ...{ server: "data ->> 'server'", tool: "data ->> 'tool'", type: "type" },
+  },
+  { event_ids: "array_agg(id ORDER BY sequence)" },
+)};
 
 -- Numbers that have not arrived although later ones have: empty, or something is missing.
 CREATE OR REPLACE VIEW tollgate_gap AS
@@ -116,18 +151,27 @@ export const INSERTS = {
     ORDER BY sequence ON CONFLICT DO NOTHING`,
 } as const;
 
+/** Of events of which one side is from after a purge, and has no agent any more: what the purge has left. */
+const NAMELESS = (side: "held" | "given") =>
+  `CASE WHEN '' IN (held.data ->> 'agent_id', given.data ->> 'agent_id') THEN ${side}.data - ARRAY[${PURGED_MEMBERS.map((name) => `'${name}'`).join(", ")}]
+        ELSE ${side}.data END`;
+
 /** Of the same rows: the numbers under which the ledger does not hold exactly this. */
 export const CONFLICTS = {
   usage: `SELECT given.sequence
     FROM json_to_recordset($2::json) AS given (sequence bigint, id text, type text, time timestamptz, subject text, record bigint, data jsonb)
     LEFT JOIN tollgate_event AS held ON held.gateway = $1 AND held.sequence = given.sequence
     WHERE (held.id, held.type, held.time, held.subject, held.record, held.data)
-      IS DISTINCT FROM (given.id, given.type, given.time, given.subject, given.record, given.data)`,
+      IS DISTINCT FROM (given.id, given.type, given.time, given.subject, given.record, given.data)
+    AND (held.id, held.type, held.time, held.subject, held.record, ${NAMELESS("held")})
+      IS DISTINCT FROM (given.id, given.type, given.time, given.subject, given.record, ${NAMELESS("given")})`,
   records: `SELECT given.sequence
     FROM json_to_recordset($2::json) AS given (sequence bigint, kind text, call_id text, leaf text, body text)
     LEFT JOIN tollgate_record AS held ON held.gateway = $1 AND held.sequence = given.sequence
     WHERE (held.kind, held.call_id, held.leaf, held.body)
-      IS DISTINCT FROM (given.kind, given.call_id, decode(given.leaf, 'hex'), given.body)`,
+      IS DISTINCT FROM (given.kind, given.call_id, decode(given.leaf, 'hex'), given.body)
+    AND ((held.kind, held.call_id, held.leaf) IS DISTINCT FROM (given.kind, given.call_id, decode(given.leaf, 'hex'))
+      OR '${PURGED_BODY}' NOT IN (held.body, given.body))`,
   checkpoints: `SELECT given.sequence
     FROM json_to_recordset($2::json) AS given (sequence bigint, time timestamptz, root text, note text)
     LEFT JOIN tollgate_checkpoint AS held ON held.gateway = $1 AND held.size = given.sequence
