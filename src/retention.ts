@@ -28,6 +28,8 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
   const scribe = { now, configVersion: () => config.configVersion };
   let underWay: Promise<unknown> = Promise.resolve();
   let closed = false;
+  /** A reader held the write-ahead log when it was to be emptied. */
+  let traces = false;
   /** One at a time: two that purge the same records would each tell half of it. */
   const alone = <T>(work: () => Promise<T>): Promise<T> => {
     const result = underWay.then(work);
@@ -47,15 +49,23 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
       kept += page.kept;
       from = page.next;
     }
-    if (purged > 0) await journal.run("dropUnusedAttributes");
+    if (purged > 0) await leaveNoTrace();
     return { purged, kept };
   }
 
   /** What of it has been kept for long enough goes; the rest waits for a later turn. */
   async function erase(erasure: { agent: string; until_sequence: number; asked_by: string }): Promise<{ purged: number; kept: number }> {
     const done = await purgeAll(erasure, now() - atLeastMs, erasure.asked_by, "erasure");
-    if (done.kept === 0) await journal.run("endErasure", erasure.agent, now());
+    if (done.kept > 0) return done;
+    // A stop may have come between the last purge and this.
+    if (done.purged === 0) await leaveNoTrace();
+    await journal.run("endErasure", erasure.agent, now());
     return done;
+  }
+
+  async function leaveNoTrace(): Promise<void> {
+    await journal.run("dropUnusedAttributes");
+    traces = !(await journal.run("scrub"));
   }
 
   async function turn(): Promise<void> {
@@ -65,6 +75,7 @@ export function openRetention({ config, journal, reader, registry, digestKeys, n
       await registry.forget(erasure.agent);
       await erase(erasure);
     }
+    if (traces) traces = !(await journal.run("scrub"));
     if (atMostMs !== null) await purgeAll(null, now() - atMostMs, "gateway", "retention");
   }
 

@@ -39,6 +39,9 @@ export function purge({ store, writer, source }: Desk, { sequences, beforeMs, re
     store.exec("INSERT INTO meta (name, value) VALUES ('purging', '')");
     // A row that is rewritten shorter keeps its page; one that is deleted and put back frees it.
     store.pragma("defer_foreign_keys = ON");
+    // In place, before anything moves: SQLite leaves copies of rows that move to another page.
+    const overwrite = store.prepare(`UPDATE audit_record SET body = ${zerosFor("body")} WHERE sequence = ?`);
+    for (const { sequence } of rows) overwrite.run(sequence);
     const remove = store.prepare("DELETE FROM audit_record WHERE sequence = ?");
     const putBack = store.prepare("INSERT INTO audit_record (sequence, kind, call_id, leaf, body) VALUES (?, ?, ?, ?, ?)");
     for (const { sequence } of rows) remove.run(sequence);
@@ -60,6 +63,11 @@ export function dropUnusedAttributes({ store }: Desk): void {
     store.exec("DELETE FROM usage_attributes WHERE id NOT IN (SELECT attributes FROM usage_event)");
     store.exec("DELETE FROM meta WHERE name = 'purging'");
   })();
+}
+
+/** As long as the text was. */
+function zerosFor(column: string): string {
+  return `substr(hex(zeroblob(octet_length(${column}))), 1, octet_length(${column}))`;
 }
 
 type Row = {
@@ -92,8 +100,11 @@ function namelessEvents(store: Store) {
   const add = store.prepare("INSERT INTO usage_attributes (data) VALUES (?)");
   const change = store.prepare("UPDATE usage_event SET attributes = ?, logical_call_id = NULL WHERE sequence = ?");
   // Its (source, id) stays: the same report is not taken a second time.
-  const forget = store.prepare("UPDATE reported_event SET data = '{}' WHERE event IN (SELECT sequence FROM usage_event WHERE record = ?)");
+  const ofRecord = "WHERE event IN (SELECT sequence FROM usage_event WHERE record = ?)";
+  const overwrite = store.prepare(`UPDATE reported_event SET data = ${zerosFor("data")} ${ofRecord}`);
+  const forget = store.prepare(`UPDATE reported_event SET data = '{}' ${ofRecord}`);
   return (record: number): void => {
+    overwrite.run(record);
     forget.run(record);
     for (const { sequence, data } of events.all(record) as { sequence: number; data: string }[]) {
       const nameless = canonicalJson({ ...JSON.parse(data), agent: "", agent_id: "", instance: null, team: null, workflow: null });
