@@ -30,6 +30,8 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
   const scribe = { now, configVersion: () => config.configVersion };
   let underWay: Promise<unknown> = Promise.resolve();
   let closed = false;
+  /** A reader held the write-ahead log when it was to be emptied. */
+  let traces = false;
   /** One at a time: two that purge the same records would each tell half of it. */
   const alone = <T>(work: () => Promise<T>): Promise<T> => {
     const result = underWay.then(work);
@@ -52,7 +54,7 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
       from = page.next;
     }
     if (purged > 0) {
-      await journal.run("dropUnusedAttributes");
+      await leaveNoTrace();
       // A purge counts once a checkpoint covers the record that tells of it.
       await sign();
     }
@@ -62,8 +64,16 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
   /** What of it has been kept for long enough goes; the rest waits for a later turn. */
   async function erase(erasure: { agent: string; until_sequence: number; asked_by: string }): Promise<Purged> {
     const done = await purgeAll(erasure, now() - atLeastMs, erasure.asked_by, "erasure");
-    if (isAllGone(done)) await journal.run("endErasure", erasure.agent, now());
+    if (!isAllGone(done)) return done;
+    // A stop may have come between the last purge and this.
+    if (done.purged === 0) await leaveNoTrace();
+    await journal.run("endErasure", erasure.agent, now());
     return done;
+  }
+
+  async function leaveNoTrace(): Promise<void> {
+    await journal.run("dropUnusedAttributes");
+    traces = !(await journal.run("scrub"));
   }
 
   async function turn(): Promise<void> {
@@ -73,6 +83,7 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
       await registry.forget(erasure.agent);
       await erase(erasure);
     }
+    if (traces) traces = !(await journal.run("scrub"));
     if (atMostMs !== null) await purgeAll(null, now() - atMostMs, "gateway", "retention");
   }
 

@@ -79,7 +79,7 @@ async function status(options: CommonOptions & { asides?: true }, io: Io): Promi
   print(io, options, asides === null ? found : { ...found, asides }, () => {
     if (found.sinks.length + found.webhooks.length === 0) return "no sink and no webhook is configured";
     const parts = [sinkTable(found.sinks), ...(found.webhooks.length === 0 ? [] : [webhookTable(found.webhooks)])];
-    const errors = found.sinks.flatMap(({ name, last_error, failures }) =>
+    const errors = [...found.sinks, ...found.webhooks].flatMap(({ name, last_error, failures }) =>
       failures === 0 || last_error === null ? [] : [`${name}: ${last_error}`],
     );
     return [...parts, ...errors, ...(asides === null ? [] : [asideTable(asides)])].join("\n\n");
@@ -94,7 +94,7 @@ function inBooks(config: Config): StatusJson {
     sinks: config.sync.map(({ name, type, send }) => sinkJson({ name, ...books.sinkState(name, send), ...idle }, type, nowMs)),
     webhooks: config.webhooks.map(({ name }) => {
       const { retry: waiting, expired } = books.sinkState(webhookSink(name), []).aside;
-      return webhookJson({ name, ...books.webhookState(name), waiting, expired, lastSuccessMs: null, lastError: null });
+      return webhookJson({ name, ...books.webhookState(name), waiting, expired, ...idle });
     }),
   }));
 }
@@ -113,10 +113,10 @@ function sinkTable(sinks: readonly SinkJson[]): string {
 }
 
 function webhookTable(webhooks: readonly WebhookJson[]): string {
-  const rows = webhooks.map(({ name, waiting, expired, disabled_at, reason, last_success_at }): Cell[] => [
-    ...[name, disabled_at === null ? "enabled" : `disabled ${disabled_at}`, waiting, expired, last_success_at, reason],
+  const rows = webhooks.map(({ name, waiting, expired, disabled_at, reason, failures, last_success_at }): Cell[] => [
+    ...[name, disabled_at === null ? "enabled" : `disabled ${disabled_at}`, waiting, expired, failures, last_success_at, reason],
   ]);
-  return table(["WEBHOOK", "STATE", "WAITING", "EXPIRED", "LAST SUCCESS", "WHY"], rows);
+  return table(["WEBHOOK", "STATE", "WAITING", "EXPIRED", "FAILURES", "LAST SUCCESS", "WHY"], rows);
 }
 
 function asideTable(asides: readonly AsideRow[]): string {

@@ -219,6 +219,33 @@ sync: [{ type: cloudevents, url: "https://m.example/events", bearer: env:KEY, ev
   expect(local?.kind === "stdio" && local.env.API_KEY?.reveal()).toBe("from env");
 });
 
+test("a webhook that could never be told anything is refused, with what was meant; kinds that are announced are taken", () => {
+  const key = { HOOK: `whsec_${Buffer.alloc(32, 7).toString("base64")}` };
+  const toldOf = (events: string) => `${GOOD}webhooks: [{ url: "https://ops.example/hook", secret: env:HOOK, events: [${events}] }]\n`;
+  expect(problemsIn(toldOf("agnt.created, agent.*, agnt.*, call, nonsense, tool.*x"), key)).toEqual([
+    "3:74: webhooks[0].events[0]: fits no kind of record; did you mean agent.created?",
+    "3:97: webhooks[0].events[2]: fits no kind of record; did you mean agent.*?",
+    "3:105: webhooks[0].events[3]: fits calls alone, of which nobody is told: sync sends them",
+    expect.stringMatching(/^3:111: webhooks\[0\].events\[4\]: fits no kind of record; there are agent\.\*, credential\.\*, .*budget\.\*$/),
+    expect.stringContaining("webhooks[0].events[5]: fits no kind of record"),
+  ]);
+  expect(problemsIn(toldOf('budget.*, "*", "*.created", usage.adjusted'), key)).toEqual([]);
+});
+
+test("what is secret or tells who did what leaves this machine over TLS alone", () => {
+  const key = { HOOK: `whsec_${Buffer.alloc(32, 7).toString("base64")}`, KEY: "k" };
+  const sync = (url: string, more = "") => `${GOOD}sync: [{ type: cloudevents, url: "${url}"${more} }]\n`;
+  const hook = (url: string) => `${GOOD}webhooks: [{ url: "${url}", secret: env:HOOK, events: ["*"] }]\n`;
+  expect(problemsIn(sync("http://m.example/e", ", bearer: env:KEY"), key)).toEqual([
+    "3:34: sync[0].url: must begin with https:// (http:// only for this machine) where there is a bearer",
+  ]);
+  expect(problemsIn(hook("http://o.example/h"), key)).toEqual([
+    "3:19: webhooks[0].url: must begin with https:// (http:// only for this machine)",
+  ]);
+  const fine = [sync("http://m.example/e"), sync("http://127.0.0.1:9/e", ", bearer: env:KEY"), hook("http://localhost:9/h")];
+  expect(fine.map((yaml) => problemsIn(yaml, key))).toEqual([[], [], []]);
+});
+
 test("sinks and webhooks have names that hold no credential, and no two of them one", () => {
   const key = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
   const config = load(

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -101,3 +101,26 @@ test("the key of a subject is destroyed once, and a subject without one says so"
   const unclear = await gateway.command("audit", "erase", "--subject", "u-1", "--reason", "asked");
   expect(unclear).toMatchObject({ code: 2, stderr: expect.stringContaining("--customer") });
 });
+
+test("no byte of the data folder spells the name of an erased agent: neither in free pages nor in the write-ahead logs", async () => {
+  // Many calls at once, so that permits fill pages that are free again when they are settled.
+  const agent = await gateway.createAgent("hildegard-bot");
+  const accessToken = await gateway.accessToken(agent, "up");
+  const call = async (id: number) => {
+    const params = { name: "echo", arguments: { text: "x" } };
+    return (await modernRequest(`${gateway.publicUrl}/mcp/up`, accessToken, "tools/call", params, id)).text();
+  };
+  for (let round = 0; round < 5; round++) await Promise.all(Array.from({ length: 40 }, (_, i) => call(i)));
+  expect(filesWith("hildegard-bot")).not.toEqual([]);
+  await gateway.json("agent", "revoke", "hildegard-bot");
+  expect(await gateway.json("audit", "erase", "--agent", "hildegard-bot", "--reason", "asked")).toMatchObject({ kept: 0 });
+  expect(filesWith("hildegard-bot").filter((name) => name.startsWith("journal.db"))).toEqual([]);
+  expect(await gateway.stop()).toBe(0);
+  expect(filesWith("hildegard-bot")).toEqual([]);
+});
+
+function filesWith(word: string): string[] {
+  const folder = join(gateway.folder, "data");
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.filter(({ parentPath, name }) => readFileSync(join(parentPath, name)).includes(word)).map(({ name }) => name);
+}

@@ -6,6 +6,7 @@ import type { RecordKind } from "../../src/call/record/audit-record.ts";
 import { auditOfAct } from "../../src/call/record/compose.ts";
 import { DISABLED_AFTER_MS, MESSAGE_TRIES_MAX } from "../../src/call/sync/webhook.ts";
 import type { Webhook } from "../../src/config.ts";
+import { webhookJson } from "../../src/control/admin/sync-json.ts";
 import { Secret } from "../../src/secret.ts";
 import { startWebhooks, webhookSink } from "../../src/webhooks.ts";
 import { bookStage, later, settle, stopAll } from "./stage.ts";
@@ -180,6 +181,43 @@ test("one that fails for three days is disabled, one that takes something meanwh
   clock.nowMs += DISABLED_AFTER_MS;
   await fail();
   expect(acts).toEqual([expect.stringMatching(/^webhook.disabled ops: it failed for three days/)]);
+});
+
+test("what was purged before it was told is passed over, and what came after it is told", async () => {
+  const { journal, reader, to, clock, append, start } = await stage(["*"]);
+  const running = await start();
+  to.answer = (response) => void response.writeHead(500).end();
+  await append("agent.suspended", { n: "1" });
+  await running.flush();
+  await append("agent.suspended", { n: "2" });
+  await append("agent.revoked", { n: "3" });
+  const tombstone = auditOfAct("records.purged", "alice", {}, { now: () => 0, configVersion: () => "c" });
+  expect(await journal.run("purge", { sequences: [0, 1], beforeMs: 1_000, record: tombstone })).toBe(2);
+  to.told.length = 0;
+  to.answer = (response) => void response.writeHead(204).end();
+  clock.nowMs += 10_000;
+  await running.flush();
+  expect(to.told.map(({ message }) => message.type)).toEqual(["agent.revoked", "records.purged"]);
+  expect(await running.status()).toMatchObject({ waiting: 0, expired: 0, failures: 0 });
+  expect(await reader.ask("actPosition", webhookSink("ops"))).toBe(3);
+});
+
+test("a round that fails on our side is counted, shown and logged, until one goes well", async () => {
+  const { parts, warnings, append, start } = await stage(["*"]);
+  const ask = parts.reader.ask;
+  const running = await start();
+  await append("agent.suspended", {});
+  parts.reader.ask = () => Promise.reject(new Error("the books are shut"));
+  await expect(running.flush()).rejects.toThrow("the books are shut");
+  parts.reader.ask = ask;
+  expect(webhookJson(await running.status())).toMatchObject({
+    failures: 1,
+    last_error: "the books are shut",
+    last_error_at: expect.any(String),
+  });
+  expect(warnings).toEqual([{ webhook: "ops", failures: 1, why: "the books are shut" }]);
+  await running.flush();
+  expect(await running.status()).toMatchObject({ failures: 0, lastSuccessMs: expect.any(Number) });
 });
 
 test("neither the key nor the text of a secret shows in a warning or a status", async () => {

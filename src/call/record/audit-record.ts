@@ -2,53 +2,63 @@
 
 import type { ApprovalLine, InspectionLine, ShadowVerdict } from "../authorize/permit.ts";
 
-/** Closed list of what is recorded besides calls. */
-export type RecordKind =
-  | "call"
-  | "stream.closed"
-  | "agent.created"
-  | "agent.declared"
-  | "agent.changed"
-  | "agent.suspended"
-  | "agent.reinstated"
-  | "agent.revoked"
-  | "credential.issued"
-  | "credential.retired"
-  | "credential.revoked"
-  | "credential.overlap_used"
-  | "customer.created"
-  | "customer.changed"
-  | "customer.suspended"
-  | "customer.reinstated"
-  | "customer.ended"
-  | "token.issued"
-  | "token.revoked"
-  | "access_request.created"
-  | "access_request.decided"
-  | "approval.created"
-  | "approval.decided"
-  | "approval.expired"
-  | "tool.pinned"
-  | "tool.changed"
-  | "tool.approved"
-  | "records.purged"
-  | "hold.placed"
-  | "hold.lifted"
-  | "agent.erased"
-  | "subject.erased"
-  | "admin_key.created"
-  | "admin_key.revoked"
-  | "usage.reported"
-  | "usage.adjusted"
-  | "sync.decided"
-  | "sync.reconciled"
-  | "webhook.disabled"
-  | "webhook.enabled"
-  | "config.loaded"
-  | "policy.loaded"
-  | "gateway.started"
-  | "gateway.recovered"
-  | "log.restored";
+/** Closed list of what is recorded: calls, and what is done besides. */
+export const RECORD_KINDS = [
+  "call",
+  "stream.closed",
+  "agent.created",
+  "agent.declared",
+  "agent.changed",
+  "agent.suspended",
+  "agent.reinstated",
+  "agent.revoked",
+  "credential.issued",
+  "credential.retired",
+  "credential.revoked",
+  "credential.overlap_used",
+  "customer.created",
+  "customer.changed",
+  "customer.suspended",
+  "customer.reinstated",
+  "customer.ended",
+  "token.issued",
+  "token.revoked",
+  "access_request.created",
+  "access_request.decided",
+  "approval.created",
+  "approval.decided",
+  "approval.expired",
+  "tool.pinned",
+  "tool.changed",
+  "tool.approved",
+  "records.purged",
+  "hold.placed",
+  "hold.lifted",
+  "agent.erased",
+  "subject.erased",
+  "admin_key.created",
+  "admin_key.revoked",
+  "usage.reported",
+  "usage.adjusted",
+  "sync.decided",
+  "sync.reconciled",
+  "webhook.disabled",
+  "webhook.enabled",
+  "config.loaded",
+  "policy.loaded",
+  "gateway.started",
+  "gateway.recovered",
+  "log.restored",
+] as const;
+export type RecordKind = (typeof RECORD_KINDS)[number];
+
+/** Of requests, which are by far the most: nobody is told of each. */
+const UNTOLD: readonly string[] = ["call", "stream.closed"];
+/** Not recorded yet; whoever asks to be told of them already is not wrong. */
+const ANNOUNCED_KINDS = ["budget.threshold"];
+
+/** What webhooks may ask for. */
+export const TOLD_KINDS: readonly string[] = [...RECORD_KINDS.filter((kind) => !UNTOLD.includes(kind)), ...ANNOUNCED_KINDS];
 
 /** `hmac-sha256:<hex>` under the key of the subject, or else of the customer; bytes is the size of what was hashed. */
 export type Digest = { readonly hmac: string; readonly bytes: number };

@@ -6,6 +6,7 @@ import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLo
 import type { Stream } from "./outbox.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
 import { type Corrected, type Correction, type Fate, type ReportBatch, writeCorrection, writeReports } from "./report-writer.ts";
+import { scrub } from "./scrub.ts";
 import {
   type AsideMove,
   decideAsides,
@@ -29,6 +30,8 @@ export type JournalTasks = {
   /** How many of these old records are purged by it. */
   purge(purge: Purge): number;
   dropUnusedAttributes(): void;
+  /** After a purge. False: what was purged is still in the write-ahead log, since somebody reads. */
+  scrub(): boolean;
   /** False: a hold has that name already. */
   placeHold(hold: LegalHold, record: AuditRecord): boolean;
   /** False: no hold has that name. */
@@ -66,6 +69,7 @@ export function runTask(desk: Desk, name: TaskName, args: readonly unknown[]): u
 const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<JournalTasks[Name]>) => ReturnType<JournalTasks[Name]> } = {
   purge,
   dropUnusedAttributes,
+  scrub,
   placeHold,
   liftHold,
   askErasure,

@@ -42,6 +42,9 @@ export function purge({ store, writer, source }: Desk, { sequences, beforeMs, re
     store.exec("INSERT INTO meta (name, value) VALUES ('purging', '')");
     // A row that is rewritten shorter keeps its page; one that is deleted and put back frees it.
     store.pragma("defer_foreign_keys = ON");
+    // In place, before anything moves: SQLite leaves copies of rows that move to another page.
+    const overwrite = store.prepare(`UPDATE audit_record SET body = ${zerosFor("body")} WHERE sequence = ?`);
+    for (const { sequence } of rows) overwrite.run(sequence);
     const remove = store.prepare("DELETE FROM audit_record WHERE sequence = ?");
     const putBack = store.prepare("INSERT INTO audit_record (sequence, kind, call_id, leaf, body) VALUES (?, ?, ?, ?, ?)");
     for (const { sequence } of rows) remove.run(sequence);
@@ -65,6 +68,11 @@ export function dropUnusedAttributes({ store, writer }: Desk): void {
     store.exec("DELETE FROM meta WHERE name = 'purging'");
     pen.forgetAttributes();
   });
+}
+
+/** As long as the text was. */
+function zerosFor(column: string): string {
+  return `substr(hex(zeroblob(octet_length(${column}))), 1, octet_length(${column}))`;
 }
 
 type Row = {
@@ -97,8 +105,11 @@ function namelessEvents(store: Store) {
   const add = store.prepare("INSERT INTO usage_attributes (data) VALUES (?)");
   const change = store.prepare("UPDATE usage_event SET attributes = ?, logical_call_id = NULL WHERE sequence = ?");
   // Its (source, id) stays: the same report is not taken a second time.
-  const forget = store.prepare("UPDATE reported_event SET data = '{}' WHERE event IN (SELECT sequence FROM usage_event WHERE record = ?)");
+  const ofRecord = "WHERE event IN (SELECT sequence FROM usage_event WHERE record = ?)";
+  const overwrite = store.prepare(`UPDATE reported_event SET data = ${zerosFor("data")} ${ofRecord}`);
+  const forget = store.prepare(`UPDATE reported_event SET data = '{}' ${ofRecord}`);
   return (record: number): void => {
+    overwrite.run(record);
     forget.run(record);
     for (const { sequence, data } of events.all(record) as { sequence: number; data: string }[]) {
       const nameless = canonicalJson({ ...JSON.parse(data), agent: "", agent_id: "", instance: null, team: null, workflow: null });

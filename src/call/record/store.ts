@@ -39,6 +39,8 @@ function prepareStore(store: Store, file: string): void {
   if (mode !== "wal") throw new Error(`${file} lies on a file system that cannot hold a write-ahead log (journal mode ${String(mode)})`);
   // The package's build would run WAL at NORMAL, which loses acknowledged commits on power loss.
   store.pragma("synchronous = FULL");
+  // A permit's row goes when its call is settled: without this its words would stay in free pages, whatever is erased later.
+  store.pragma("secure_delete = ON");
   store.pragma("trusted_schema = OFF");
   store.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
   store.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);

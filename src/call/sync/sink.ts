@@ -64,6 +64,8 @@ export function startSink(options: SinkOptions): RunningSink {
       failures += 1;
       const retryAfterMs = fault instanceof NotDelivered ? (fault.retryAfterMs ?? 0) : 0;
       last = { why: fault instanceof Error ? fault.message : String(fault), atMs: now(), retryAfterMs };
+      if (!stopping.signal.aborted)
+        options.warn({ sink: name, failures, why: last.why }, "what is to be sent waits: the sink does not take it");
       throw fault;
     }
   };
@@ -74,13 +76,8 @@ export function startSink(options: SinkOptions): RunningSink {
     return running;
   };
   const tick = async () => {
-    try {
-      await round();
-    } catch {
-      if (stopping.signal.aborted) return;
-      options.warn({ sink: name, failures, why: last?.why ?? "" }, "what is to be sent waits: the sink does not take it");
-    }
-    schedule();
+    await round().catch(() => {});
+    if (!stopping.signal.aborted) schedule();
   };
   const schedule = () => {
     if (stopped) return;

@@ -37,8 +37,11 @@ export type WebhookStatus = WebhookState & {
   readonly name: string;
   readonly waiting: number;
   readonly expired: number;
+  /** Rounds in a row that failed, for a reason of the receiver's or of ours. */
+  readonly failures: number;
   readonly lastSuccessMs: number | null;
   readonly lastError: string | null;
+  readonly lastErrorMs: number | null;
 };
 
 export type RunningWebhook = {
@@ -66,7 +69,8 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
   /** Not durable until there was something for this receiver: looking again at what is none costs little. */
   let reached: number | null = null;
   let lastSuccessMs: number | null = null;
-  let lastError: string | null = null;
+  let failures = 0;
+  let last: { readonly why: string; readonly atMs: number } | null = null;
 
   const succeeded = async () => {
     lastSuccessMs = now();
@@ -80,7 +84,8 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
   };
   /** False: nothing more in this round. */
   const failed = async ({ reason, gone }: Failure): Promise<void> => {
-    lastError = reason;
+    failures += 1;
+    last = { why: reason, atMs: now() };
     const since = (await books.state()).failingSinceMs ?? now();
     if (gone || now() - since >= DISABLED_AFTER_MS)
       return disable(gone ? "the receiver answered 410" : `it failed for three days: ${reason}`, since);
@@ -102,7 +107,12 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
     const acts = new Map((await books.actsAt(due.map(({ sequence }) => sequence))).map((act) => [act.sequence, act]));
     for (const { sequence, tries } of due) {
       const act = acts.get(sequence);
-      if (act === undefined || stopping.signal.aborted) continue;
+      if (stopping.signal.aborted) return false;
+      // Purged meanwhile: nothing is left to tell.
+      if (act === undefined) {
+        await books.moveAsides([sequence], []);
+        continue;
+      }
       const failure = await send(act, options, stopping.signal);
       if (stopping.signal.aborted) return false;
       await books.moveAsides(
@@ -117,25 +127,37 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
     }
     return true;
   };
-  const forward = async (): Promise<void> => {
+  /** True: the receiver has been told all that there is. */
+  const forward = async (): Promise<boolean> => {
     reached ??= await books.position();
     for (;;) {
       const page = await books.actsAfter(reached, events, PAGE);
       for (const act of page.acts) {
         const failure = await send(act, options, stopping.signal);
-        if (stopping.signal.aborted) return;
+        if (stopping.signal.aborted) return false;
         await books.move(act.sequence, failure === null ? [] : [asideOf(act.sequence, 1, failure)]);
         reached = act.sequence;
-        if (failure !== null) return failed(failure);
+        if (failure !== null) {
+          await failed(failure);
+          return false;
+        }
         await succeeded();
       }
-      if (page.reached === reached) return;
+      if (page.reached === reached) return true;
       reached = page.reached;
     }
   };
   const once = async () => {
-    if ((await books.state()).disabledAtMs !== null) return;
-    if (await again()) await forward();
+    try {
+      if ((await books.state()).disabledAtMs !== null) return;
+      if ((await again()) && (await forward())) failures = 0;
+    } catch (fault) {
+      // Ours, not the receiver's: it must not stand still in silence.
+      failures += 1;
+      last = { why: fault instanceof Error ? fault.message : String(fault), atMs: now() };
+      options.warn({ webhook: name, failures, why: last.why }, "a round of the webhook failed: what is to be told waits");
+      throw fault;
+    }
   };
   const round = (): Promise<void> => {
     running ??= once().finally(() => {
@@ -144,9 +166,7 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
     return running;
   };
   const tick = async () => {
-    await round().catch((fault: unknown) => {
-      lastError = fault instanceof Error ? fault.message : String(fault);
-    });
+    await round().catch(() => {});
     if (stopping.signal.aborted) return;
     timer = setTimeout(tick, options.everyMs ?? EVERY_MS).unref();
   };
@@ -159,7 +179,8 @@ export function startWebhook(options: WebhookOptions): RunningWebhook {
     },
     async status() {
       const { retry, expired } = await books.counts();
-      return { name, ...(await books.state()), waiting: retry, expired, lastSuccessMs, lastError };
+      const told = { failures, lastSuccessMs, lastError: last?.why ?? null, lastErrorMs: last?.atMs ?? null };
+      return { name, ...(await books.state()), waiting: retry, expired, ...told };
     },
     async stop() {
       stopping.abort();

@@ -59,12 +59,22 @@ export type WebhookJson = {
   readonly failing_since: string | null;
   readonly disabled_at: string | null;
   readonly reason: string | null;
+  readonly failures: number;
   readonly last_success_at: string | null;
+  readonly last_error: string | null;
+  readonly last_error_at: string | null;
 };
 
-export function webhookJson({ name, waiting, expired, failingSinceMs, disabledAtMs, reason, lastSuccessMs }: WebhookStatus): WebhookJson {
-  const times = { failing_since: iso(failingSinceMs), disabled_at: iso(disabledAtMs), last_success_at: iso(lastSuccessMs) };
-  return { name, waiting, expired, reason, ...times };
+export function webhookJson(status: WebhookStatus): WebhookJson {
+  const { name, waiting, expired, failures, reason, lastError } = status;
+  return {
+    ...{ name, waiting, expired, reason, failures },
+    failing_since: iso(status.failingSinceMs),
+    disabled_at: iso(status.disabledAtMs),
+    last_success_at: iso(status.lastSuccessMs),
+    last_error: lastError,
+    last_error_at: iso(status.lastErrorMs),
+  };
 }
 
 function iso(ms: number | null): string | null {
