@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Answer, cloudEvent, type Desk, openDesk, tokens } from "./desk.ts";
+import { type Answer, cloudEvent, type Desk, openDesk, type Taken, tokens } from "./desk.ts";
 
 const ONE = { "content-type": "application/cloudevents+json" };
 let desk: Desk;
@@ -63,4 +63,35 @@ test.each([
   const answer = await desk.report(`{"agent_id": "bot", "event_type": "tokens.consumed", "id": "p", ${members}}`);
   expect(answer.status).toBe(422);
   expect(problemsOf(answer)).toMatchObject([{ detail: `${where}: a member may not be named __proto__` }]);
+});
+
+describe("a key that is bound to a customer takes no name that another's event will have", () => {
+  test.each(["urn:tollgate:admin-key:root", "urn:tollgate:corrections", "URN:Tollgate:corrections", "urn:tollgate:gw-1"])(
+    "a source that the gateway gives is refused: %s",
+    async (source) => {
+      await desk.agent("evil-bot", "evil").catch(() => {});
+      const evil = await desk.key(`evil-${Math.random()}`, "operator", "evil");
+      const answer = await desk.report(cloudEvent({ source }, { agent_id: "evil-bot" }), ONE, evil);
+      expect(answer.status).toBe(422);
+      expect(problemsOf(answer)).toMatchObject([{ reason: "malformed", detail: expect.stringContaining("source: urn:tollgate: is for") }]);
+      expect((await desk.report(tokens({ source, agent_id: "evil-bot" }), {}, evil)).status).toBe(422);
+    },
+  );
+
+  test("so the other's report and correction of that name are taken", async () => {
+    await desk.agent("thief-bot", "thief");
+    const thief = await desk.key("thief", "operator", "thief");
+    const op = await desk.key("op", "operator");
+    await desk.report(cloudEvent({ source: "urn:tollgate:admin-key:op", id: "run-1" }, { agent_id: "thief-bot" }), ONE, thief);
+    await desk.report(cloudEvent({ source: "urn:tollgate:corrections", id: "fix-1" }, { agent_id: "thief-bot" }), ONE, thief);
+    const report = await desk.report(tokens({ id: "run-1" }), {}, op);
+    expect(report).toMatchObject({ status: 201, json: { accepted: 1 } });
+    const [event_id] = (report.json as never as Taken).event_ids;
+    const correction = { event_id, quantity: { llm_tokens: -1 }, reason: "one too many", id: "fix-1" };
+    expect((await desk.ask("POST", "/metering/corrections", correction)).status).toBe(201);
+    // Its own default, written out, is what it would be named anyway.
+    expect(await desk.report(tokens({ id: "run-1", source: "urn:tollgate:admin-key:op" }), {}, op)).toMatchObject({
+      json: { duplicates: 1, rejected: [] },
+    });
+  });
 });

@@ -72,6 +72,10 @@ function sentData({ agent_id, quantity, metadata }: SentData): Pick<SentEvent, "
   return { agent: agent_id, quantity, metadata };
 }
 
+/** Names that the gateway itself gives: whoever could bring one would take the name of another customer's event before it comes. */
+const RESERVED_SOURCE = /^urn:tollgate:/i;
+const SOURCE_IS_RESERVED = "source: urn:tollgate: is for the gateway's own names: give a source of your own, or in the short form none";
+
 /** Who reports, and what names an event that does not name itself. */
 export type Reporter = { readonly name: string; readonly idempotencyKey: string | null };
 
@@ -88,18 +92,15 @@ export function sentEventIn(
   if (fault !== null) return { fault };
   if (cloudEvents || (typeof item === "object" && item !== null && "specversion" in item)) {
     const parsed = cloudEvent.safeParse(item);
-    return parsed.success ? parsed.data : { fault: wordsOfIssues(parsed.error, "event") };
+    if (!parsed.success) return { fault: wordsOfIssues(parsed.error, "event") };
+    return RESERVED_SOURCE.test(parsed.data.as.source) ? { fault: SOURCE_IS_RESERVED } : parsed.data;
   }
   const parsed = shortForm.safeParse(item);
   if (!parsed.success) return { fault: wordsOfIssues(parsed.error, "event") };
-  const {
-    event_type: type,
-    id,
-    idempotency_key,
-    source = `urn:tollgate:admin-key:${reporter.name}`,
-    subject = null,
-    time: at = null,
-  } = parsed.data;
+  const { event_type: type, id, idempotency_key, source: given, subject = null, time: at = null } = parsed.data;
+  const own = `urn:tollgate:admin-key:${reporter.name}`;
+  const source = given ?? own;
+  if (source !== own && RESERVED_SOURCE.test(source)) return { fault: SOURCE_IS_RESERVED };
   const derived = reporter.idempotencyKey === null ? undefined : `${reporter.idempotencyKey}#${index}`;
   const named = id ?? idempotency_key ?? derived;
   return named === undefined ? { fault: NO_ID } : { as: { source, id: named }, type, subject, time: at, ...sentData(parsed.data) };
