@@ -5,6 +5,7 @@ import { StoreUnavailable } from "../../call/record/journal.ts";
 import { RegistryAway } from "../postgres.ts";
 import type { ControlStore } from "../store.ts";
 import type { AdminKeys } from "./admin-keys.ts";
+import { wordsOfIssues } from "./form-words.ts";
 import { openIdempotentPosts } from "./idempotent-post.ts";
 import { openApi } from "./openapi.ts";
 import { may, rolesWith } from "./permissions.ts";
@@ -116,5 +117,5 @@ async function readBody(request: Request, { body: schema, mediaTypes = JSON_ALON
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  return fail(422, parsed.error.issues.map((issue) => `${issue.path.join(".") || "body"}: ${issue.message}`).join("; "));
+  return fail(422, wordsOfIssues(parsed.error, "body"));
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { instantMs } from "../../call/authorize/written.ts";
 import type { SentEvent } from "../metering/sent-event.ts";
+import { overfull, wordsOfIssues } from "./form-words.ts";
 
 /** Whoever reports more has counted something else. A year of sums of these stays below 2^63, where SQLite's sums end. */
 export const AMOUNT_MAX = 1_000_000_000_000;
@@ -71,6 +72,10 @@ function sentData({ agent_id, quantity, metadata }: SentData): Pick<SentEvent, "
   return { agent: agent_id, quantity, metadata };
 }
 
+/** Names that the gateway itself gives: whoever could bring one would take the name of another customer's event before it comes. */
+const RESERVED_SOURCE = /^urn:tollgate:/i;
+const SOURCE_IS_RESERVED = "source: urn:tollgate: is for the gateway's own names: give a source of your own, or in the short form none";
+
 /** Who reports, and what names an event that does not name itself. */
 export type Reporter = { readonly name: string; readonly idempotencyKey: string | null };
 
@@ -83,25 +88,36 @@ export function sentEventIn(
   cloudEvents: boolean,
   reporter: Reporter,
 ): SentEvent | { readonly fault: string } {
+  const fault = overfullPart(item);
+  if (fault !== null) return { fault };
   if (cloudEvents || (typeof item === "object" && item !== null && "specversion" in item)) {
     const parsed = cloudEvent.safeParse(item);
-    return parsed.success ? parsed.data : { fault: wordsOf(parsed.error) };
+    if (!parsed.success) return { fault: wordsOfIssues(parsed.error, "event") };
+    return RESERVED_SOURCE.test(parsed.data.as.source) ? { fault: SOURCE_IS_RESERVED } : parsed.data;
   }
   const parsed = shortForm.safeParse(item);
-  if (!parsed.success) return { fault: wordsOf(parsed.error) };
-  const {
-    event_type: type,
-    id,
-    idempotency_key,
-    source = `urn:tollgate:admin-key:${reporter.name}`,
-    subject = null,
-    time: at = null,
-  } = parsed.data;
+  if (!parsed.success) return { fault: wordsOfIssues(parsed.error, "event") };
+  const { event_type: type, id, idempotency_key, source: given, subject = null, time: at = null } = parsed.data;
+  const own = `urn:tollgate:admin-key:${reporter.name}`;
+  const source = given ?? own;
+  if (source !== own && RESERVED_SOURCE.test(source)) return { fault: SOURCE_IS_RESERVED };
   const derived = reporter.idempotencyKey === null ? undefined : `${reporter.idempotencyKey}#${index}`;
   const named = id ?? idempotency_key ?? derived;
   return named === undefined ? { fault: NO_ID } : { as: { source, id: named }, type, subject, time: at, ...sentData(parsed.data) };
 }
 
-function wordsOf({ issues }: z.ZodError): string {
-  return issues.map(({ path, message }) => `${path.join(".") || "event"}: ${message}`).join("; ");
+/** Counted before it is read: a schema looks at each member, and says something of each. */
+function overfullPart(item: unknown): string | null {
+  const { metadata, quantity, data } = membersOf(item);
+  const inner = membersOf(data);
+  const parts = { event: item, metadata, quantity, data, "data.metadata": inner.metadata, "data.quantity": inner.quantity };
+  for (const [name, part] of Object.entries(parts)) {
+    const fault = overfull(part);
+    if (fault !== null) return `${name}: ${fault}`;
+  }
+  return null;
+}
+
+function membersOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }

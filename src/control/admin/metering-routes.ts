@@ -6,6 +6,7 @@ import type { Reader } from "../../call/record/reader.ts";
 import type { Correct } from "../metering/correct.ts";
 import type { createIntake, Taken } from "../metering/intake.ts";
 import { AMOUNT_MAX, sentEventIn } from "./event-form.ts";
+import { overfull } from "./form-words.ts";
 import { type Answer, type Caller, notThere, pageOf, type Route, route } from "./route.ts";
 
 export type MeteringParts = {
@@ -22,11 +23,19 @@ const EVENTS_BODY_BYTES_MAX = 8_388_608;
 const CLOUD_EVENT = "application/cloudevents+json";
 const CLOUD_EVENTS = "application/cloudevents-batch+json";
 
+const deltas = z
+  .record(z.string().max(128), z.int().min(-AMOUNT_MAX).max(AMOUNT_MAX))
+  .refine((written) => Object.keys(written).length > 0 && Object.values(written).every((delta) => delta !== 0), "must change something");
+
 const correction = z.strictObject({
   event_id: z.string().min(1).max(128).describe("The event that is corrected."),
   quantity: z
-    .record(z.string().max(128), z.int().min(-AMOUNT_MAX).max(AMOUNT_MAX))
-    .refine((deltas) => Object.keys(deltas).length > 0 && Object.values(deltas).every((delta) => delta !== 0), "must change something")
+    .preprocess((written, context) => {
+      const fault = overfull(written);
+      if (fault === null) return written;
+      context.addIssue({ code: "custom", message: fault });
+      return z.NEVER;
+    }, deltas)
     .describe("What is added on each meter; less than nothing takes away."),
   reason: z.string().trim().min(1).max(512).describe("Why, for the record."),
   id: z.string().min(1).max(256).optional().describe("Names this correction, where no Idempotency-Key does: sent again, it is the same."),
