@@ -54,13 +54,17 @@ export async function startDelivery(parts: DeliveryParts): Promise<Delivery> {
     webhooks: config.webhooks.map(({ name }) => name),
     sinkStatus: (name) => found(sinks, name).status(),
     webhookStatus: (name) => found(webhooks, name).status(),
-    flush: async (name) =>
-      (await running(name)
+    async flush(name) {
+      const before = await asideCount(deliveries, name);
+      const error = await running(name)
         ?.flush()
         .then(
           () => null,
           (fault: Error) => fault.message,
-        )) ?? null,
+        );
+      const after = await asideCount(deliveries, name);
+      return { error: error ?? null, ...after, newly_set_aside: Math.max(0, after.set_aside - before.set_aside) };
+    },
     asides: (sink, state, after, limit) => reader.ask("sinkAsides", { sink, state, after, limit }),
     async decide(sink, states, send, by, reason) {
       // The record first: what may be billed twice after it has somebody who answers for it.
@@ -96,6 +100,16 @@ function found<T extends { readonly name: string }>(all: readonly T[], name: str
   const one = all.find((each) => each.name === name);
   if (one === undefined) throw new Error(`there is no ${name}`);
   return one;
+}
+
+/** A sink that has refused something has all the rest, and a flush must not say that it has it all. */
+async function asideCount(deliveries: Deliveries, name: string): Promise<{ readonly set_aside: number; readonly retrying: number }> {
+  if (deliveries.webhooks.includes(name)) {
+    const { expired, waiting } = await deliveries.webhookStatus(name);
+    return { set_aside: expired, retrying: waiting };
+  }
+  const { refused, unknown, expired, retry } = (await deliveries.sinkStatus(name)).aside;
+  return { set_aside: refused + unknown + expired, retrying: retry };
 }
 
 async function compare(

@@ -4,6 +4,7 @@ import { instantOf } from "../call/authorize/written.ts";
 import { DIFFERENCES, type ReconcileReport } from "../call/sync/reconcile.ts";
 import type { Config } from "../config.ts";
 import { type SinkJson, sinkJson, type WebhookJson, webhookJson } from "../control/admin/sync-json.ts";
+import type { Flushed } from "../control/admin/sync-routes.ts";
 import { webhookSink } from "../webhooks.ts";
 import { adminClient, allPages } from "./admin-client.ts";
 import { askOrRead, inFolder } from "./books.ts";
@@ -31,7 +32,14 @@ export function registerSync(program: Command, io: Io): void {
       .option("--refused", "those that the sink refused for good")
       .option("--unknown", "those that the sink may have or not")
       .option("--expired", "those that were too old");
-  states(leaf(sync, "flush", "send what waits now, and wait for it; exit 1 if a sink does not take it", "tollgate sync flush --sink meter"))
+  states(
+    leaf(
+      sync,
+      "flush",
+      "send what waits now, and wait for it; exit 1 if a sink does not take all of it",
+      "tollgate sync flush --sink meter",
+    ),
+  )
     .option("--sink <name>", "one sink or webhook (default: all)")
     .option("--reason <text>", "of what was set aside: why it is sent again, for the record")
     .action((options: SinkOption & StateOptions) => flush(options, io));
@@ -138,13 +146,28 @@ async function flush(options: SinkOption & StateOptions, io: Io): Promise<void> 
   if (resend.length > 0 && (sink === undefined || reason === undefined))
     throw new Exit(EXIT.usage, "what was set aside is sent again to one sink, for a reason: add --sink NAME --reason TEXT");
   const body = { ...(sink === undefined ? {} : { sink }), ...(resend.length === 0 ? {} : { resend, reason }) };
-  const answer = await adminClient(configOf(options, io), io).post<{ items: { name: string; error: string | null }[]; resent: number }>(
+  const answer = await adminClient(configOf(options, io), io).post<{ items: FlushedRow[]; resent: number }>(
     "/sync/flush",
     body,
     FLUSH_TIMEOUT_MS,
   );
-  print(io, options, answer, () => answer.items.map(({ name, error }) => `${name}: ${error ?? "has it all"}`).join("\n"));
-  if (answer.items.some(({ error }) => error !== null)) throw new Exit(EXIT.no, "not everything has arrived; what waits is sent later");
+  print(io, options, answer, () => answer.items.map(flushedText).join("\n"));
+  if (answer.items.some(({ error, retrying }) => error !== null || retrying > 0))
+    throw new Exit(EXIT.no, "not everything has arrived; what waits is sent later");
+  if (answer.items.some(({ newly_set_aside }) => newly_set_aside > 0))
+    throw new Exit(EXIT.no, "not everything was taken: tollgate sync status --asides says what was set aside, and why");
+}
+
+type FlushedRow = Flushed & { readonly name: string };
+
+function flushedText({ name, error, set_aside, newly_set_aside, retrying }: FlushedRow): string {
+  const now = newly_set_aside === 0 ? "" : `, ${newly_set_aside} of them now`;
+  const but = [
+    ...(set_aside === 0 ? [] : [`${set_aside} set aside${now} (tollgate sync status --asides)`]),
+    ...(retrying === 0 ? [] : [`${retrying} to be tried again`]),
+  ].join(" and ");
+  if (error !== null) return `${name}: ${error}${but === "" ? "" : `; ${but}`}`;
+  return `${name}: ${but === "" ? "has it all" : `has all but ${but}`}`;
 }
 
 async function settle(options: SinkOption & StateOptions, io: Io): Promise<void> {

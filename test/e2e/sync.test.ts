@@ -80,11 +80,9 @@ webhooks:
       ["ledger", 3],
     ]);
     const flushed = await gateway.json<{ items: { name: string; error: null }[] }>("sync", "flush");
-    expect(flushed.items).toEqual([
-      { name: "meter", error: null },
-      { name: "ledger", error: null },
-      { name: "ops", error: null },
-    ]);
+    const all = { error: null, set_aside: 0, newly_set_aside: 0, retrying: 0 };
+    expect(flushed.items).toEqual(["meter", "ledger", "ops"].map((name) => ({ name, ...all })));
+    expect((await gateway.command("sync", "flush", "--sink", "meter")).stdout).toBe("meter: has it all\n");
     expect(ids(collector.taken)).toHaveLength(3);
     const after = await gateway.json<Status>("sync", "status");
     expect(after.sinks.map(({ streams }) => streams[0]?.pending)).toEqual([0, 0]);
@@ -115,6 +113,9 @@ webhooks:
     const audited = await gateway.json<{ ok: boolean; gateways: { events: number }[] }>("sync", "audit", "--sink", "ledger");
     expect(audited).toMatchObject({ ok: true, gateways: [{ events: 4 }] });
 
+    const nobody = await gateway.command("sync", "audit", "--gateway", "gw_nobody");
+    expect([nobody.code, nobody.stdout]).toEqual([1, "gw_nobody: nothing there\n"]);
+
     await forge(ledger, "UPDATE tollgate_event SET data = jsonb_set(data, '{quantity,tool_tokens}', '0') WHERE sequence = 2");
     const { code, stdout } = await gateway.command("sync", "reconcile", "--sink", "ledger", "--until", until, "--json");
     expect(code).toBe(1);
@@ -133,7 +134,12 @@ webhooks:
   test("what a sink has refused is listed with its reason, sent again for a reason, or let go of, both on record", async () => {
     collector.manner = (_, response) => void response.writeHead(422).end();
     for (const nonce of ["e", "f"]) await call(gateway, accessToken, nonce);
-    await gateway.json("sync", "flush", "--sink", "meter");
+    const first = await gateway.command("sync", "flush", "--sink", "meter");
+    expect([first.code, first.stdout]).toEqual([1, "meter: has all but 2 set aside, 2 of them now (tollgate sync status --asides)\n"]);
+    const second = await gateway.command("sync", "flush", "--sink", "meter");
+    expect([second.code, second.stdout]).toEqual([0, "meter: has all but 2 set aside (tollgate sync status --asides)\n"]);
+    const again = await gateway.command("sync", "flush", "--sink", "meter", "--refused", "--reason", "they said to");
+    expect([again.code, again.stdout]).toEqual([1, first.stdout]);
     const { asides } = await gateway.json<{ asides: { state: string; reason: string; id: string }[] }>("sync", "status", "--asides");
     expect(asides).toMatchObject([
       { state: "refused", reason: "the sink answered 422" },
@@ -143,10 +149,18 @@ webhooks:
     const settled = await gateway.json("sync", "settle", "--sink", "meter", "--refused", "--reason", "billed by hand");
     expect(settled).toEqual({ settled: 2 });
     const records = await gateway.json<{ kind: string; administrator: string; details: object }[]>("audit", "tail", "--limit", "5");
-    expect(records.find(({ kind }) => kind === "sync.decided")).toMatchObject({
+    expect(records.findLast(({ kind }) => kind === "sync.decided")).toMatchObject({
       administrator: "first",
       details: { sink: "meter", states: "refused", decision: "settle", reason: "billed by hand" },
     });
+  });
+
+  test("an audit of a ledger that was emptied says that nothing is there, and is no success", async () => {
+    await forge(ledger, "TRUNCATE tollgate_event, tollgate_record, tollgate_checkpoint");
+    const emptied = await gateway.command("sync", "audit");
+    expect([emptied.code, emptied.stdout]).toEqual([1, "nothing there\n"]);
+    const { code, stdout } = await gateway.command("sync", "audit", "--json");
+    expect([code, JSON.parse(stdout)]).toEqual([1, { ok: false, gateways: [] }]);
   });
 
   test("the status can be read without a gateway, and no secret is in its output", async () => {

@@ -15,8 +15,7 @@ export type Deliveries = {
   readonly webhooks: readonly string[];
   sinkStatus(name: string): Promise<SinkStatus>;
   webhookStatus(name: string): Promise<WebhookStatus>;
-  /** Null: it has all; else why not. */
-  flush(name: string): Promise<string | null>;
+  flush(name: string): Promise<Flushed>;
   asides(
     sink: string | null,
     state: AsideState | null,
@@ -28,6 +27,17 @@ export type Deliveries = {
   /** Recorded. Rejects with why the ledger cannot be asked. */
   reconcile(sink: string, sinceMs: number | null, untilMs: number | null, deep: boolean, by: string): Promise<ReconcileReport>;
   enable(webhook: string, by: string): Promise<boolean>;
+};
+
+export type Flushed = {
+  /** Null: the sink has taken all but what is set aside; else why not. */
+  readonly error: string | null;
+  /** Refused, of unknown fate or too old: not sent again by itself. */
+  readonly set_aside: number;
+  /** Of those, by this flush. */
+  readonly newly_set_aside: number;
+  /** To be tried again by itself. */
+  readonly retrying: number;
 };
 
 const PAGE_MAX = 1_000;
@@ -81,7 +91,8 @@ export function syncRoutes(deliveries: Deliveries, now: () => number): readonly 
       method: "POST",
       path: "/sync/flush",
       permission: "sync:write",
-      summary: "Sends what waits now and answers when it is there, or with why not; resend sends those set aside again as well.",
+      summary:
+        "Sends what waits now and answers when it is there, or with why not, and how much is set aside; resend sends those set aside again as well.",
       body: z.strictObject({ sink, resend: states.optional(), reason: reason.optional() }),
       async answer({ caller, body }) {
         if (caller.customer !== null) return elsewhere(caller);
@@ -91,7 +102,7 @@ export function syncRoutes(deliveries: Deliveries, now: () => number): readonly 
         const resent =
           body.resend === undefined ? 0 : await deliveries.decide(body.sink ?? "", body.resend, true, caller.name, body.reason ?? "");
         const names = body.sink === undefined ? [...deliveries.sinks.map(({ name }) => name), ...deliveries.webhooks] : [body.sink];
-        const items = await Promise.all(names.map(async (name) => ({ name, error: await deliveries.flush(name) })));
+        const items = await Promise.all(names.map(async (name) => ({ name, ...(await deliveries.flush(name)) })));
         return { status: 200, json: { items, resent } };
       },
     }),
