@@ -91,6 +91,11 @@ test("a purge takes what is old enough, by whoever may; younger records and lowe
   expect(barred.status).toBe(403);
   const { purged } = await gateway.json<{ purged: number }>("audit", "purge", "--before", new Date(Date.now() - 1).toISOString());
   expect(purged).toBeGreaterThan(3);
+  for (const command of [["audit", "show"], ["why"]])
+    expect(await gateway.command(...command, "0")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("the record of 0 was purged"),
+    });
   expect(await gateway.json("audit", "verify")).toMatchObject({ ok: true });
 });
 
