@@ -1,7 +1,7 @@
 /** Pure. What the sections of the configuration are made of: texts, references to secrets, durations, amounts, URLs. */
 import { z } from "zod";
 import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress } from "./addresses.ts";
-import { durationMs } from "./call/authorize/written.ts";
+import { durationMs, durationText } from "./call/authorize/written.ts";
 
 export const text = z.string().min(1);
 /** A reference here would be taken word for word: only secrets are looked up. */
@@ -34,7 +34,7 @@ export const duration = (maxMs: number, what: string) =>
   z
     .string(DURATION_WORDS)
     .regex(/^[1-9][0-9]{0,9}(ms|s|m|h|d)$/, { error: DURATION_WORDS, abort: true })
-    .refine((written) => durationMs(written) <= maxMs, `is longer than ${maxMs / 1000} s`)
+    .refine((written) => durationMs(written) <= maxMs, `is longer than ${durationText(maxMs)}`)
     .describe(`${what} A whole number with ms, s, m, h or d: 30s.`);
 export const HOUR = 3_600_000;
 

@@ -61,9 +61,12 @@ async function prove(id: string, options: ProveOptions, io: Io): Promise<void> {
   print(io, options, proven, () =>
     options.out === undefined
       ? proven.proof.trimEnd()
-      : plain(
-          `wrote ${options.out}: record ${sequence} in the log of ${grouped(size)} records\nVerify it anywhere: tollgate audit verify --proof ${options.out} --key ${key}`,
-        ),
+      : [
+          `wrote ${options.out}: record ${sequence} in the log of ${grouped(size)} records`,
+          `Verify it anywhere: tollgate audit verify --proof ${options.out} --key ${key}`,
+        ]
+          .map(plain)
+          .join("\n"),
   );
 }
 

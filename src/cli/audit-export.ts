@@ -51,7 +51,7 @@ export function registerExport(audit: Command, io: Io): void {
     .option("--out <file>", "where to write; never overwritten", "records.jsonl")
     .option("--since <time>", "records that ended at this time or later: a part of a log cannot be verified as a whole")
     .option("--until <time>", "records that ended before")
-    .option("--agent <id>", "of this agent, by its id")
+    .option("--agent <name>", "of this agent, by its name or its id")
     .option("--customer <key>", "of this customer's agents")
     .option("--file <file>", "a copied journal.db or a backup (default: the one in the data folder)")
     .action((options: ExportOptions) => exportRecords(options, io));
@@ -100,7 +100,7 @@ function endLines({ file, records, signed }: { file: string; records: number; si
   const wrote = plain(`wrote ${file}: ${grouped(records)} records`);
   if (!isWhole) return wrote;
   if (!signed) return `${wrote}\nNothing has been signed in this journal: there is no checkpoint to verify them by.`;
-  return plain(`${wrote}\nVerify them anywhere: tollgate audit verify --records ${file} --checkpoint ${file}.checkpoint --key VKEY`);
+  return `${wrote}\n${plain(`Verify them anywhere: tollgate audit verify --records ${file} --checkpoint ${file}.checkpoint --key VKEY`)}`;
 }
 
 /** For what is to be verified a running gateway signs first, so that all that is there now is covered. Where it does not sign, an older checkpoint may do. */
@@ -152,15 +152,22 @@ function write(store: Store, size: number, { head, line, isVerifiable }: Format,
       if (leaves !== null) hashes += `${leaf}\n`;
       if (text.length >= CHUNK) flush();
     }
+    if (count === 0 && filter !== null && (filter.agent !== null || filter.customer !== null))
+      throw new Exit(EXIT.no, `no record matches ${whoseOf(filter)}: nothing was written`);
     flush();
     return count;
   } catch (fault) {
-    rmSync(out, { force: true });
+    for (const written of leaves === null ? [out] : [out, `${out}.leaves`]) rmSync(written, { force: true });
     throw fault;
   } finally {
     closeSync(records);
     if (leaves !== null) closeSync(leaves);
   }
+}
+
+/** An empty file for a name with a typing error would say that there was nothing. */
+function whoseOf({ agent, customer }: Filter): string {
+  return [agent === null ? [] : [`--agent ${agent}`], customer === null ? [] : [`--customer ${customer}`]].flat().join(" and ");
 }
 
 function rowsOf(store: Store, size: number, isVerifiable: boolean, filter: Filter | null): Iterable<{ body: string; leaf: string }> {
@@ -169,7 +176,7 @@ function rowsOf(store: Store, size: number, isVerifiable: boolean, filter: Filte
     .prepare(
       `SELECT body, lower(hex(leaf)) AS leaf FROM audit_record WHERE sequence < @size
          AND (@all OR body <> '${PURGED_BODY}')
-         AND (@agent IS NULL OR body ->> '$.agent.id' = @agent OR body ->> '$.details.agent_id' = @agent)
+         AND (@agent IS NULL OR @agent IN (body ->> '$.agent.id', body ->> '$.agent.name', body ->> '$.details.agent_id', body ->> '$.details.agent'))
          AND (@customer IS NULL OR body ->> '$.agent.customer' = @customer OR body ->> '$.details.customer' = @customer)
          AND (@since IS NULL OR body ->> '$.time_end' >= @since) AND (@until IS NULL OR body ->> '$.time_end' < @until)
        ORDER BY sequence`,

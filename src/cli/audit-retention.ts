@@ -1,6 +1,6 @@
 /** `audit retention|purge|hold|lift|erase`: how long records are kept, and what ends earlier or later than that. */
 import type { Command } from "commander";
-import { instantOf } from "../call/authorize/written.ts";
+import { durationText, instantOf } from "../call/authorize/written.ts";
 import { adminClient } from "./admin-client.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -103,7 +103,7 @@ const LONG_MS = 600_000;
 
 function stateText({ holds, erasures, ...state }: StateJson): string {
   const parts = [
-    `kept for at least ${state.at_least_days} days, ${state.at_most_days === null ? "and never purged by age" : `purged after ${state.at_most_days}`}`,
+    `kept for at least ${daysText(state.at_least_days)}, ${state.at_most_days === null ? "and never purged by age" : `purged after ${daysText(state.at_most_days)}`}`,
     `${state.records} records, ${state.purged} of them purged; the oldest that is whole ended ${state.oldest ?? "never"}`,
   ];
   if (holds.length > 0)
@@ -123,6 +123,10 @@ function stateText({ holds, erasures, ...state }: StateJson): string {
       ),
     );
   return parts.join("\n");
+}
+
+function daysText(days: number): string {
+  return durationText(Math.round(days * 86_400_000));
 }
 
 function timeOf(written: string | undefined): string | undefined {

@@ -80,9 +80,14 @@ export function inFolder<T>(config: Config, read: (books: ReturnType<typeof open
   }
 }
 
+/** As the admin API says it. */
+function purgedText(callId: string): string {
+  return `the record of ${callId} was purged: its leaf stays, its words are gone`;
+}
+
 function recordInFolder(config: Config, callId: string): CallRecord {
-  const found = inFolder(config, (books) => books.record(callId));
-  if (found === null) throw new Exit(EXIT.no, `there is no record of ${callId}`);
+  const [found, isPurged] = inFolder(config, (books) => [books.record(callId), books.isPurged(callId)] as const);
+  if (found === null) throw new Exit(EXIT.no, isPurged ? purgedText(callId) : `there is no record of ${callId}`);
   return found;
 }
 

@@ -86,6 +86,7 @@ test("a checkpoint is signed on demand, listed with those before it, and follows
 test("a proof of a call is one file that verifies without gateway and database, and no changed byte of it does", async () => {
   const out = path("call.tlog-proof");
   const proven = await at("audit", "prove", callId, "--out", out);
+  expect(proven.out).toMatch(/ records\nVerify it anywhere: /);
   expect([proven.code, proven.err]).toEqual([0, ""]);
   const good = await elsewhere("audit", "verify", "--proof", out, "--key", key);
   expect([good.code, good.err]).toEqual([0, ""]);
@@ -119,6 +120,7 @@ test("exported records verify with checkpoint and key, and a changed one is name
   const out = path("records.jsonl");
   const exported = await at("audit", "export", "--format", "jsonl", "--out", out);
   expect([exported.code, exported.err]).toEqual([0, ""]);
+  expect(exported.out).toMatch(/ records\nVerify them anywhere: /);
   const verify = (...more: string[]) =>
     elsewhere("audit", "verify", "--records", out, "--checkpoint", `${out}.checkpoint`, "--key", key, ...more);
   const good = await verify("--json");
@@ -224,6 +226,19 @@ test("records leave as OCSF events and as CSV, all of them or those that were as
   expect(JSON.parse(answer.out)).toMatchObject({ records: rows.length - 1, signed: false });
   expect(rows[0]).toMatch(/^sequence,gateway,time_start/);
   expect(rows.find((row) => row.includes(callId))).toMatch(/,tools\/call,up,tool,echo,permit,/);
+  const named = await at("audit", "export", "--format", "csv", "--agent", "bot", "--out", path("bot.csv"), "--json");
+  const bot = JSON.parse((await at("agent", "show", "bot", "--json")).out) as { id: string };
+  const byId = await at("audit", "export", "--format", "csv", "--agent", bot.id, "--out", path("id.csv"), "--json");
+  expect(JSON.parse(named.out).records).toBeGreaterThanOrEqual(4);
+  expect(JSON.parse(byId.out).records).toBeGreaterThanOrEqual(4);
+  for (const [option, who] of [
+    ["--agent", "bto"],
+    ["--customer", "acne"],
+  ] as const) {
+    const nobody = await at("audit", "export", "--format", "csv", option, who, "--out", path("nobody.csv"));
+    expect([nobody.code, nobody.err]).toEqual([1, expect.stringContaining(`no record matches ${option} ${who}`)]);
+    expect(existsSync(path("nobody.csv"))).toBe(false);
+  }
   const none = await at("audit", "export", "--format", "csv", "--until", "2020-01-01", "--out", path("none.csv"), "--json");
   expect(JSON.parse(none.out)).toMatchObject({ records: 0 });
   expect((await at("audit", "export", "--format", "csv", "--until", "yesterday", "--out", path("x.csv"))).code).toBe(2);

@@ -87,7 +87,7 @@ sync:
     "18:48: servers.d.credential: must be none, or one of bearer, header, basic, clientCredentials, privateKeyJwt, tokenExchange, mtls",
     "19:104: servers.e.credential.tokenExchange.clientId: is written out here; env: and file: are for secrets",
     "20:32: servers.f.env.B: nope cannot be read: ENOENT",
-    "20:54: servers.f.timeout: is longer than 3600 s",
+    "20:54: servers.f.timeout: is longer than 1 h",
     "21:17: servers.g.command: must be a list",
     "21:36: servers.g.maxResultBytes: must be a whole number, such as 2000 or 5_000_000",
     "23:13: sync[0].type: must be cloudevents or postgres",

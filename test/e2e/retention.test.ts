@@ -82,7 +82,8 @@ test("an erased agent leaves numbers and proofs, and no word; a hold keeps its w
 
 test("a purge takes what is old enough, by whoever may; younger records and lower roles are refused", async () => {
   const future = await gateway.command("audit", "purge", "--before", new Date(Date.now() + 60_000).toISOString());
-  expect(future).toMatchObject({ code: 1, stderr: expect.stringContaining("kept for at least") });
+  expect(future).toMatchObject({ code: 1, stderr: expect.stringContaining("kept for at least 1 ms: before") });
+  expect((await gateway.command("audit", "retention")).stdout).toContain("kept for at least 1 ms, and never purged by age");
   const { key } = await gateway.json<{ key: string }>("admin-key", "create", "reader", "--role", "auditor");
   const barred = await fetch(`${gateway.adminUrl}/api/v1/audit/purge`, {
     method: "POST",
@@ -92,6 +93,11 @@ test("a purge takes what is old enough, by whoever may; younger records and lowe
   expect(barred.status).toBe(403);
   const { purged } = await gateway.json<{ purged: number }>("audit", "purge", "--before", new Date(Date.now() - 1).toISOString());
   expect(purged).toBeGreaterThan(3);
+  for (const command of [["audit", "show"], ["why"]])
+    expect(await gateway.command(...command, "0")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("the record of 0 was purged"),
+    });
   expect(await gateway.json("audit", "verify")).toMatchObject({ ok: true });
 });
 

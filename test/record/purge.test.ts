@@ -60,6 +60,7 @@ test("what is purged has no words left; leaves, sums, numbers and the proofs of 
   expect(await purge(LATER_MS)).toBe(250);
   expect(query(file, "SELECT count(*) AS n FROM audit_record WHERE body = '{}'")).toEqual([{ n: 250 }]);
   expect(await reader.ask("record", "0")).toBeNull();
+  expect(await Promise.all(["0", "299", "9999"].map((wanted) => reader.ask("isPurged", wanted)))).toEqual([true, false, false]);
   expect(await reader.ask("usage", { by: ["customer", "server", "day"], since: null, until: null })).toEqual(before.usage);
   expect((await reader.ask("record", "299"))?.record).toEqual(kept?.record);
   expect(await reader.ask("eventsAfter", 0, 1)).toMatchObject([

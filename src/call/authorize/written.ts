@@ -8,6 +8,18 @@ export function durationMs(written: string): number {
   return Number.parseInt(written, 10) * ({ ms: 1, s: 1000, m: 60_000, h: HOUR_MS, d: 24 * HOUR_MS }[unit] ?? 1);
 }
 
+/** `184 d`, `36 h`, `1 s`: in the largest unit that leaves no rest. */
+export function durationText(ms: number): string {
+  const units = [
+    [24 * HOUR_MS, "d"],
+    [HOUR_MS, "h"],
+    [60_000, "min"],
+    [1000, "s"],
+  ] as const;
+  const [unitMs, unit] = units.find(([size]) => ms > 0 && ms % size === 0) ?? [1, "ms"];
+  return `${ms / unitMs} ${unit}`;
+}
+
 const INSTANT = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/;
 
 /** Milliseconds since the epoch of an RFC 3339 time, or of a date, which begins at midnight UTC; null where it is neither. */

@@ -34,6 +34,8 @@ export type Books = {
   usesOf(leaked: Leaked, since: string, limit: number, customer?: string | null): StoredRecord[];
   /** The record of a call, by its id, or any record by its sequence number; null where there is none. */
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
+  /** Where `record` finds nothing: whether there was one, whose words are gone. */
+  isPurged(callIdOrSequence: string): boolean;
   /** `root` in hex. */
   root(): { size: number; root: string };
   /** The newest ones of fewer than `size` records, newest first; null: of any. */
@@ -137,6 +139,9 @@ export function openBooks(store: Store): Books {
   const purged = store
     .prepare(`SELECT sequence FROM audit_record WHERE sequence IN (SELECT value FROM json_each(?)) AND body = '${PURGED_BODY}'`)
     .pluck();
+  const purgedRow = `SELECT 1 FROM audit_record WHERE body = '${PURGED_BODY}'`;
+  const purgedSequence = store.prepare(`${purgedRow} AND sequence = ?`).pluck();
+  const purgedCall = store.prepare(`${purgedRow} AND call_id = ? AND kind = 'call'`).pluck();
   const balances = store.prepare(
     "SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance ORDER BY budget, scope, window_start",
   );
@@ -158,6 +163,7 @@ export function openBooks(store: Store): Books {
       const record = JSON.parse(body) as StoredRecord;
       return { record, proof: tree.proof(record.sequence) };
     },
+    isPurged: (wanted) => (/^\d{1,15}$/.test(wanted) ? purgedSequence.get(Number(wanted)) : purgedCall.get(wanted)) !== undefined,
     root: () => ({ size: tree.size(), root: tree.root().toString("hex") }),
     checkpoints: checkpoints.newest,
     witnessed: checkpoints.witnessed,

@@ -35,6 +35,9 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
       body: null,
       async answer({ caller, params }) {
         const found = await reader.ask("record", params.call ?? "");
+        // Whose it was nobody can tell any more: a key that is bound to a customer is not told that it was there.
+        if (found === null && caller.customer === null && (await reader.ask("isPurged", params.call ?? "")))
+          return notThere(caller, `the record of ${params.call} was purged: its leaf stays, its words are gone`);
         if (found === null || !mayRead(registry, caller, found.record)) return notThere(caller, `there is no record of ${params.call}`);
         return { status: 200, json: found };
       },

@@ -1,6 +1,6 @@
 /** How long records are kept, over the admin API: legal holds, purges, and erasures with what they had to leave. */
 import { z } from "zod";
-import { instantMs } from "../../call/authorize/written.ts";
+import { durationText, instantMs } from "../../call/authorize/written.ts";
 import type { LegalHold } from "../../call/record/legal-hold.ts";
 import type { Kept, RetentionState } from "../../call/record/retention.ts";
 import type { Registry, RegistryFault } from "../agents/registry.ts";
@@ -100,7 +100,7 @@ export function retentionRoutes({ retention, registry, now }: RetentionRoutePart
         if (beforeMs > oldestAllowedMs())
           return {
             status: 409,
-            detail: `records are kept for at least ${retention.atLeastMs / 86_400_000} days: before can be at most ${iso(oldestAllowedMs())}`,
+            detail: `records are kept for at least ${durationText(retention.atLeastMs)}: before can be at most ${iso(oldestAllowedMs())}`,
           };
         const { purged, kept } = await retention.purge(beforeMs, caller.name);
         return { status: 200, json: { purged, kept_by_holds: kept.held, kept_for_sinks: kept.unsent } };

@@ -153,7 +153,8 @@ export function syncRoutes(deliveries: Deliveries, now: () => number): readonly 
       body: z.strictObject({ webhook: z.string().min(1).max(256) }),
       async answer({ caller, body }) {
         if (caller.customer !== null) return elsewhere(caller);
-        if (!deliveries.webhooks.includes(body.webhook)) return NOT_THERE;
+        if (!deliveries.webhooks.includes(body.webhook))
+          return { status: 404, detail: `no webhook is named ${body.webhook}; there is ${deliveries.webhooks.join(", ") || "none"}` };
         return { status: 200, json: { enabled: await deliveries.enable(body.webhook, caller.name) } };
       },
     }),

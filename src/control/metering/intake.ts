@@ -1,7 +1,7 @@
 /** Takes what others have measured into the books: every event that is in order, once for ever; each other one is told why not. */
 import { setImmediate } from "node:timers/promises";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
-import { instantMs } from "../../call/authorize/written.ts";
+import { durationText, instantMs } from "../../call/authorize/written.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import type { Catalogue } from "../../call/record/event-types.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
@@ -92,7 +92,7 @@ function composed(
   const atMs = sent.time === null ? nowMs : (instantMs(sent.time) ?? 0);
   if (atMs > nowMs + AHEAD_MAX_MS) return { reason: "time_out_of_bounds", detail: "time: is more than 5 min ahead" };
   if (atMs < nowMs - parts.latenessMs)
-    return { reason: "time_out_of_bounds", detail: `time: is more than ${parts.latenessMs / 1000} s ago (metering.lateness)` };
+    return { reason: "time_out_of_bounds", detail: `time: is more than ${durationText(parts.latenessMs)} ago (metering.lateness)` };
   const { instance = null, model = null, region = null, server = null, tool = null } = dimensions;
   return entryOf({
     ...{ agent: name, agent_id: id, customer, team, workflow: dimensions.workflow ?? workflow },
