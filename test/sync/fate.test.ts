@@ -84,6 +84,62 @@ describe("a 2xx that names events which were not taken", () => {
   });
 });
 
+describe("a 2xx that says more than there is to say", () => {
+  test("the same event named 80,000 times is set aside once, and told in one line", async () => {
+    const { journal, reader, sink, warnings, start } = await collectorStage();
+    await settle(journal, 3);
+    sink.manner = json(200, { errors: Array.from({ length: 80_000 }, () => ({ index: 1, message: "no" })) });
+    await (await start()).flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 2, state: "refused", tries: 1 }]);
+    expect(warnings).toHaveLength(1);
+  });
+
+  test("each event is named, by id and again: ten lines, and one with how many more there are", async () => {
+    const { journal, reader, sink, warnings, start } = await collectorStage(kind, 40);
+    const errors = (await settle(journal, 40)).map((id) => ({ id, message: "no" }));
+    sink.manner = json(200, { errors: [...errors, ...errors, ...errors] });
+    await (await start()).flush();
+    expect(await asides(reader)).toHaveLength(40);
+    expect(warnings).toHaveLength(11);
+    expect(warnings.at(-1)).toEqual({ sink: "central", count: 30 });
+  });
+
+  test.each([
+    ["deep", `${"[".repeat(200_000)}${"]".repeat(200_000)}`],
+    ["an object", "{}"],
+    ["as long as a book", JSON.stringify("x".repeat(100_000))],
+  ])("a message that is %s does not stop the sink", async (_, message) => {
+    const { journal, reader, sink, start } = await collectorStage();
+    await settle(journal, 2);
+    sink.manner = answer(200, `{"errors": [{"index": 0, "message": ${message}}]}`, { "content-type": "application/json" });
+    const running = await start();
+    await running.flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 1, state: "refused", reason: "the sink gives no short reason" }]);
+    expect(await running.status()).toMatchObject({ streams: [{ sequence: 2, pending: 0 }], failures: 0 });
+  });
+
+  test.each([
+    ["an id", { id: "somebody-else's" }],
+    ["an index", { index: 99 }],
+  ])("an error of what was not sent, by %s, takes nothing from the batch and is noted once", async (_, error) => {
+    const { journal, reader, sink, warnings, start } = await collectorStage();
+    await settle(journal, 5);
+    sink.manner = json(200, { errors: [error, error] });
+    await (await start()).flush();
+    expect(sink.requests).toHaveLength(1);
+    expect(await asides(reader)).toEqual([]);
+    expect(warnings).toEqual([{ sink: "central", why: "the sink names 2 errors of what it was not sent" }]);
+  });
+
+  test("an error with an id of the sink's own is of the event at its index", async () => {
+    const { journal, reader, sink, start } = await collectorStage();
+    await settle(journal, 3);
+    sink.manner = json(200, { errors: [{ id: "error-17", index: 2, message: "no" }] });
+    await (await start()).flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 3, state: "refused" }]);
+  });
+});
+
 test.each([
   ["a page of a portal", "text/html", "<html>Sign in</html>"],
   ["half an answer", "application/json", '{"accepted": 1'],

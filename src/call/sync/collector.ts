@@ -14,6 +14,8 @@ export type CollectorOptions = {
   readonly errors: ErrorShape | null;
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   readonly now: () => number;
+  /** Of an answer that is odd, and taken all the same. */
+  readonly note: (why: string) => void;
 };
 
 /** Statuses that say "this content is bad" (or too much of it), not "I am in trouble" nor "you may not". */
@@ -48,7 +50,10 @@ export function createCollector(options: CollectorOptions): Target {
       });
       const reading = readAnswer(answer.headers.get("content-type") ?? "", body, items, options.errors);
       if (reading.kind === "garbage") throw new NotDelivered(reading.reason, "unknown");
-      return reading.kind === "unclear" ? { kind: "bad", status, reason: reading.reason } : reading;
+      if (reading.kind === "unclear") return { kind: "bad", status, reason: reading.reason };
+      // The sink said yes: an error of what is not in the batch takes nothing from it.
+      if (reading.strange > 0) options.note(`the sink names ${reading.strange} errors of what it was not sent`);
+      return { kind: "taken", faults: reading.faults };
     },
     close: async () => {},
   };
