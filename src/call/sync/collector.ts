@@ -1,6 +1,7 @@
 /** A collector over HTTP: takes CloudEvents in batches, as OpenMeter and its like do. */
 import { batchText } from "./cloudevents.ts";
 import { type ErrorShape, readAnswer } from "./item-errors.ts";
+import { sayable } from "./sayable.ts";
 import { type Answer, NotDelivered, type Target } from "./target.ts";
 
 export type CollectorOptions = {
@@ -36,6 +37,7 @@ const NEVER_LEFT = new Set([
 const RETRY_AFTER_MAX_MS = 3_600_000;
 
 export function createCollector(options: CollectorOptions): Target {
+  const hide = (said: string) => sayable(said, options.bearer === null ? [] : [options.bearer()]);
   return {
     async send(items, stopping): Promise<Answer> {
       const answer = await post(batchText(items, options.gateway), options, stopping);
@@ -46,9 +48,9 @@ export function createCollector(options: CollectorOptions): Target {
         throw new NotDelivered(`the sink answered ${status}`, fate, retryAfterMs(answer.headers.get("retry-after"), options.now()));
       }
       const body = await answer.text().catch((fault: unknown) => {
-        throw new NotDelivered(causeOf(fault), "unknown");
+        throw new NotDelivered(hide(causeOf(fault)), "unknown");
       });
-      const reading = readAnswer(answer.headers.get("content-type") ?? "", body, items, options.errors);
+      const reading = readAnswer(answer.headers.get("content-type") ?? "", body, items, options.errors, hide);
       if (reading.kind === "garbage") throw new NotDelivered(reading.reason, "unknown");
       if (reading.kind === "unclear") return { kind: "bad", status, reason: reading.reason };
       // The sink said yes: an error of what is not in the batch takes nothing from it.

@@ -31,13 +31,18 @@ const ERRORS_PER_ITEM_MAX = 2;
 /** A page of text, or an object, is no reason. */
 const SAID_CHARACTERS_MAX = 4_096;
 
+const MEDIA_CHARACTERS_MAX = 80;
+
+/** Takes credentials out of the sink's words, before they are cut: half of one is one too. */
+export type Hide = (said: string) => string;
+
 /** `shape` null: those that are known. */
-export function readAnswer(contentType: string, body: string, items: readonly Item[], shape: ErrorShape | null): Reading {
+export function readAnswer(contentType: string, body: string, items: readonly Item[], shape: ErrorShape | null, hide: Hide): Reading {
   if (body.trim() === "") return { kind: "taken", faults: [], strange: 0 };
   const media = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
   if (media === "text/plain" && shape === null) return { kind: "taken", faults: [], strange: 0 };
   if (media !== "" && media !== "application/json" && !media.endsWith("+json") && media !== "text/plain")
-    return { kind: "garbage", reason: `the sink said yes in ${media || "no known format"}` };
+    return { kind: "garbage", reason: `the sink said yes in ${hide(media).slice(0, MEDIA_CHARACTERS_MAX) || "no known format"}` };
   const answer = parsed(body);
   if (answer === undefined) return { kind: "garbage", reason: "the sink said yes in JSON that cannot be read" };
   const faults = new Map<number, ItemFault>();
@@ -51,13 +56,14 @@ export function readAnswer(contentType: string, body: string, items: readonly It
     for (const error of list.slice(0, left)) {
       left -= 1;
       const item = itemOf(error, items, byId, each);
-      if (item === "unnamed") return { kind: "unclear", reason: `the sink names an error of no event of the batch: ${reasonOf(error)}` };
+      if (item === "unnamed")
+        return { kind: "unclear", reason: `the sink names an error of no event of the batch: ${reasonOf(error, hide)}` };
       if (item === "elsewhere") strange += 1;
       else if (!faults.has(item.sequence))
         faults.set(item.sequence, {
           sequence: item.sequence,
           status: statusOf(error),
-          reason: reasonOf(error),
+          reason: reasonOf(error, hide),
           retry: isRetryable(error, each),
         });
     }
@@ -92,10 +98,10 @@ function statusOf(error: unknown): number | null {
 }
 
 /** The sink's own words are somebody else's: only those that are a short text are kept, cut to what a person reads. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, hide: Hide): string {
   for (const pointer of ["/message", "/reason", "/error", "/detail", "/code"]) {
     const said = at(error, pointer);
-    if (typeof said === "string" && said.length <= SAID_CHARACTERS_MAX) return said.slice(0, REASON_CHARACTERS_MAX).toWellFormed();
+    if (typeof said === "string" && said.length <= SAID_CHARACTERS_MAX) return hide(said).slice(0, REASON_CHARACTERS_MAX).toWellFormed();
   }
   return "the sink gives no short reason";
 }
