@@ -48,11 +48,12 @@ export async function startSinks(sinks: readonly Sink[], parts: SinkParts): Prom
 /** A checkpoint is of no use before the records that it covers. */
 const IN_ORDER = ["usage", "records", "checkpoints"] as const;
 
-function targetOf(sink: Sink, { journal, fetch, now }: SinkParts): Target {
+function targetOf(sink: Sink, { journal, fetch, now, log }: SinkParts): Target {
   const common = { gateway: journal.source, timeoutMs: sink.timeoutMs };
   if (sink.type === "postgres") return createCentral({ ...common, url: () => sink.url.reveal() });
-  const { url, bearer, errors } = sink;
-  return createCollector({ ...common, url, bearer: bearer === null ? null : () => bearer.reveal(), errors, fetch, now });
+  const { name, url, bearer, errors } = sink;
+  const note = (why: string) => log.warn({ sink: name, why }, "the sink took a batch with an odd answer");
+  return createCollector({ ...common, url, bearer: bearer === null ? null : () => bearer.reveal(), errors, fetch, now, note });
 }
 
 function booksOf({ name, send }: Sink, { journal, reader }: SinkParts): SinkBooks {

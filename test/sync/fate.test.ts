@@ -1,7 +1,9 @@
+import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { httpSink, kind, type Manner } from "./http-sink.ts";
-import { answer, asides, collectorStage, ids, sequences, settle, stopAll, upTo } from "./stage.ts";
+import { centralSink } from "./ledger.ts";
+import { answer, asides, bookStage, collectorStage, ids, later, sequences, settle, startOne, stopAll, upTo } from "./stage.ts";
 
 afterEach(stopAll);
 
@@ -81,6 +83,62 @@ describe("a 2xx that names events which were not taken", () => {
     await (await start()).flush();
     expect(await asides(reader)).toMatchObject([{ sequence: 4, state: "refused" }]);
     expect(sequences(sink.taken)).toEqual([1, 2, 3, 5]);
+  });
+});
+
+describe("a 2xx that says more than there is to say", () => {
+  test("the same event named 80,000 times is set aside once, and told in one line", async () => {
+    const { journal, reader, sink, warnings, start } = await collectorStage();
+    await settle(journal, 3);
+    sink.manner = json(200, { errors: Array.from({ length: 80_000 }, () => ({ index: 1, message: "no" })) });
+    await (await start()).flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 2, state: "refused", tries: 1 }]);
+    expect(warnings).toHaveLength(1);
+  });
+
+  test("each event is named, by id and again: ten lines, and one with how many more there are", async () => {
+    const { journal, reader, sink, warnings, start } = await collectorStage(kind, 40);
+    const errors = (await settle(journal, 40)).map((id) => ({ id, message: "no" }));
+    sink.manner = json(200, { errors: [...errors, ...errors, ...errors] });
+    await (await start()).flush();
+    expect(await asides(reader)).toHaveLength(40);
+    expect(warnings).toHaveLength(11);
+    expect(warnings.at(-1)).toEqual({ sink: "central", count: 30 });
+  });
+
+  test.each([
+    ["deep", `${"[".repeat(200_000)}${"]".repeat(200_000)}`],
+    ["an object", "{}"],
+    ["as long as a book", JSON.stringify("x".repeat(100_000))],
+  ])("a message that is %s does not stop the sink", async (_, message) => {
+    const { journal, reader, sink, start } = await collectorStage();
+    await settle(journal, 2);
+    sink.manner = answer(200, `{"errors": [{"index": 0, "message": ${message}}]}`, { "content-type": "application/json" });
+    const running = await start();
+    await running.flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 1, state: "refused", reason: "the sink gives no short reason" }]);
+    expect(await running.status()).toMatchObject({ streams: [{ sequence: 2, pending: 0 }], failures: 0 });
+  });
+
+  test.each([
+    ["an id", { id: "somebody-else's" }],
+    ["an index", { index: 99 }],
+  ])("an error of what was not sent, by %s, takes nothing from the batch and is noted once", async (_, error) => {
+    const { journal, reader, sink, warnings, start } = await collectorStage();
+    await settle(journal, 5);
+    sink.manner = json(200, { errors: [error, error] });
+    await (await start()).flush();
+    expect(sink.requests).toHaveLength(1);
+    expect(await asides(reader)).toEqual([]);
+    expect(warnings).toEqual([{ sink: "central", why: "the sink names 2 errors of what it was not sent" }]);
+  });
+
+  test("an error with an id of the sink's own is of the event at its index", async () => {
+    const { journal, reader, sink, start } = await collectorStage();
+    await settle(journal, 3);
+    sink.manner = json(200, { errors: [{ id: "error-17", index: 2, message: "no" }] });
+    await (await start()).flush();
+    expect(await asides(reader)).toMatchObject([{ sequence: 3, state: "refused" }]);
   });
 });
 
@@ -227,4 +285,51 @@ test("signed checkpoints go to a collector as events of their own kind", async (
     "io.tollgate.log.checkpoint.v1",
   ]);
   expect(sink.taken[2]).toMatchObject({ id: `${journal.source}.checkpoint.2`, data: { size: 2, root: `sha256:${root}`, note } });
+});
+
+describe("what a sink says back of the credential that it was given is not kept", () => {
+  test.each([
+    ["in the message of an error", 200, { errors: [{ index: 0, message: "bad header: Authorization: Bearer s3cret" }] }],
+    ["alone", 200, { errors: [{ index: 0, reason: "token=S3CRET; other=Bearer abc.def" }] }],
+    ["where a cut would leave half of it", 200, { errors: [{ index: 0, message: `${"x".repeat(296)}s3cret` }] }],
+    ["in an error of nothing", 200, { errors: [{ message: "who is s3cret?" }] }],
+    ["in the body of a refusal", 422, { message: "Bearer s3cret" }],
+  ])("%s", async (_, status, body) => {
+    const { journal, reader, sink, warnings, start } = await collectorStage(json(status, body));
+    await settle(journal, 1);
+    const running = await start();
+    await running.flush();
+    const kept = await reader.ask("sinkAsides", { sink: "central", state: null, after: null, limit: 100 });
+    expect(kept).toHaveLength(1);
+    expect(sink.requests[0]?.headers.authorization).toBe("Bearer s3cret");
+    expect(JSON.stringify([kept, warnings, await running.status()])).not.toMatch(/s3c|abc\.def/i);
+  });
+
+  test("in the name of a format", async () => {
+    const { journal, warnings, start } = await collectorStage(answer(200, "x", { "content-type": "text/s3cret" }));
+    await settle(journal, 1);
+    const running = await start();
+    await expect(running.flush()).rejects.toThrow("text/[redacted]");
+    expect(JSON.stringify([warnings, await running.status()])).not.toContain("s3cret");
+  });
+});
+
+test("a database that says its password back is not quoted with it", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => {
+      const fields = Buffer.from("SFATAL\0VFATAL\0C28P01\0Mwrong: pa55 word, pa55%20word\0\0");
+      const head = Buffer.from("E0000");
+      head.writeInt32BE(fields.length + 4, 1);
+      socket.end(Buffer.concat([head, fields]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  later(async () => void server.close());
+  const { journal, warnings, parts } = await bookStage();
+  await settle(journal, 1);
+  const { port } = server.address() as AddressInfo;
+  const running = await startOne(parts, centralSink(`postgres://u:pa55%20word@127.0.0.1:${port}/x`));
+  await expect(running.flush()).rejects.toThrow("wrong: [redacted], [redacted]");
+  expect(JSON.stringify([warnings, await running.status()])).not.toContain("pa55");
 });

@@ -42,7 +42,8 @@ export function proofIn(written: string): TlogProof | null {
 
 /** What the proof shows: the record, and the usage event that is billed for it. A text: what is wrong with it. */
 export function provenBy({ extra, index, path, checkpoint }: TlogProof): { record: StoredRecord; event: unknown } | string {
-  const [body = "", event, batch] = extra.split("\n");
+  const [body = "", event, batch, ...further] = extra.split("\n");
+  if (further.length > 0) return "behind the record, its event and the path of a batch is more, which nothing proves";
   if (!verifyInclusion(leafHash(Buffer.from(body)), index, checkpoint.size, path, checkpoint.root))
     return `the record is not number ${index} of the log that the checkpoint is of`;
   const record = recordIn(body);
@@ -69,6 +70,8 @@ export function batchLine({
 function isInBatch(event: string, written: string, { details }: StoredRecord): boolean {
   const [index, size, ...hashes] = written.split(" ");
   const root = String(details?.events_root);
+  // One number has one way to be written: 1.0 and 0x1 are another proof's text.
+  if (![index, size].every((number) => /^(0|[1-9][0-9]{0,15})$/.test(number ?? ""))) return false;
   if (Number(size) !== details?.events || hashes.length > PATH_MAX || ![...hashes, root].every((hash) => /^[0-9a-f]{64}$/.test(hash)))
     return false;
   const path = hashes.map((hash) => Buffer.from(hash, "hex"));

@@ -2,6 +2,7 @@
 import type { ClientConfig, Client as PgClient } from "pg";
 import type { Item } from "../record/outbox.ts";
 import { CENTRAL_SCHEMA, CENTRAL_TABLES, CONFLICTS, INSERTS } from "./central-schema.ts";
+import { sayable, secretsOfUrl } from "./sayable.ts";
 import { type Answer, type ItemFault, NotDelivered, REASON_CHARACTERS_MAX, type Target } from "./target.ts";
 
 export type CentralOptions = {
@@ -16,6 +17,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Any number, the same in every gateway: they take turns at making the tables. */
 const SCHEMA_LOCK = 7_401_620_027;
 const INT8 = 20;
+const WORDS_CHARACTERS_MAX = 4_096;
 
 export function createCentral(options: CentralOptions): Target {
   let open: PgClient | null = null;
@@ -31,7 +33,7 @@ export function createCentral(options: CentralOptions): Target {
       await prepareCentral(client);
     } catch (fault) {
       await client.end().catch(() => {});
-      throw new NotDelivered(wordsOf(fault), "not_taken");
+      throw new NotDelivered(wordsOf(fault, options.url()), "not_taken");
     }
     open = client;
     return client;
@@ -59,7 +61,7 @@ export function createCentral(options: CentralOptions): Target {
         const code = sqlStateOf(fault);
         if (code !== null && isBadContent(code)) return { kind: "bad", status: null, reason: `the ledger refuses it (SQLSTATE ${code})` };
         await drop();
-        throw new NotDelivered(wordsOf(fault), "unknown");
+        throw new NotDelivered(wordsOf(fault, options.url()), "unknown");
       } finally {
         stopping.removeEventListener("abort", end);
       }
@@ -87,7 +89,7 @@ export async function connectCentral(url: string, timeoutMs: number): Promise<Pg
     await client.connect();
   } catch (fault) {
     await client.end().catch(() => {});
-    throw new NotDelivered(wordsOf(fault), "not_taken");
+    throw new NotDelivered(wordsOf(fault, url), "not_taken");
   }
   return client;
 }
@@ -146,9 +148,10 @@ function sqlStateOf(fault: unknown): string | null {
   return fault instanceof Error && "severity" in fault && "code" in fault ? String(fault.code) : null;
 }
 
-/** The server's own words; those of a connection never hold the URL. */
-function wordsOf(fault: unknown): string {
+/** The server's own words, without the password: a server that was given it may say it back. */
+function wordsOf(fault: unknown, url: string): string {
   const inner = fault instanceof AggregateError ? fault.errors[0] : fault;
   const message = inner instanceof Error && inner.message !== "" ? inner.message : "the ledger cannot be reached";
-  return message.slice(0, REASON_CHARACTERS_MAX);
+  if (message.length > WORDS_CHARACTERS_MAX) return "the ledger says more than is kept";
+  return sayable(message, secretsOfUrl(url)).slice(0, REASON_CHARACTERS_MAX);
 }

@@ -1,6 +1,7 @@
 /** A collector over HTTP: takes CloudEvents in batches, as OpenMeter and its like do. */
 import { batchText } from "./cloudevents.ts";
 import { type ErrorShape, readAnswer } from "./item-errors.ts";
+import { sayable } from "./sayable.ts";
 import { type Answer, NotDelivered, type Target } from "./target.ts";
 
 export type CollectorOptions = {
@@ -14,6 +15,8 @@ export type CollectorOptions = {
   readonly errors: ErrorShape | null;
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   readonly now: () => number;
+  /** Of an answer that is odd, and taken all the same. */
+  readonly note: (why: string) => void;
 };
 
 /** Statuses that say "this content is bad" (or too much of it), not "I am in trouble" nor "you may not". */
@@ -34,6 +37,7 @@ const NEVER_LEFT = new Set([
 const RETRY_AFTER_MAX_MS = 3_600_000;
 
 export function createCollector(options: CollectorOptions): Target {
+  const hide = (said: string) => sayable(said, options.bearer === null ? [] : [options.bearer()]);
   return {
     async send(items, stopping): Promise<Answer> {
       const answer = await post(batchText(items, options.gateway), options, stopping);
@@ -44,11 +48,14 @@ export function createCollector(options: CollectorOptions): Target {
         throw new NotDelivered(`the sink answered ${status}`, fate, retryAfterMs(answer.headers.get("retry-after"), options.now()));
       }
       const body = await answer.text().catch((fault: unknown) => {
-        throw new NotDelivered(causeOf(fault), "unknown");
+        throw new NotDelivered(hide(causeOf(fault)), "unknown");
       });
-      const reading = readAnswer(answer.headers.get("content-type") ?? "", body, items, options.errors);
+      const reading = readAnswer(answer.headers.get("content-type") ?? "", body, items, options.errors, hide);
       if (reading.kind === "garbage") throw new NotDelivered(reading.reason, "unknown");
-      return reading.kind === "unclear" ? { kind: "bad", status, reason: reading.reason } : reading;
+      if (reading.kind === "unclear") return { kind: "bad", status, reason: reading.reason };
+      // The sink said yes: an error of what is not in the batch takes nothing from it.
+      if (reading.strange > 0) options.note(`the sink names ${reading.strange} errors of what it was not sent`);
+      return { kind: "taken", faults: reading.faults };
     },
     close: async () => {},
   };

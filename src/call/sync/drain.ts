@@ -31,8 +31,8 @@ export type Drain = Guards & {
   readonly target: Target;
   readonly now: () => number;
   readonly stopping: AbortSignal;
-  /** Of one item that was set aside. */
-  readonly tell: (item: Item, aside: Aside) => void;
+  /** Of those of one batch that were set aside; `items` by their sequence. */
+  readonly tell: (items: ReadonlyMap<number, Item>, asides: readonly Aside[]) => void;
 };
 
 const RETRY_FIRST_MS = 1_000;
@@ -66,10 +66,7 @@ export async function drainStream(stream: Stream, drain: Drain): Promise<void> {
       throw fault;
     });
     const asides = [...aside, ...faults.map((fault) => asideOf(stream, fault, 1, now()))];
-    for (const set of asides) {
-      const item = items.find((each) => each.sequence === set.sequence);
-      if (item !== undefined) drain.tell(item, set);
-    }
+    if (asides.length > 0) drain.tell(bySequence(items), asides);
     items = await following;
     attempt = dedupeWindowMs === null || items.length === 0 || stopping.aborted ? null : attemptOf(items, now());
     undecided = false;
@@ -77,6 +74,10 @@ export async function drainStream(stream: Stream, drain: Drain): Promise<void> {
     sequence = last;
     if (items.length > 0) await pause((count / drain.maxPerSecond) * 1_000 - (performance.now() - turnMs), stopping);
   }
+}
+
+export function bySequence(items: readonly Item[]): ReadonlyMap<number, Item> {
+  return new Map(items.map((item) => [item.sequence, item]));
 }
 
 async function pause(ms: number, stopping: AbortSignal): Promise<void> {

@@ -12,7 +12,8 @@ export type ErrorShape = {
 };
 
 export type Reading =
-  | { readonly kind: "taken"; readonly faults: readonly ItemFault[] }
+  /** `strange`: errors that name what is not in the batch. */
+  | { readonly kind: "taken"; readonly faults: readonly ItemFault[]; readonly strange: number }
   /** Errors that belong to no event of the batch. */
   | { readonly kind: "unclear"; readonly reason: string }
   /** No collector speaks like that: a portal, a proxy, half an answer. */
@@ -25,34 +26,62 @@ const KNOWN: readonly ErrorShape[] = [
   { list: "/unprocessed", index: "/index", id: "/id", retry: "always" },
 ];
 
+/** A sink that names each event twice is understood; behind that nothing new is said of this batch. */
+const ERRORS_PER_ITEM_MAX = 2;
+/** A page of text, or an object, is no reason. */
+const SAID_CHARACTERS_MAX = 4_096;
+
+const MEDIA_CHARACTERS_MAX = 80;
+
+/** Takes credentials out of the sink's words, before they are cut: half of one is one too. */
+export type Hide = (said: string) => string;
+
 /** `shape` null: those that are known. */
-export function readAnswer(contentType: string, body: string, items: readonly Item[], shape: ErrorShape | null): Reading {
-  if (body.trim() === "") return { kind: "taken", faults: [] };
+export function readAnswer(contentType: string, body: string, items: readonly Item[], shape: ErrorShape | null, hide: Hide): Reading {
+  if (body.trim() === "") return { kind: "taken", faults: [], strange: 0 };
   const media = contentType.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (media === "text/plain" && shape === null) return { kind: "taken", faults: [] };
+  if (media === "text/plain" && shape === null) return { kind: "taken", faults: [], strange: 0 };
   if (media !== "" && media !== "application/json" && !media.endsWith("+json") && media !== "text/plain")
-    return { kind: "garbage", reason: `the sink said yes in ${media || "no known format"}` };
+    return { kind: "garbage", reason: `the sink said yes in ${hide(media).slice(0, MEDIA_CHARACTERS_MAX) || "no known format"}` };
   const answer = parsed(body);
   if (answer === undefined) return { kind: "garbage", reason: "the sink said yes in JSON that cannot be read" };
-  const faults: ItemFault[] = [];
+  const faults = new Map<number, ItemFault>();
+  const byId = new Map(items.map((item) => [item.id, item]));
+  let left = items.length * ERRORS_PER_ITEM_MAX;
+  let strange = 0;
   for (const each of shape === null ? KNOWN : [shape]) {
-    const list = at(answer, each.list);
+    const list: unknown = at(answer, each.list);
     if (list === undefined || list === null) continue;
     if (!Array.isArray(list)) return { kind: "garbage", reason: `the sink's answer has no list at ${each.list}` };
-    for (const error of list) {
-      const item = itemOf(error, items, each);
-      if (item === undefined) return { kind: "unclear", reason: `the sink names an error of no event of the batch: ${reasonOf(error)}` };
-      faults.push({ sequence: item.sequence, status: statusOf(error), reason: reasonOf(error), retry: isRetryable(error, each) });
+    for (const error of list.slice(0, left)) {
+      left -= 1;
+      const item = itemOf(error, items, byId, each);
+      if (item === "unnamed")
+        return { kind: "unclear", reason: `the sink names an error of no event of the batch: ${reasonOf(error, hide)}` };
+      if (item === "elsewhere") strange += 1;
+      else if (!faults.has(item.sequence))
+        faults.set(item.sequence, {
+          sequence: item.sequence,
+          status: statusOf(error),
+          reason: reasonOf(error, hide),
+          retry: isRetryable(error, each),
+        });
     }
   }
-  return { kind: "taken", faults };
+  return { kind: "taken", faults: [...faults.values()], strange };
 }
 
-function itemOf(error: unknown, items: readonly Item[], { index, id }: ErrorShape): Item | undefined {
-  const wantedId = at(error, id);
-  if (typeof wantedId === "string") return items.find((item) => item.id === wantedId);
-  const position = at(error, index);
-  return typeof position === "number" ? items[position] : undefined;
+/** `elsewhere`: it names something that was not sent. The sink's own id beside our index is no such name. */
+function itemOf(
+  error: unknown,
+  items: readonly Item[],
+  byId: ReadonlyMap<string, Item>,
+  { index, id }: ErrorShape,
+): Item | "elsewhere" | "unnamed" {
+  const [wantedId, position] = [at(error, id), at(error, index)];
+  const found =
+    (typeof wantedId === "string" ? byId.get(wantedId) : undefined) ?? (typeof position === "number" ? items[position] : undefined);
+  return found ?? (typeof wantedId === "string" || typeof position === "number" ? "elsewhere" : "unnamed");
 }
 
 function isRetryable(error: unknown, { retry }: ErrorShape): boolean {
@@ -68,11 +97,13 @@ function statusOf(error: unknown): number | null {
   return typeof status === "number" && status >= 100 && status < 600 ? status : null;
 }
 
-/** The sink's own words are somebody else's: cut short, and shown as text only. */
-function reasonOf(error: unknown): string {
-  const words = ["/message", "/reason", "/error", "/detail", "/code"].map((pointer) => at(error, pointer));
-  const said = words.find((each) => typeof each === "string") ?? JSON.stringify(error) ?? "no reason";
-  return String(said).slice(0, REASON_CHARACTERS_MAX);
+/** The sink's own words are somebody else's: only those that are a short text are kept, cut to what a person reads. */
+function reasonOf(error: unknown, hide: Hide): string {
+  for (const pointer of ["/message", "/reason", "/error", "/detail", "/code"]) {
+    const said = at(error, pointer);
+    if (typeof said === "string" && said.length <= SAID_CHARACTERS_MAX) return hide(said).slice(0, REASON_CHARACTERS_MAX).toWellFormed();
+  }
+  return "the sink gives no short reason";
 }
 
 function at(value: unknown, pointer: string): unknown {

@@ -2,7 +2,7 @@
 import type { Item, Stream } from "../record/outbox.ts";
 import type { Aside } from "../record/sink-state.ts";
 import { deliver } from "./deliver.ts";
-import { asideOf, type Drain, isTooOld, UNKNOWN_REASON } from "./drain.ts";
+import { asideOf, bySequence, type Drain, isTooOld, UNKNOWN_REASON } from "./drain.ts";
 import { NotDelivered } from "./target.ts";
 
 /** Also of a stream that is not sent there any more: what was set aside is somebody's decision, not the configuration's. */
@@ -24,19 +24,13 @@ export async function retryAsides(drain: Drain): Promise<void> {
 async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Promise<void> {
   const { books, dedupeWindowMs, maxAgeMs, now, target, stopping, tell } = drain;
   const nowMs = now();
-  const bySequence = new Map(
-    (
-      await books.at(
-        stream,
-        asides.map(({ sequence }) => sequence),
-      )
-    ).map((item) => [item.sequence, item]),
-  );
+  const sequences = asides.map(({ sequence }) => sequence);
+  const found = bySequence(await books.at(stream, sequences));
   const still: Aside[] = [];
   const lost: number[] = [];
   const items: Item[] = [];
   for (const aside of asides) {
-    const item = bySequence.get(aside.sequence);
+    const item = found.get(aside.sequence);
     if (item === undefined) {
       lost.push(aside.sequence);
       continue;
@@ -49,9 +43,10 @@ async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Pr
     else items.push(item);
   }
   if (still.length + lost.length > 0) await books.moveAsides(stream, lost, still);
-  for (const aside of still) tellOf(aside, bySequence, tell);
+  if (still.length > 0) tell(found, still);
   if (items.length === 0) return;
-  const sent = asides.filter(({ sequence }) => items.some((item) => item.sequence === sequence));
+  const due = bySequence(items);
+  const sent = asides.filter(({ sequence }) => due.has(sequence));
   // Durable before a byte leaves, as for a whole batch.
   if (dedupeWindowMs !== null)
     await books.moveAsides(
@@ -64,17 +59,12 @@ async function retry(stream: Stream, asides: readonly Aside[], drain: Drain): Pr
     throw fault;
   });
   const failed = new Set(faults.map(({ sequence }) => sequence));
-  const triesOf = (sequence: number) => Math.max(0, asides.find((aside) => aside.sequence === sequence)?.tries ?? 0);
-  const again = faults.map((fault) => asideOf(stream, fault, triesOf(fault.sequence) + 1, now()));
-  for (const aside of again) tellOf(aside, bySequence, tell);
+  const tries = new Map(asides.map((aside) => [aside.sequence, Math.max(0, aside.tries)]));
+  const again = faults.map((fault) => asideOf(stream, fault, (tries.get(fault.sequence) ?? 0) + 1, now()));
+  if (again.length > 0) tell(found, again);
   await books.moveAsides(
     stream,
     items.map(({ sequence }) => sequence).filter((sequence) => !failed.has(sequence)),
     again,
   );
-}
-
-function tellOf(aside: Aside, items: ReadonlyMap<number, Item>, tell: Drain["tell"]): void {
-  const item = items.get(aside.sequence);
-  if (item !== undefined) tell(item, aside);
 }

@@ -53,7 +53,7 @@ export function startSink(options: SinkOptions): RunningSink {
   let timer: NodeJS.Timeout | null = null;
   let running: Promise<void> | null = null;
 
-  const drain: Drain = { ...options, stopping: stopping.signal, tell: (item, aside) => tell(options, item, aside) };
+  const drain: Drain = { ...options, stopping: stopping.signal, tell: (items, asides) => tell(options, items, asides) };
   const once = async (): Promise<void> => {
     try {
       await retryAsides(drain);
@@ -129,6 +129,11 @@ const WORDS: Readonly<Record<Aside["state"], string>> = {
   expired: "this one is too old for the sink: set aside, it stays in the journal",
 };
 
-function tell({ name, warn }: SinkOptions, { id }: Item, { state, status, reason, stream }: Aside): void {
-  warn({ sink: name, stream, item: id, state, status, why: reason }, WORDS[state]);
+/** Lines of one batch: whoever needs all of them asks for what was set aside. */
+const LINES_MAX = 10;
+
+function tell({ name, warn }: SinkOptions, items: ReadonlyMap<number, Item>, asides: readonly Aside[]): void {
+  for (const { sequence, state, status, reason, stream } of asides.slice(0, LINES_MAX))
+    warn({ sink: name, stream, item: items.get(sequence)?.id ?? null, state, status, why: reason }, WORDS[state]);
+  if (asides.length > LINES_MAX) warn({ sink: name, count: asides.length - LINES_MAX }, "as many more of this batch are set aside");
 }

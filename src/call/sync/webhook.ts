@@ -2,6 +2,7 @@
 import type { ActPage, ActRow } from "../record/acts.ts";
 import type { WebhookState } from "../record/sink-ledger.ts";
 import type { Aside } from "../record/sink-state.ts";
+import { sayable } from "./sayable.ts";
 import { messageOf, signatureOf } from "./webhook-message.ts";
 
 export type WebhookBooks = {
@@ -216,6 +217,7 @@ async function send(act: ActRow, { url, key, timeoutMs, fetch, now }: WebhookOpt
     return status >= 200 && status < 300 ? null : { reason: `the receiver answered ${status}`, status, gone: status === 410 };
   } catch (fault) {
     const cause = fault instanceof Error && fault.cause instanceof Error ? fault.cause : fault;
-    return { reason: cause instanceof Error && cause.message !== "" ? cause.message : "the connection broke", status: null, gone: false };
+    const words = cause instanceof Error && cause.message !== "" ? cause.message : "the connection broke";
+    return { reason: sayable(words, [Buffer.from(key()).toString("base64")]), status: null, gone: false };
   }
 }

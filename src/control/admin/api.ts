@@ -85,7 +85,9 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     if (body instanceof Response) return body;
     const [mediaType, idempotencyKey] = [mediaTypeOf(c.req.raw), c.req.header("idempotency-key")];
     const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body, mediaType, idempotencyKey });
-    const request = () => c.req.path + JSON.stringify(body);
+    const written = taken.method === "POST" && idempotencyKey !== undefined ? writtenAgain(body) : "";
+    if (written === null) return fail(400, "the body is nested too deeply");
+    const request = () => c.req.path + written;
     const answer = taken.method === "POST" ? await posts.once(caller.name, idempotencyKey, request, make) : await make();
     if ("json" in answer) return c.json(answer.json, answer.status);
     const { status, detail, problems } = answer;
@@ -98,6 +100,16 @@ const PROBLEM_HEADERS = { "content-type": "application/problem+json", "cache-con
 
 function fail(status: ProblemStatus, detail: string, headers: Record<string, string> = {}, more: object = {}): Response {
   return new Response(JSON.stringify({ ...problem(status, detail), ...more }), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
+}
+
+/** Null: nested so deeply that only its reader, which does not recurse, gets to the end of it. */
+function writtenAgain(body: unknown): string | null {
+  try {
+    return JSON.stringify(body);
+  } catch (fault) {
+    if (fault instanceof RangeError) return null;
+    throw fault;
+  }
 }
 
 const JSON_ALONE = ["application/json"];
