@@ -1,7 +1,7 @@
 /** Reads the central ledger back: sums by the hour, single events, and whole logs in order. */
 import type { Client as PgClient } from "pg";
-import { QUANTITIES } from "../record/rows.ts";
-import { type HourSums, hourSums } from "../record/usage-hours.ts";
+import type { HourSums } from "../record/usage-hours.ts";
+import { hourSums, QUANTITIES } from "./call-meters.ts";
 import { connectCentral } from "./central.ts";
 import { amountsIn } from "./central-schema.ts";
 

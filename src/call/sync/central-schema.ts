@@ -1,6 +1,5 @@
 /** Pure. The central ledger in PostgreSQL: what many gateways have written, each under its own numbers. */
-import { QUANTITIES } from "../record/rows.ts";
-import { PURGED_BODY } from "../record/schema.ts";
+import { QUANTITIES } from "./call-meters.ts";
 import { PURGED_MEMBERS } from "./purged-names.ts";
 
 /** What a sink needs; `tollgate sync schema` prints the whole of `CENTRAL_SCHEMA` for whoever may make tables. */
@@ -63,6 +62,8 @@ ${CENTRAL_TABLES.map(
 
 const COLUMNS = QUANTITIES.map((name) => `sum(coalesce((data -> 'quantity' ->> '${name}')::bigint, 0)) AS ${name}`).join(",\n  ");
 const PICKED = QUANTITIES.map((name) => `max(${name}) AS ${name}`).join(", ");
+/** The body of a purged record, as journals send it. */
+const PURGED_BODY = "{}";
 const DAY = "(time AT TIME ZONE 'UTC')::date";
 
 /** Table of (meter, amount), one row a meter, of a `quantity`: numbers by their names; those of a call's outcomes and outputs stand in objects within. */
