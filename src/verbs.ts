@@ -63,7 +63,8 @@ export function createSteps(parts: VerbParts): Steps {
       return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },
     approve: approval.approve,
-    giveBack: approval.giveBack,
+    admit: () => null,
+    leave: approval.leave,
     inspect(permit, agent, request, outcome, answer) {
       // Resumed, a result would come past the guards: it comes with its own answer or not at all.
       if (outcome === null && taskRules.policySet.mode === "enforce" && watchesResults(permit)) sessions.withhold(agent.principal, request);

@@ -11,7 +11,7 @@ import type { Outcome } from "./forward/outcome.ts";
 import type { ForwardJob } from "./forward/upstream.ts";
 import { auditOfCall, permitOf, settlementOf } from "./record/compose.ts";
 import { StoreUnavailable, unlessAway } from "./record/journal.ts";
-import { approvedIn, inspectedIn, judgedIn, measuredIn, openStory, recognisedIn, type Story } from "./record/story.ts";
+import { approvedIn, inspectedIn, judgedIn, leavingWith, measuredIn, openStory, recognisedIn, type Story } from "./record/story.ts";
 import type { Steps } from "./steps.ts";
 
 type Verdict = Promise<Refusal | null>; // Null: the answer is given.
@@ -20,7 +20,7 @@ export async function live(request: McpRequest, answer: Answer, steps: Steps): P
   const story = openStory(request, request);
   let fault: unknown = null;
   try {
-    const refusal = await govern(story, request, answer, steps).finally(() => steps.giveBack(story));
+    const refusal = await govern(story, request, answer, steps).finally(() => steps.leave(story));
     if (refusal !== null) await sayNo(story, refusal, answer, steps);
   } catch (thrown) {
     fault = thrown instanceof StoreUnavailable ? null : thrown;
@@ -49,6 +49,8 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   const permit = judgedIn(story, steps.authorize(agent, addressed));
   if (isRefusal(permit)) return permit;
   story.round = steps.round(agent, addressed);
+  const before = await steps.admit(story, agent, addressed, permit);
+  if (before !== null) return isRefusal(before) ? before : close(story, before, answer, steps);
   const approved = approvedIn(story, await steps.approve(agent, addressed, permit, story.round));
   if (isRefusal(approved)) return approved;
   const request = steps.openSession(agent, approved.request);
@@ -69,9 +71,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   if (isRefusal(issued)) return issued;
   const recognised = recognisedIn(story, await steps.recognise(agent, request, permit, issued));
   if (isRefusal(recognised)) return recognised;
-  story.issued = issued;
-  story.reservation = reservation;
-  story.argumentsDigest = steps.scribe.digest(agent, argumentsOf(request));
+  leavingWith(story, issued, reservation, steps.scribe.digest(agent, argumentsOf(request)));
   if (request.era === "modern" && answer.gone.aborted) return refuse("request_timeout", {}, "the client left before the call was sent");
   await steps.journal.permit(permitOf(story, request, reservation, steps.scribe));
   reservation.sent();
@@ -105,9 +105,14 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
   const opensStream = request.course === "stream" || request.method === "subscriptions/listen";
   if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
   const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
+  return close(story, outcome, answer, steps, opensStream ? "stream.closed" : "call");
+}
+
+/** Nothing was drawn: recorded, and answered to its end. */
+async function close(story: Story, outcome: Outcome, answer: Answer, steps: Steps, kind: "call" | "stream.closed" = "call"): Verdict {
   story.outcome = outcome;
   story.refusal = outcome.refusal;
-  await steps.journal.append(auditOfCall(story, steps.scribe, opensStream ? "stream.closed" : "call"));
+  await steps.journal.append(auditOfCall(story, steps.scribe, kind));
   release(outcome, outcome.refusal, answer);
   return null;
 }
@@ -116,10 +121,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  if (outcome.kind !== "http_error") measuredIn(story, await steps.measure(request, story.round, outcome));
-  const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
-  story.usage = { calls: story.round.calls, tool_tokens: input + output };
-  return reservation.post(story.usage);
+  return reservation.post(measuredIn(story, outcome.kind === "http_error" ? null : await steps.measure(request, story.round, outcome)));
 }
 
 function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {

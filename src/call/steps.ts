@@ -15,15 +15,22 @@ import type { Journal } from "./record/journal.ts";
 import type { Measured } from "./record/measures.ts";
 import type { Story } from "./record/story.ts";
 
+export type Admitted = Refusal | Outcome | null;
+
 export type Steps = {
   authenticate(authorization: string | null, server: ServerName, nowMs: number): Agent | Refusal | Promise<Agent | Refusal>;
   /** A request to several servers as one becomes one to the server that it means. */
   address(agent: Agent, request: McpRequest): McpRequest | Refusal | Promise<McpRequest | Refusal>;
   authorize(agent: Agent, request: McpRequest): Judged;
+  /**
+   * What is looked at before a person is asked and anything is held: rates, calls at once, and whether this is a retry. Null: it goes
+   * on. An outcome: what the call that this one repeats was answered with. `leave` takes back what is counted until the call ends.
+   */
+  admit(story: Story, agent: Agent, request: McpRequest, permit: Permit): Admitted | Promise<Admitted>;
   /** Where the permit asks for a person's yes: the call as it goes on with it, or the refusal that tells how to wait for it. */
   approve(agent: Agent, request: McpRequest, permit: Permit, round: Round): Approved | Unapproved | Promise<Approved | Unapproved>;
-  /** What a person approved and was then not sent may be called again. Does nothing for what was sent, and never fails. */
-  giveBack(story: Story): Promise<void> | void;
+  /** The call has ended: what a person approved and was then not sent may be called again, and its place is free. Never fails. */
+  leave(story: Story): Promise<void> | void;
   /** The request with its server's own session and event id; refused where they belong to another principal or route, or to nobody. */
   openSession(agent: Agent, request: McpRequest): McpRequest | Refusal;
   /** The answer asks for input, or is a task: the requests that bring the one and follow the other belong to the same call. */

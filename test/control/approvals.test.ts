@@ -173,12 +173,12 @@ onBoth("questions that calls wait for", (open, kind) => {
     expect(await approvals.find(id)).toMatchObject({ used_by: null });
     // Refused before it came so far.
     expect(await ask()).toMatchObject({ request });
-    await step.giveBack(openStory({ callId: callId(7) } as never, null));
+    await step.leave(openStory({ callId: callId(7) } as never, null));
     expect(await approvals.find(id)).toMatchObject({ used_by: null });
     // Sent, as far as anybody knows.
     expect(await ask()).toMatchObject({ request });
     await step.unlessSent(callId(7), Promise.resolve({ ...notSent(refuse("upstream_timeout")), sent: true }));
-    await step.giveBack({ ...openStory({ callId: callId(7) } as never, null), issued: {} as never });
+    await step.leave({ ...openStory({ callId: callId(7) } as never, null), issued: {} as never });
     expect(await approvals.find(id)).toMatchObject({ used_by: callId(7) });
   });
 });

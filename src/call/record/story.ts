@@ -102,9 +102,20 @@ export function recognisedIn(story: Story, recognised: Recognised | Refusal): Re
   return recognised;
 }
 
-export function measuredIn(story: Story, { tokenCount, measures }: Measured): void {
-  story.tokenCount = tokenCount;
-  story.measures = measures;
+/** Nothing can refuse it now but the journal and the client's leaving. */
+export function leavingWith(story: Story, issued: IssuedToken, reservation: Reservation, argumentsDigest: Digest): void {
+  story.issued = issued;
+  story.reservation = reservation;
+  story.argumentsDigest = argumentsDigest;
+}
+
+/** What the call is charged. `measured` null: it was answered without a result to measure. */
+export function measuredIn(story: Story, measured: Measured | null): Usage {
+  story.tokenCount = measured?.tokenCount ?? null;
+  story.measures = measured?.measures ?? null;
+  const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
+  story.usage = { calls: story.round.calls, tool_tokens: input + output };
+  return story.usage;
 }
 
 export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {

@@ -32,7 +32,7 @@ export type ApproveParts = {
   readonly fault: (thrown: unknown) => void;
 };
 
-export type Approving = Pick<Steps, "approve" | "giveBack"> & {
+export type Approving = Pick<Steps, "approve" | "leave"> & {
   /** Where nothing was sent, the yes is given back before the client hears of it and calls again. */
   unlessSent(callId: CallId, forwarding: Promise<Outcome>): Promise<Outcome>;
 };
@@ -132,7 +132,7 @@ export function createApproving({ approvals, seal, ledger, holdsOf, scribe, putB
           return said;
         });
     },
-    giveBack(story) {
+    leave(story) {
       const { callId } = story.opening;
       if (!uses.has(callId)) return undefined;
       if (!wasSpent(story)) return giveBack(callId);
