@@ -17,6 +17,7 @@ import { type Approving, createApproving } from "./control/approvals/approve.ts"
 import { linkText } from "./control/approvals/approvers.ts";
 import { RegistryAway } from "./control/postgres.ts";
 import type { ControlStore } from "./control/store.ts";
+import type { Reserve } from "./reserving.ts";
 import type { Seal } from "./seal.ts";
 
 export type HumanApproval = {
@@ -28,11 +29,12 @@ export type HumanApproval = {
 };
 
 export type HumanApprovalParts = {
-  readonly config: Pick<Config, "admin" | "servers">;
+  readonly config: Pick<Config, "admin">;
   readonly store: ControlStore;
   readonly registry: Pick<Registry, "byId">;
   readonly seal: Seal;
   readonly ledger: Ledger;
+  readonly reserve: Reserve;
   readonly rounds: Rounds;
   readonly scribe: Scribe;
   readonly audit: ApprovalsOptions["audit"];
@@ -44,7 +46,7 @@ export type HumanApprovalParts = {
 const SWEEP_MS = 1_000;
 
 export function openHumanApproval(parts: HumanApprovalParts): HumanApproval {
-  const { config, store, registry, seal, ledger, rounds, scribe, audit, now, fault } = parts;
+  const { config, store, registry, seal, ledger, reserve, rounds, scribe, audit, now, fault } = parts;
   const approvals = openApprovals({ store, audit, now });
   const agentById = registry.byId;
   const origin = originOf(config.admin);
@@ -63,8 +65,7 @@ export function openHumanApproval(parts: HumanApprovalParts): HumanApproval {
   }, SWEEP_MS).unref();
   return {
     step: createApproving({
-      ...{ approvals, seal, ledger, scribe, now, fault },
-      holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
+      ...{ approvals, seal, ledger, reserve, scribe, now, fault },
       putBack: rounds.putBack,
     }),
     routes: () =>

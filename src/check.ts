@@ -1,5 +1,6 @@
 /** Config and policies judged together: every problem of every file at once, in the order in which somebody mends them. */
 import { resolve } from "node:path";
+import { meterFactsOf } from "./catalogue.ts";
 import { type Environment, loadConfig, policiesFolder } from "./config-load.ts";
 import { type Problem, sortProblems } from "./document.ts";
 import { caseFilesIn, readCases } from "./policy-cases.ts";
@@ -24,7 +25,11 @@ export async function inspectAll(configFile: string, env: Environment): Promise<
   // The database's driver: loaded by those who need it.
   const { readKnown } = await import("./control/known.ts");
   const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
-  const policies = loadPolicies(config.policies, config.servers, config.mode, { known, inspectors: config.inspectors });
+  const policies = loadPolicies(config.policies, config.servers, config.mode, {
+    known,
+    inspectors: config.inspectors,
+    meters: meterFactsOf(config),
+  });
   const warnings =
     unasked === null ? policies.warnings : [{ file: config.file, line: 1, column: 1, message: unasked }, ...policies.warnings];
   const problems = [...("problems" in policies ? policies.problems : []), ...policies.mismatches];

@@ -221,7 +221,7 @@ function serverOf(
     region: server.region ?? null,
     timeoutMs: durationMs(server.timeout),
     maxResultBytes: amountOf(server.maxResultBytes),
-    reserve: { tool_tokens: amountOf(server.reserve.tool_tokens) },
+    reserve: reserveOf(server),
     tools: server.tools,
   };
   if ("url" in server) {
@@ -241,6 +241,11 @@ function serverOf(
     child: server.child,
     maxChildren: server.maxChildren,
   };
+}
+
+function reserveOf({ reserve, timeout }: ConfigFile["servers"][string]): Readonly<Record<string, number>> {
+  const { tool_tokens, bytes, duration_ms = durationMs(timeout) } = reserve;
+  return { tool_tokens: amountOf(tool_tokens), bytes: amountOf(bytes), duration_ms: amountOf(duration_ms) };
 }
 
 /** A value that may be a reference: redacted all the same where it stands in clear. */

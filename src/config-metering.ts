@@ -4,6 +4,7 @@ import { durationMs, instantMs } from "./call/authorize/written.ts";
 import { COMMON_METADATA, type EventType } from "./call/record/event-types.ts";
 import type { Metering } from "./config.ts";
 import { amount, amountOf, duration, text } from "./config-parts.ts";
+import { type prices, pricesOf, pricesVersionOf } from "./config-prices.ts";
 
 /** A year and a day: whoever reports later has closed the books. */
 const LATENESS_MAX_MS = 366 * 86_400_000;
@@ -100,6 +101,7 @@ type MeteringFile = {
   readonly meters: z.output<typeof meters>;
   readonly metering: z.output<typeof metering>;
   readonly receipts: boolean;
+  readonly prices: z.output<typeof prices>;
 };
 
 export function meteringOf(file: MeteringFile): Metering {
@@ -109,6 +111,8 @@ export function meteringOf(file: MeteringFile): Metering {
     eventTypes: file.eventTypes.map(eventTypeOf),
     outcomes: file.outcomes.map(({ name, tool, when }) => ({ name, tool: tool ?? null, when: when ?? null })),
     meters: file.meters.map(({ max, ...rule }) => ({ ...rule, max: amountOf(max) })),
+    prices: pricesOf(file.prices),
+    pricesVersion: pricesVersionOf(file.prices),
   };
 }
 

@@ -4,6 +4,7 @@ import { globOf, isPattern } from "./call/authorize/glob.ts";
 import { parsePattern, writtenAs } from "./call/authorize/pattern.ts";
 import { judgeCredentials } from "./config-credential-rules.ts";
 import { judgeMetering } from "./config-metering-rules.ts";
+import { judgePrices } from "./config-prices.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import type { Document, Path, Problem } from "./document.ts";
 import { problemAtValue } from "./issues.ts";
@@ -24,6 +25,7 @@ export function rulesOf(document: Document, file: Partial<ConfigFile>): Problem[
   judgeCredentials(file.servers ?? {}, file.clients ?? {}, say);
   judgeViews(file.views ?? {}, Object.keys(file.servers ?? {}), say);
   judgeMetering(file, Object.keys(file.servers ?? {}), say);
+  judgePrices(file, Object.keys(file.servers ?? {}), say);
   return found;
 }
 

@@ -7,6 +7,7 @@ import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
 import { amount, duration, HOUR, httpUrl, plain, postgresUrl, text } from "./config-parts.ts";
+import { prices } from "./config-prices.ts";
 import { retention } from "./config-retention.ts";
 import { sync, webhooks } from "./config-sync.ts";
 
@@ -19,7 +20,15 @@ const serverCommon = {
   timeout: duration(HOUR, "How long one call may take.").default("60s"),
   maxResultBytes: amount(1024, 67_108_864).default(4_194_304).describe("Largest result that a hard budget can hold back, bytes."),
   reserve: z
-    .strictObject({ tool_tokens: amount(0, Number.MAX_SAFE_INTEGER).default(2000).describe("Tokens held on each token budget.") })
+    .strictObject({
+      tool_tokens: amount(0, Number.MAX_SAFE_INTEGER).default(2000).describe("Tokens held on each token budget."),
+      bytes: amount(0, Number.MAX_SAFE_INTEGER)
+        .default(262_144)
+        .describe("Bytes of the result held on each budget of bytes, beside those of the request."),
+      duration_ms: amount(0, 24 * HOUR)
+        .optional()
+        .describe("Milliseconds held on each budget of duration. Default: timeout."),
+    })
     .prefault({})
     .describe("What is held on budgets while a call runs."),
   tools: z
@@ -152,6 +161,7 @@ export const configSchema = z.strictObject({
   eventTypes,
   outcomes,
   meters,
+  prices,
   metering,
   receipts,
   retention,

@@ -1,5 +1,6 @@
 /** Pure. The configuration as the gateway uses it: paths absolute, durations in milliseconds, secrets at hand, nothing optional. */
 import type { ProfileName } from "./call/authenticate/profiles.ts";
+import type { Price } from "./call/budget/price.ts";
 import type { EventType } from "./call/record/event-types.ts";
 import type { ServerName } from "./ids.ts";
 import type { Secret } from "./secret.ts";
@@ -53,7 +54,13 @@ export type Metering = {
   readonly eventTypes: readonly EventType[];
   readonly outcomes: readonly OutcomeRule[];
   readonly meters: readonly MeterRule[];
+  readonly prices: readonly PriceRule[];
+  /** The currency, and which table of prices it is; null: there is none. */
+  readonly pricesVersion: string | null;
 };
+
+/** What a pattern of targets costs from a time on. */
+export type PriceRule = { readonly tool: string; readonly fromMs: number; readonly price: Price };
 
 /** `tool` null: counted only where it is reported. `when` null: every result that is no error. */
 export type OutcomeRule = { readonly name: string; readonly tool: string | null; readonly when: string | null };
@@ -106,7 +113,8 @@ type ServerCommon = {
   readonly region: string | null;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
-  readonly reserve: { readonly tool_tokens: number };
+  /** What a call holds by meter: tool_tokens, bytes of the result, duration_ms. */
+  readonly reserve: Readonly<Record<string, number>>;
   readonly tools: { readonly pin: PinMode };
 };
 

@@ -17,10 +17,11 @@ import { type AccessRequestsOptions, openAccessRequests } from "./control/me/acc
 import { createMe, type Me, type MeParts } from "./control/me/me.ts";
 import type { RehearseParts } from "./control/me/rehearse.ts";
 import { FEATURES } from "./control/me/reservation-story.ts";
-import { createReservations } from "./control/me/reservations.ts";
+import { createReservations, type ReservationsParts } from "./control/me/reservations.ts";
 import type { ControlStore } from "./control/store.ts";
 import type { ServerName } from "./ids.ts";
 import { isRefusal } from "./refusal.ts";
+import type { Reserve } from "./reserving.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 export type Embedding = {
@@ -35,6 +36,10 @@ export type EmbeddingParts = {
   /** Asked at each use: the one that counts now. */
   readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Ledger;
+  readonly reserve: Reserve;
+  readonly costOf: ReservationsParts["costOf"];
+  /** All that amounts may stand on. */
+  readonly meters: ReadonlySet<string>;
   readonly exchange: Exchange["exchange"];
   readonly upstreams: Upstreams;
   readonly journal: Journal;
@@ -56,7 +61,7 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
   const rehearsing: RehearseParts = {
     policies,
     ledger,
-    holdsOf: (server) => ({ calls: 1, tool_tokens: config.servers.get(server)?.reserve.tool_tokens ?? 0 }),
+    reserve: parts.reserve,
     async define(agent: Agent, server: ServerName, toolName: string) {
       const shown = await exchange(agent, server);
       return isRefusal(shown) ? shown : upstreams.get(server).definition(toolName, agent, shown);
@@ -66,14 +71,17 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
   };
   // Nothing is forwarded to features, so that only those who reserve for them know them as a server.
   const withFeatures = featuresBeside(policies);
-  const reservations = createReservations({ policies: withFeatures, ledger, journal, reader, scribe, fault, used: parts.used });
+  const reservations = createReservations({
+    ...{ policies: withFeatures, ledger, journal, reader, scribe, fault, used: parts.used },
+    costOf: parts.costOf,
+  });
   const vouching = { find: registry.find, publicUrl, isStale: registry.isStale };
   const mayDefine = (server: string) => upstreams.credentials.get(server)?.kind !== "tokenExchange";
   return {
     me: createMe({ ...rehearsing, authenticate, reader, accessRequests, fault }),
     routes: [
       ...authorizeRoutes({ ...vouching, rehearsing: { ...rehearsing, policies: withFeatures }, mayDefine }),
-      ...reservationRoutes({ ...vouching, reservations }),
+      ...reservationRoutes({ ...vouching, reservations, meters: parts.meters }),
       ...accessRequestRoutes({ accessRequests }),
     ],
     close: () => reservations.close(),

@@ -18,6 +18,7 @@ import { openJournal } from "./call/record/journal-client.ts";
 import { lockFolder } from "./call/record/store.ts";
 import { openTokenCounter } from "./call/record/token-counter.ts";
 import { createCallRates } from "./call-rates.ts";
+import { createCharging } from "./charging.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
@@ -36,13 +37,11 @@ import { issuersOf } from "./issuers.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
-import { createMeasure } from "./measuring.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
-import { createReceipts } from "./receipts.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -169,26 +168,27 @@ async function assemble(
   closing.push(() => reloading.close());
   const views = createViews({ config, taskRules, upstreams, exchange: exchange.exchange, seal, now, mono });
 
+  const charging = createCharging(config, { count: counter.count, now, mono });
+  const { reserve } = charging;
   const rates = createCallRates();
   const scribe: Scribe = {
     now,
     mono,
     configVersion,
+    pricesVersion: () => config.metering.pricesVersion,
     rateOf: rates.rateOf,
     regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
-  const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });
+  const approval = openHumanApproval({ config, store, registry, seal, ledger, reserve, rounds, scribe, audit: act, now, fault });
   closing.push(() => approval.close());
   const steps = createSteps({
     approval: approval.step,
+    ...charging,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
-    measure: createMeasure(config.metering, counter.count),
-    receipted: createReceipts(config.metering.receipts, ledger, now),
     journal: evidence.journal,
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
-    holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,
     used: uses.note,
     tell: createTeller({ metrics, log, mono, sessions }),
   });
@@ -201,6 +201,7 @@ async function assemble(
   };
   const embedding = createEmbedding({
     ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
+    ...charging,
     journal: evidence.journal,
     exchange: exchange.exchange,
     used: uses.note,

@@ -1,7 +1,7 @@
 /** The external guards of the configuration, as the life of a call asks them. */
 import type { PolicySet } from "./call/authorize/candidates.ts";
 import { watchesResults } from "./call/authorize/guards.ts";
-import { mayWithhold } from "./call/budget/held-call.ts";
+import { mayWithhold } from "./call/budget/counter.ts";
 import { createInspection, type Inspection } from "./call/inspect/inspect.ts";
 import { createInspector, type InspectorOptions } from "./call/inspect/inspector.ts";
 import type { Config } from "./config.ts";

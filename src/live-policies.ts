@@ -1,6 +1,7 @@
 /** The policies that count now: replaced as a whole when their files change or somebody asks, and never by a set that does not compile. */
 import type { PolicySet } from "./call/authorize/candidates.ts";
 import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
+import { meterFactsOf } from "./catalogue.ts";
 import type { Config } from "./config.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { warnOf } from "./load.ts";
@@ -18,7 +19,7 @@ export type LivePolicies = {
 };
 
 export type LivePoliciesOptions = {
-  readonly config: Pick<Config, "policies" | "servers" | "mode" | "inspectors">;
+  readonly config: Pick<Config, "policies" | "servers" | "mode" | "inspectors" | "metering">;
   /** What all others read, each call once: its set is exchanged here. */
   readonly inForce: { policySet: PolicySet };
   readonly declare: Registry["declare"];
@@ -41,7 +42,7 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
 
   async function replace(): Promise<boolean> {
     // What is known helps to find slips; without it the policies count all the same.
-    const beside = { known: await known().catch(() => NOTHING_KNOWN), inspectors: config.inspectors };
+    const beside = { known: await known().catch(() => NOTHING_KNOWN), inspectors: config.inspectors, meters: meterFactsOf(config) };
     const next = loadPolicies(config.policies, config.servers, config.mode, beside);
     if ("problems" in next) {
       const problems = next.problems.map(({ file, line, column, message }) => `${file}:${line}:${column}: ${message}`);

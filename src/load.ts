@@ -1,5 +1,6 @@
 /** What a start reads before it does anything: the configuration and its policies, or every problem in them at once. */
 import { gatewayOf } from "./call/record/epoch.ts";
+import { meterFactsOf } from "./catalogue.ts";
 import type { Config } from "./config.ts";
 import { type Environment, loadConfig } from "./config-load.ts";
 import { readKnown } from "./control/known.ts";
@@ -44,7 +45,7 @@ export async function load(configFile: string, env: Environment, log: Log): Prom
 async function loadKnowing(config: Config, log: Log): Promise<ReturnType<typeof loadPolicies>> {
   const { known, unasked } = await readKnown({ dataDir: config.data, postgres: config.shared.postgres?.reveal() ?? null });
   if (unasked !== null) log.warn(unasked);
-  return loadPolicies(config.policies, config.servers, config.mode, { known, inspectors: config.inspectors });
+  return loadPolicies(config.policies, config.servers, config.mode, { known, inspectors: config.inspectors, meters: meterFactsOf(config) });
 }
 
 /** A server that changes its schema must not stop a start: what is wrong at `check` only is a warning here. */

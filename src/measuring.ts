@@ -1,69 +1,51 @@
 /** Counts what a call came to: its tokens always, and by the rules of the configuration what its result or its arguments say. */
-import { argumentsOf, inputTextsOf, type McpRequest, type Target } from "./call/accept/request.ts";
+import { argumentsOf, inputTextsOf, type McpRequest } from "./call/accept/request.ts";
 import { type CallArguments, readArguments } from "./call/authorize/call-arguments.ts";
-import { globOf } from "./call/authorize/glob.ts";
-import { parsePattern } from "./call/authorize/pattern.ts";
-import { compileResultCondition, type ResultCondition } from "./call/authorize/result-condition.ts";
+import { costOf } from "./call/budget/price.ts";
+import type { Usage } from "./call/budget/reservation.ts";
 import type { Outcome } from "./call/forward/outcome.ts";
 import type { Measures } from "./call/record/measures.ts";
-import type { CountTokens } from "./call/record/token-count.ts";
+import type { CountTokens, TokenCount } from "./call/record/token-count.ts";
 import type { Steps } from "./call/steps.ts";
-import type { Metering, MeterRule } from "./config.ts";
+import type { MeterRules, TargetRules } from "./meter-rules.ts";
 
 /** Read for rules: a larger result counts nothing beyond its tokens, and says so. Reading one of this size takes about 10 ms. */
 const RESULT_BYTES_MAX = 1_048_576;
-/** Names of tools whose rules are at hand: more than servers list. */
-const TOOLS_MAX = 10_000;
 
-type OutcomeCheck = { readonly name: string; readonly covers: Covers; readonly when: ResultCondition | null };
-type MeterReading = MeterRule & { readonly covers: Covers };
-type Covers = (server: string, tool: string) => boolean;
-type ToolRules = { readonly outcomes: readonly OutcomeCheck[]; readonly meters: readonly MeterReading[] };
+export type MeasureParts = {
+  readonly rules: MeterRules;
+  readonly count: CountTokens;
+  readonly now: () => number;
+  readonly mono: () => number;
+};
 
-export function createMeasure({ outcomes, meters }: Pick<Metering, "outcomes" | "meters">, count: CountTokens): Steps["measure"] {
-  const checks = outcomes.flatMap(({ name, tool, when }) =>
-    tool === null ? [] : [{ name, covers: coversOf(tool), when: conditionOf(when) }],
-  );
-  const readings = meters.map((rule) => ({ ...rule, covers: coversOf(rule.tool) }));
-  const known = new Map<string, ToolRules | null>();
-  const rulesOf = (server: string, tool: string): ToolRules | null => {
-    const key = `${server}/${tool}`;
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const found = {
-      outcomes: checks.filter(({ covers }) => covers(server, tool)),
-      meters: readings.filter(({ covers }) => covers(server, tool)),
-    };
-    const rules = found.outcomes.length + found.meters.length === 0 ? null : found;
-    if (known.size >= TOOLS_MAX) known.clear();
-    known.set(key, rules);
-    return rules;
-  };
-  return async (request, { task }, outcome) => {
-    const tokens = count(inputTextsOf(request), outcome.resultTexts);
-    const target: Target | null = task?.target ?? request.target;
+export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps["measure"] {
+  return async (request, { task, calls }, outcome) => {
+    const tokenCount = outcome.kind === "http_error" ? null : await count(inputTextsOf(request), outcome.resultTexts);
+    const target = task?.target ?? request.target;
     const succeeded = outcome.kind === "result" && outcome.refusal === null && target?.kind === "tool";
-    const rules = succeeded ? rulesOf(request.server, target.name) : null;
-    return { tokenCount: await tokens, measures: rules === null ? null : measuresOf(rules, request, outcome) };
+    const found = succeeded ? rules.rulesFor(request.server, target) : null;
+    const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
+    const measures = isCounted ? measuresOf(found, request, outcome) : null;
+    const usage: Record<string, number> & Usage = {
+      calls,
+      tool_tokens: tokensOf(tokenCount),
+      bytes: request.body.length + outcome.bytesIn,
+      duration_ms: Math.max(0, Math.round(mono() - request.receivedMonoMs)),
+    };
+    for (const [name, amount] of Object.entries(measures?.outcomes ?? {})) usage[`outcome:${name}`] = amount;
+    Object.assign(usage, measures?.outputs);
+    const price = target === null ? null : rules.priceFor(request.server, target, now());
+    if (price !== null) usage.cost_micros = costOf(price, usage);
+    return { tokenCount, measures, usage };
   };
 }
 
-/** Patterns and conditions were checked when the configuration was read. */
-function coversOf(written: string): Covers {
-  const pattern = parsePattern(written);
-  if ("problem" in pattern) throw new Error(pattern.problem);
-  const [server, name] = [globOf(pattern.server), globOf(pattern.name)];
-  return (ofServer, ofTool) => server(ofServer) && name(ofTool);
+function tokensOf(count: TokenCount | null): number {
+  return count === null ? 0 : count.input + count.output;
 }
 
-function conditionOf(written: string | null): ResultCondition | null {
-  if (written === null) return null;
-  const condition = compileResultCondition(written);
-  if (typeof condition !== "function") throw new Error(condition.message);
-  return condition;
-}
-
-function measuresOf(rules: ToolRules, request: McpRequest, { toolResult }: Outcome): Measures {
+function measuresOf(rules: TargetRules, request: McpRequest, { toolResult }: Outcome): Measures {
   const notes: string[] = [];
   const outcomes: Record<string, number> = {};
   const outputs: Record<string, number> = {};

@@ -1,10 +1,10 @@
 /** What is counted besides calls and tokens, put together from the configuration: the catalogue, and the routes that report and correct. */
 import type { AuditRecord } from "./call/record/audit-record.ts";
 import { auditOfAct } from "./call/record/compose.ts";
-import { type Catalogue, catalogueOf } from "./call/record/event-types.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import type { Reader } from "./call/record/reader.ts";
-import type { Config, Metering } from "./config.ts";
+import { catalogueIn } from "./catalogue.ts";
+import type { Config } from "./config.ts";
 import { meteringRoutes } from "./control/admin/metering-routes.ts";
 import type { Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
@@ -17,11 +17,6 @@ export type MeteringSurroundings = {
   readonly registry: Pick<Registry, "find">;
   readonly now: () => number;
 };
-
-export function catalogueIn({ eventTypes, outcomes, meters }: Metering): Catalogue {
-  const names = (rules: readonly { readonly name: string }[]) => [...new Set(rules.map(({ name }) => name))];
-  return catalogueOf(eventTypes, names(outcomes), names(meters));
-}
 
 export function openMetering(
   { metering, configVersion }: Config,

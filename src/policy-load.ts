@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { type PolicySet, policySetOf } from "./call/authorize/candidates.ts";
 import type { InspectorFacts } from "./call/authorize/guards.ts";
 import { type Known, NOTHING_KNOWN } from "./call/authorize/known.ts";
+import type { MeterFacts } from "./call/authorize/meter-facts.ts";
 import { type DeclaredAgent, policyFileSchema, policyJsonSchema, readablePart } from "./call/authorize/policy-file.ts";
 import { compilePolicies, type PolicyFault, type PolicySource, type ServerFacts } from "./call/authorize/policy-set.ts";
 import { reviewPolicies } from "./call/authorize/review.ts";
@@ -26,13 +27,13 @@ export type Policies = {
 export type PolicyProblems = Pick<Policies, "warnings" | "mismatches" | "notes"> & { readonly problems: readonly Problem[] };
 
 /** What the policies are compared with. `inspectors` null: the config cannot be read, so that nothing is known of them. */
-export type Beside = { readonly known?: Known; readonly inspectors?: InspectorFacts | null };
+export type Beside = { readonly known?: Known; readonly inspectors?: InspectorFacts | null; readonly meters?: MeterFacts | null };
 
 export function loadPolicies(
   folder: string,
   servers: ServerFacts,
   mode: PolicySet["mode"] = "enforce",
-  { known = NOTHING_KNOWN, inspectors = null }: Beside = {},
+  { known = NOTHING_KNOWN, inspectors = null, meters = null }: Beside = {},
 ): Policies | PolicyProblems {
   const names = policyFilesIn(folder);
   if (typeof names === "string") return { problems: [atStart(folder, names)], warnings: [], mismatches: [], notes: [] };
@@ -48,7 +49,7 @@ export function loadPolicies(
     const policy = parsed.success ? parsed.data : readablePart(document.data);
     sources.push({ file, policy, lineOf: (path) => document.locate(path).line });
   }
-  const compiled = compilePolicies(sources, servers, versionOf(documents), inspectors ?? undefined);
+  const compiled = compilePolicies(sources, servers, versionOf(documents), inspectors ?? undefined, meters);
   const placed = (fault: PolicyFault): Problem[] => placeFault(documents.get(fault.file), fault);
   problems.push(...[...compiled.faults, ...guardFaults(sources, inspectors)].flatMap(placed));
   const review = reviewed(() => reviewPolicies(sources, compiled.rules, known, Date.now()));

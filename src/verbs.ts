@@ -13,10 +13,10 @@ import type { Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
 import type { Approving } from "./control/approvals/approve.ts";
-import type { ServerName } from "./ids.ts";
 import type { OpenStreams } from "./open-streams.ts";
 import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
+import type { Reserve } from "./reserving.ts";
 import type { Views } from "./views.ts";
 
 export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "journal" | "scribe" | "tell"> & {
@@ -34,8 +34,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
   readonly streams: OpenStreams;
   /** Aborts when the gateway gives up draining. */
   readonly stopping: AbortSignal;
-  /** Tool tokens that a call to the server holds. */
-  readonly holdsOf: (server: ServerName) => number;
+  readonly reserve: Reserve;
   readonly now: () => number;
   /** Hears of each call that has ended. */
   readonly used: (story: Story) => void;
@@ -89,10 +88,10 @@ export function createSteps(parts: VerbParts): Steps {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
       if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
     },
-    hold(permit, request, round) {
-      const { callId, server, receivedAtMs } = request;
+    async hold(permit, request, round) {
       const draws = mayCost(request, round) ? permit.draws : [];
-      const held = ledger.hold(callId, draws, { calls: round.calls, tool_tokens: parts.holdsOf(server) }, receivedAtMs);
+      const amounts = parts.reserve(permit, request, round);
+      const held = isRefusal(amounts) ? amounts : await ledger.hold(request.callId, draws, amounts, request.receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
       return isRefusal(held) ? held : billedOnce(held, round.task);
     },

@@ -62,7 +62,7 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
 async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
-  const held = steps.hold(permit, request, story.round);
+  const held = await steps.hold(permit, request, story.round);
   if (isRefusal(held)) return held;
   using reservation = held;
   const suspect = inspectedIn(story, await steps.inspect(permit, agent, request, null, answer));
@@ -121,7 +121,7 @@ async function close(story: Story, outcome: Outcome, answer: Answer, steps: Step
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
-  return reservation.post(measuredIn(story, outcome.kind === "http_error" ? null : await steps.measure(request, story.round, outcome)));
+  return reservation.post(measuredIn(story, await steps.measure(request, story.round, outcome)));
 }
 
 function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {

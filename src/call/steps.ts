@@ -43,11 +43,11 @@ export type Steps = {
   inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null, answer: Answer): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
-  hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal;
+  hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal | Promise<Reservation | Refusal>;
   /** `toolName`: of a call of one tool, whose token may be narrower. */
   exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;
-  /** What a sent call came to: its tokens, and what the configuration counts of it. */
+  /** What a sent call came to, by meter: its tokens, its price, and what the configuration counts of it. */
   measure(request: McpRequest, round: Round, outcome: Outcome): Promise<Measured>;
   /** The outcome with what it cost in its last piece, where agents are to be told. */
   receipted(story: Story): Outcome | null;

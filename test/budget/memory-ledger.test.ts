@@ -8,38 +8,38 @@ ledgerContract("in memory", createLedger);
 
 const once = usageOf(1, 100);
 
-test("a sweep forgets ended windows, but not while something is held in them", () => {
+test("a sweep forgets ended windows, but not while something is held in them", async () => {
   const ledger = createLedger([]);
-  const open = sentHold(ledger, [drawOf({ scope: "agent=a" })], once);
-  sentHold(ledger, [drawOf({ scope: "agent=b" })], once).post(once);
-  sentHold(ledger, [drawOf({ scope: "agent=c", period: "total" })], once).post(once);
+  const open = await sentHold(ledger, [drawOf({ scope: "agent=a" })], once);
+  await (await sentHold(ledger, [drawOf({ scope: "agent=b" })], once)).post(once);
+  await (await sentHold(ledger, [drawOf({ scope: "agent=c", period: "total" })], once)).post(once);
   expect(ledger.sweep(NOON)).toBe(0);
   expect(ledger.sweep(NOON + DAY_MS)).toBe(1);
   open.post(once);
-  expect(standing(ledger, drawOf({ scope: "agent=a" }))).toEqual([1, 0, 0]);
+  expect(await standing(ledger, drawOf({ scope: "agent=a" }))).toEqual([1, 0, 0]);
   expect(ledger.sweep(NOON + DAY_MS)).toBe(1);
   expect(ledger.balances().map((row) => row.scope)).toEqual(["agent=c"]);
 });
 
-test("a window that was swept stays closed when the clock jumps back into it", () => {
+test("a window that was swept stays closed when the clock jumps back into it", async () => {
   const ledger = createLedger([]);
   const draw = drawOf({ limit: 1 });
-  sentHold(ledger, [draw], once).post(once);
+  await (await sentHold(ledger, [draw], once)).post(once);
   ledger.sweep(NOON + DAY_MS);
-  held(ledger, [draw], once, NOON);
-  expect(standing(ledger, draw, NOON)).toEqual([0, 0, 0]);
-  expect(standing(ledger, draw, NOON + DAY_MS)).toEqual([0, 1, 0]);
+  await held(ledger, [draw], once, NOON);
+  expect(await standing(ledger, draw, NOON)).toEqual([0, 0, 0]);
+  expect(await standing(ledger, draw, NOON + DAY_MS)).toEqual([0, 1, 0]);
 });
 
-test("more counters than the ledger keeps are refused as overload, and counters that exist go on", () => {
+test("more counters than the ledger keeps are refused as overload, and counters that exist go on", async () => {
   const ledger = createLedger([], 2);
-  held(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "b" })], once);
-  expect(refused(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "c" })], once).refused).toBe("overloaded");
-  expect(standing(ledger, drawOf({ scope: "a" }))).toEqual([0, 1, 0]);
-  held(ledger, [drawOf({ scope: "a" })], once);
+  await held(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "b" })], once);
+  expect((await refused(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "c" })], once)).refused).toBe("overloaded");
+  expect(await standing(ledger, drawOf({ scope: "a" }))).toEqual([0, 1, 0]);
+  await held(ledger, [drawOf({ scope: "a" })], once);
 });
 
-test("remaining is what committed, held and debt leave of the limit, and never negative", () => {
+test("remaining is what committed, held and debt leave of the limit, and never negative", async () => {
   const cases: [number, number, number, number, number][] = [
     [100, 0, 0, 0, 100],
     [100, 20, 30, 10, 40],

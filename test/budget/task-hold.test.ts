@@ -15,6 +15,10 @@ const DRAW: Draw = {
   timeZone: "UTC",
   hard: true,
   overrun: "withhold",
+  rollingMs: 0,
+  overage: null,
+  notify: [],
+  lease: 0,
 };
 const newCallId = (): CallId => mintId("call", 0);
 const bill = () => ({ target: { kind: "tool", name: "report" } as const, logicalCallId: newCallId(), charged: false });
@@ -30,12 +34,12 @@ function sent(reservation: Reservation): Reservation {
   return reservation;
 }
 
-test("of two looks at once that both bring the result, one is charged", () => {
+test("of two looks at once that both bring the result, one is charged", async () => {
   const task = bill();
   const ledger = createLedger([]);
   const [first, second] = [1, 2].map(() => sent(billedOnce(looks(ledger).held, task)));
-  expect(first?.post({ calls: 0, tool_tokens: 40 }).state).toBe("posted");
-  expect(second?.post({ calls: 0, tool_tokens: 40 }).state).toBe("voided");
+  const settled = await Promise.all([first, second].map((look) => look?.post({ calls: 0, tool_tokens: 40 })));
+  expect(settled.map((each) => each?.state)).toEqual(["posted", "voided"]);
   expect(ledger.balances()).toMatchObject([{ committed: 40, held: 0 }]);
 });
 
@@ -43,22 +47,22 @@ test.each([
   ["brings nothing", (look: Reservation) => look.post({ calls: 0, tool_tokens: 0 })],
   ["has an unknown fate", (look: Reservation) => look.postUnknown()],
   ["was not sent after all", (look: Reservation) => look.voidUnsent()],
-])("a look that %s gives its hold back and leaves the bill open", (_, end) => {
+])("a look that %s gives its hold back and leaves the bill open", async (_, end) => {
   const task = bill();
   const { ledger, held } = looks();
-  expect(end(sent(billedOnce(held, task))).state).toBe("voided");
+  expect((await end(sent(billedOnce(held, task)))).state).toBe("voided");
   expect(ledger.balances()).toMatchObject([{ committed: 0, held: 0 }]);
   expect(task.charged).toBe(false);
 });
 
-test("what was withheld is not charged off: the next look is held for again", () => {
+test("what was withheld is not charged off: the next look is held for again", async () => {
   const task = bill();
   const { held } = looks();
-  expect(sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 2_000 }).withheld?.refused).toBe("result_over_budget");
+  expect((await sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 2_000 })).withheld?.refused).toBe("result_over_budget");
   expect(task.charged).toBe(false);
 });
 
-test("a look is metered until its task is charged, and nothing else about a task ever is", () => {
+test("a look is metered until its task is charged, and nothing else about a task ever is", async () => {
   const task = bill();
   const round = roundOfTask(task);
   if (round === null) throw new Error("no round");

@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Period } from "../../src/call/authorize/permit.ts";
-import { createCalendar, isTimeZone, windowAt } from "../../src/call/budget/windows.ts";
+import type { Period as AnyPeriod } from "../../src/call/authorize/permit.ts";
+import { createCalendar, freedAt, isTimeZone, slotAt, windowAt } from "../../src/call/budget/windows.ts";
+import { drawOf } from "./draws.ts";
+
+type Period = Exclude<AnyPeriod, "rolling">;
 
 /** period, zone, now, start, end: all in UTC. */
 const CASES: [Period, string, string, string, string][] = [
@@ -83,10 +86,36 @@ test("a calendar answers as the bare computation does, also when instants come o
   const windowOf = createCalendar();
   const day = Date.parse("2026-03-29T12:00:00Z");
   for (const nowMs of [day, day + 1, day + 86_400_000, day, day - 86_400_000]) {
-    expect(windowOf("day", "Europe/Berlin", nowMs)).toEqual(windowAt("day", "Europe/Berlin", nowMs));
+    expect(windowOf(DAY_IN_BERLIN, nowMs)).toEqual(windowAt("day", "Europe/Berlin", nowMs));
   }
-  expect(windowOf("day", "Europe/Berlin", day)).toBe(windowOf("day", "Europe/Berlin", day + 1));
+  expect(windowOf(DAY_IN_BERLIN, day)).toBe(windowOf(DAY_IN_BERLIN, day + 1));
 });
+
+test("a slot of a rolling window counts until all of it is older than the window, and slots leave no gap", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 60_000, max: 366 * 86_400_000 }), fc.integer({ min: 0, max: 4_000_000_000_000 }), (rollingMs, nowMs) => {
+      const slot = slotAt(rollingMs, nowMs);
+      const lengthMs = (slot.endMs ?? 0) - slot.startMs - rollingMs;
+      expect(slot.startMs <= nowMs && nowMs < slot.startMs + lengthMs).toBe(true);
+      expect(lengthMs).toBeLessThanOrEqual(Math.ceil(rollingMs / 60));
+      expect(slotAt(rollingMs, slot.startMs + lengthMs).startMs).toBe(slot.startMs + lengthMs);
+    }),
+  );
+});
+
+test("a rolling window says when enough of it has gone by", () => {
+  const slots = [10, 20, 30].map((committed, i) => ({
+    ...{ budget: "b", scope: "", held: 0, debt: 0 },
+    committed,
+    windowStartMs: i,
+    windowEndMs: 100 + i,
+  }));
+  const limits = { ...drawOf({ period: "rolling", rollingMs: 100, limit: 60 }) };
+  const at = (amount: number) => freedAt(slots, limits, amount);
+  expect([at(1), at(10), at(11), at(30), at(60), at(61)]).toEqual([100, 100, 101, 101, 102, null]);
+});
+
+const DAY_IN_BERLIN = { period: "day", timeZone: "Europe/Berlin", rollingMs: 0 } as const;
 
 test("a zone that does not exist is told apart from one that does", () => {
   expect(["UTC", "Europe/Berlin", "Mars/Olympus", ""].map(isTimeZone)).toEqual([true, true, false, false]);

@@ -145,7 +145,13 @@ onBoth("questions that calls wait for", (open, kind) => {
   test("where nothing was sent, the yes is back before the answer is given", async () => {
     const { world, profile, approvals } = await begin(open);
     const step = createApproving({
-      ...{ approvals, seal: createSeal(Buffer.alloc(32, 1)), ledger: createLedger([]), holdsOf: () => 0, putBack: () => {} },
+      ...{
+        approvals,
+        seal: createSeal(Buffer.alloc(32, 1)),
+        ledger: createLedger([]),
+        reserve: () => ({ calls: 1, tool_tokens: 0 }),
+        putBack: () => {},
+      },
       ...{ scribe: { digest: () => ({ hmac: "", bytes: 0 }) }, now: () => world.nowMs, fault: () => {} },
     });
     const agent = { profile, principal: "bot" } as Agent;

@@ -38,6 +38,7 @@ export async function startParts(yaml: string, folder = newFolder()) {
     now,
     mono: () => world.monoMs,
     configVersion: () => "sha256:0",
+    pricesVersion: () => null,
     rateOf: () => null,
     regionOf: () => null,
     digest: (_, bytes) => ({ hmac: "hmac-sha256:00", bytes: bytes.length }),
@@ -52,20 +53,21 @@ export async function startParts(yaml: string, folder = newFolder()) {
     reader,
     scribe,
     fault: (thrown) => faults.push(thrown),
+    costOf: () => ({}),
   });
   const accessRequests = openAccessRequests({ store, audit, now });
   const vouching = { find: registry.find, publicUrl: "http://127.0.0.1:8420", isStale: registry.isStale };
   const rehearsing = {
     policies: { policySet },
     ledger,
-    holdsOf: () => ({ calls: 1, tool_tokens: 0 }),
+    reserve: () => ({ calls: 1, tool_tokens: 0 }),
     define: async () => null,
     available: () => journal.available,
     now,
   };
   const routes = [
     ...authorizeRoutes({ ...vouching, rehearsing, mayDefine: () => false }),
-    ...reservationRoutes({ ...vouching, reservations }),
+    ...reservationRoutes({ ...vouching, reservations, meters: new Set(["calls", "tool_tokens", "cost_micros", "pages"]) }),
     ...accessRequestRoutes({ accessRequests }),
   ];
   return {

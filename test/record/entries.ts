@@ -29,6 +29,10 @@ export function holdLine(
     timeZone: "UTC",
     hard: true,
     overrun: "withhold",
+    rollingMs: 0,
+    overage: null,
+    notify: [],
+    lease: 0,
   };
   return { draw, windowStartMs: endMs === null ? 0 : MONTH_START_MS, windowEndMs: endMs, amount };
 }
@@ -56,7 +60,7 @@ export function settlementEntry(
     callId,
     atMs: NOW_MS + 12,
     state,
-    lines: lines.map((line) => ({ line, posted: used(line), debt: 0 })),
+    lines: lines.map((line) => ({ line, posted: used(line), debt: 0, remaining: 0, crossed: [] })),
     audit: auditOf(callId, lines, state, tokens),
     usage: state === "voided" ? null : usageOf(callId, state === "unknown", tokens),
   };

@@ -66,7 +66,7 @@ function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Perm
   if (!policySet.servers.has(server)) return verdict;
   const target = targetOf(asked);
   const draws = target === null || asked.course !== "metered" ? NO_DRAWS : drawsOf(policySet, view, server, target);
-  const soft = draws.map((draw) => ({ ...draw, hard: false }));
+  const soft = draws.map((draw) => ({ ...draw, hard: false, overage: null }));
   if (isRefusal(verdict)) return { ...permitBy(policySet, null, soft, NO_FAULTS), observed: verdict };
   const observed = verdict.approval === null ? null : refuse("approval_required", {}, noteOfRef(verdict.rule), verdict.rule);
   return { ...verdict, draws: soft, approval: null, observed };
@@ -149,7 +149,7 @@ function decideTarget(
     return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
   const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
-  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval, guards: rule.guards };
+  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval, guards: rule.guards, reserve: rule.reserve };
 }
 
 /** In the order of their names: the first that asks for nothing; else for a guard only; else for scopes, the fewest; else for an approval; else for both. */
@@ -209,7 +209,7 @@ export function permitBy(
   draws: readonly Draw[],
   conditionFaults: readonly string[],
 ): Permit {
-  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, observed: null };
+  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, observed: null, reserve: null };
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */

@@ -2,9 +2,11 @@
 import type { Reason, Refusal, RuleRef } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
 
-export type Meter = "calls" | "tool_tokens";
+/** `calls`, `tool_tokens`, `llm_tokens`, `bytes`, `duration_ms`, `cost_micros`, `outcome:NAME`, or a meter of the configuration. */
+export type Meter = string;
 
-export type Period = "hour" | "day" | "week" | "month" | "year" | "total";
+/** `rolling`: the last `rollingMs` milliseconds, wherever the clock stands. */
+export type Period = "hour" | "day" | "week" | "month" | "year" | "total" | "rolling";
 
 /** One counter that a call draws on: a budget, and whose share of it. */
 export type Draw = {
@@ -15,11 +17,19 @@ export type Draw = {
   /** Whole units of `meter`. */
   readonly limit: number;
   readonly period: Period;
+  /** Of `rolling`; else 0. */
+  readonly rollingMs: number;
   /** IANA zone in which the window's calendar runs. */
   readonly timeZone: string;
   readonly hard: boolean;
+  /** How far beyond its limit a soft budget lets calls go; null: as far as they want. */
+  readonly overage: number | null;
   /** `withhold`: a result over budget is refused; `deliver`: it passes and the excess becomes debt. */
   readonly overrun: "withhold" | "deliver";
+  /** Percent of the limit at which people are told, ascending. */
+  readonly notify: readonly number[];
+  /** What this gateway may set aside of a shared counter, to go on with while the shared ledger is away; 0: nothing. */
+  readonly lease: number;
 };
 
 /** A person has to say yes: who may (`role:approver`, `key:NAME`), and how long the question stands. */
@@ -81,6 +91,8 @@ export type Permit = {
   readonly rule: RuleRef | null;
   readonly policyVersion: string;
   readonly draws: readonly Draw[];
+  /** Ceilings that the permit declares, by meter, in place of the server's; null: none. */
+  readonly reserve: Readonly<Record<string, number>> | null;
   /** Rules whose condition failed to evaluate (a permit then does not apply, a forbid does); recorded. */
   readonly conditionFaults: readonly string[];
   /** Null: it may go on. */

@@ -1,46 +1,9 @@
 /** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
 import { z } from "zod";
+import { type BudgetFile, budget } from "./budget-file.ts";
 import { inspect } from "./guards.ts";
+import { KINDS, name, patterns, text, who } from "./rule-parts.ts";
 import { durationMs, instantMs } from "./written.ts";
-
-const name = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-    "must be 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit",
-  );
-const text = z.string().min(1).max(256);
-
-const facet = (description: string) =>
-  z
-    .union([text, z.array(text).min(1)], { error: "must be a text or a list of texts" })
-    .describe(`${description} A text or a list; * matches any characters.`);
-
-const KINDS = ["autonomous", "service", "fleet", "collective", "synthetic", "human-driven"] as const;
-
-const who = z
-  .strictObject({
-    agent: facet("An agent's id or name, or group:NAME.").optional(),
-    instance: facet("One running copy of an agent, as its token proves.").optional(),
-    team: facet("The agent's team.").optional(),
-    workflow: facet("The agent's workflow.").optional(),
-    customer: facet("The agent's customer.").optional(),
-    kind: facet(`The agent's kind: ${KINDS.join(", ")}.`)
-      .refine(isKind, `is not a kind; there are ${KINDS.join(", ")}`)
-      .optional(),
-    subject: facet("The end user on whose behalf the agent acts.").optional(),
-    role: facet("A role in the agent's token.").optional(),
-  })
-  .refine((facets) => Object.values(facets).some((value) => value !== undefined), "names nobody; leave it out to mean every agent")
-  .describe("Every key must match; within a list, one entry must. Left out: every agent.");
-
-const patterns = (description: string) =>
-  z
-    .array(text.max(1024))
-    .min(1)
-    .describe(
-      `${description} server/tool, resource:server/uri, prompt:server/name, method:server/method, or group:NAME; * matches any characters.`,
-    );
 
 const instant = (description: string) =>
   z
@@ -96,6 +59,15 @@ const pins = z
   .refine(({ version, definition }) => version !== undefined || definition !== undefined, "pins nothing; leave it out")
   .describe("It permits only while the server is of this version, or the tool has this definition.");
 
+const ceiling = z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional();
+const reserve = z
+  .strictObject({
+    tool_tokens: ceiling.describe("Tool tokens of arguments and result."),
+    bytes: ceiling.describe("Bytes of the result."),
+    duration_ms: ceiling.describe("Milliseconds."),
+  })
+  .describe("What its calls hold on budgets until their results are known, in place of the server's reserve.");
+
 const RULE_KEYS = "must have either permit or forbid";
 const entitlement = z
   .strictObject({
@@ -119,6 +91,7 @@ const entitlement = z
     approval: approval.optional(),
     pins: pins.optional(),
     inspect: inspect.optional(),
+    reserve: reserve.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
@@ -135,6 +108,7 @@ const entitlement = z
   .refine((rule) => rule.idle === undefined || rule.forbid === undefined, "a forbid does not lapse: leave idle out")
   .refine((rule) => rule.idle === undefined || rule.from !== undefined, "idle counts from its beginning, so it needs a from")
   .refine((rule) => rule.idle === undefined || !rule.shadow, "a rule that is only tried is never used, so it would lapse: leave idle out")
+  .refine((rule) => rule.forbid === undefined || rule.reserve === undefined, "a forbid holds nothing: leave reserve out")
   .refine((rule) => rule.forbid === undefined || rule.inspect === undefined, "a forbid is final: write a permit that is inspected")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
@@ -150,37 +124,6 @@ const groups = z.strictObject({
     .record(groupName, z.array(text.max(1024)).min(1))
     .default({})
     .describe("Patterns of what is permitted or forbidden."),
-});
-
-export const EACH = ["agent", "instance", "team", "workflow", "customer", "subject", "server", "tool"] as const;
-const eachName = z.enum(EACH);
-
-const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
-
-const budget = z.strictObject({
-  name: name.describe("Unique over all policy files; refusals name it."),
-  who: who.optional(),
-  tools: patterns("Which calls draw on it. Default: all.").optional(),
-  each: z
-    .union([eachName, z.array(eachName).min(1)], { error: `must be one or a list of ${EACH.join(", ")}` })
-    .optional()
-    .describe("Who has a counter of its own. Left out: all whom `who` matches share one."),
-  meter: z.enum(["calls", "tool_tokens"]).describe("What is counted."),
-  limit: z
-    .union([z.int().min(0), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
-    .refine((written) => Number.isSafeInteger(amountOf(written)), `must be at most ${Number.MAX_SAFE_INTEGER}`)
-    .describe("How much in one period, in whole units of the meter."),
-  period: z.enum(["hour", "day", "week", "month", "year", "total"]).describe("How long a window is, by the calendar of timeZone."),
-  timeZone: z
-    .string()
-    .refine(isTimeZone, "is not an IANA time zone such as Europe/Berlin")
-    .default("UTC")
-    .describe("IANA time zone of the windows."),
-  hard: z.boolean().default(true).describe("true: never exceeded. false: exceeding is recorded as debt."),
-  overrun: z
-    .enum(["withhold", "deliver"])
-    .default("withhold")
-    .describe("A result larger than what is left: refused, or delivered and recorded as debt."),
 });
 
 const agent = z.strictObject({
@@ -213,7 +156,6 @@ export const policyFileSchema = z.strictObject({
 });
 
 export type EntitlementFile = z.output<typeof entitlement>;
-export type BudgetFile = z.output<typeof budget>;
 /** Null: an element that the schema refuses; the others are still looked at, so that all problems show at once. */
 export type PolicyFile = {
   readonly agents: z.output<typeof policyFileSchema>["agents"];
@@ -238,20 +180,4 @@ export function readablePart(data: unknown): PolicyFile {
 /** JSON Schema of a policy file, for editors and for the words of a problem. */
 export function policyJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(policyFileSchema, { io: "input" });
-}
-
-export function amountOf(written: number | string): number {
-  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
-}
-
-function isKind(written: string | readonly string[]): boolean {
-  return [written].flat().every((entry) => entry.includes("*") || KINDS.some((kind) => kind === entry));
-}
-
-function isTimeZone(written: string): boolean {
-  try {
-    return new Intl.DateTimeFormat("en", { timeZone: written }).resolvedOptions().timeZone !== "" && !/^[+-]/.test(written);
-  } catch {
-    return false;
-  }
 }

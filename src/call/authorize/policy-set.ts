@@ -1,14 +1,17 @@
 /** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
 import type { RuleRef } from "../../refusal.ts";
+import { type BudgetFile, drawOf } from "./budget-file.ts";
 import { type Condition, type ConditionFault, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { guardsOf, type InspectorFacts } from "./guards.ts";
+import { checkMeter, type MeterFacts } from "./meter-facts.ts";
 import { didYouMean } from "./nearest.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
-import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
+import type { EntitlementFile, PolicyFile, WhoFile } from "./policy-file.ts";
+import type { EACH } from "./rule-parts.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Facets, type Who } from "./who.ts";
 import { WhoIndex } from "./who-index.ts";
@@ -20,7 +23,7 @@ export type Path = readonly (string | number)[];
 export type PolicyFault = { readonly file: string; readonly path: Path; readonly offset: number | null; readonly message: string };
 
 /** What the config says of a server, as far as policies depend on it. */
-export type ServerFacts = ReadonlyMap<string, { readonly reserve: { readonly tool_tokens: number }; readonly region?: string | null }>;
+export type ServerFacts = ReadonlyMap<string, { readonly reserve: Readonly<Record<string, number>>; readonly region?: string | null }>;
 
 /** Milliseconds since the epoch: the first at which it counts, and the first at which it counts no more; null: without that border. */
 export type Validity = { readonly fromMs: number | null; readonly untilMs: number | null };
@@ -44,6 +47,8 @@ export type Rule = {
   /** What the server has to be for it to apply; null: whatever it is. */
   readonly pins: RulePins | null;
   readonly guards: readonly Guard[];
+  /** Null: as its server declares. */
+  readonly reserve: Readonly<Record<string, number>> | null;
   /** Judged beside the decision, never part of it. */
   readonly shadow: boolean;
 };
@@ -80,8 +85,9 @@ export function compilePolicies(
   servers: ServerFacts,
   policyVersion: string,
   inspectors: InspectorFacts = new Map(),
+  meters: MeterFacts | null = null,
 ): Compiled {
-  const compiler = new Compiler(servers, groupsOf(sources), inspectors);
+  const compiler = new Compiler(servers, groupsOf(sources), inspectors, meters);
   for (const source of sources) compiler.read(source);
   const { rules, budgets, faults, warnings } = compiler;
   const index = new TargetIndex<Rule>();
@@ -122,12 +128,14 @@ class Compiler {
   readonly #servers: ServerFacts;
   readonly #groups: Groups;
   readonly #inspectors: InspectorFacts;
+  readonly #meters: MeterFacts | null;
   readonly #seen = new Map<string, string>();
   readonly #conditions = new Map<string, Condition | ConditionFault>();
   #patterns = 0;
 
-  constructor(servers: ServerFacts, groups: Groups, inspectors: InspectorFacts) {
+  constructor(servers: ServerFacts, groups: Groups, inspectors: InspectorFacts, meters: MeterFacts | null) {
     this.#servers = servers;
+    this.#meters = meters;
     this.#groups = groups;
     this.#inspectors = inspectors;
   }
@@ -180,6 +188,7 @@ class Compiler {
         entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
       pins: pinsOf(entitlement),
       guards: guardsOf(entitlement.inspect, this.#inspectors),
+      reserve: entitlement.reserve === undefined ? null : JSON.parse(JSON.stringify(entitlement.reserve)),
       shadow: entitlement.shadow,
     };
   }
@@ -198,12 +207,11 @@ class Compiler {
   }
 
   #budget(file: string, budget: BudgetFile, path: Path): Budget {
-    const { name, meter, period, timeZone, hard, overrun } = budget;
     const targets = budget.tools === undefined ? null : this.#targets(file, budget.tools, [...path, "tools"]);
-    if (hard && meter === "tool_tokens") this.#checkReserve(file, targets, [...path, "meter"]);
+    const say = (message: string) => this.#say(file, [...path, "meter"], message);
+    checkMeter(budget, targets, this.#servers, this.#meters, say);
     const each = [...new Set(budget.each === undefined ? [] : [budget.each].flat())];
-    const draw = { budget: name, meter, limit: amountOf(budget.limit), period, timeZone, hard, overrun };
-    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each, draw };
+    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each, draw: drawOf(budget) };
   }
 
   #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {
@@ -243,20 +251,6 @@ class Compiler {
     if ("holds" in condition) return condition;
     this.faults.push({ file, path, offset: condition.offset, message: condition.message });
     return null;
-  }
-
-  /** A hard limit can only hold if something is set aside before the result is known. */
-  #checkReserve(file: string, targets: readonly TargetPattern[] | null, path: Path): void {
-    for (const [server, { reserve }] of this.#servers) {
-      const drawn = targets === null || targets.some((target) => isPattern(target.server) || target.server === server);
-      if (drawn && reserve.tool_tokens === 0) {
-        this.#say(
-          file,
-          path,
-          `a hard budget needs a reserve, and servers.${server}.reserve.tool_tokens is 0: raise it, or set hard: false`,
-        );
-      }
-    }
   }
 
   #say(file: string, path: Path, message: string): void {

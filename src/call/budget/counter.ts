@@ -1,57 +1,72 @@
 /** Pure. The arithmetic of one counter: what is left, what a hold needs, what is committed and what becomes debt. */
 import type { Draw } from "../authorize/permit.ts";
-import type { Balance } from "./reservation.ts";
 
-/** One window of one share of a budget, while the ledger counts in it. `limit` is the latest that a draw named. */
-export type Counter = {
+/** What stands against a limit. */
+export type Standing = { committed: number; held: number; debt: number };
+
+/** One window of one share of a budget, or one slot of a rolling one, while the ledger counts in it. */
+export type Counter = Standing & {
   readonly budget: string;
   readonly scope: string;
   readonly windowStartMs: number;
   windowEndMs: number | null;
-  limit: number;
-  committed: number;
-  held: number;
-  debt: number;
 };
 
-/** Never negative: a limit lowered below what is already spent leaves nothing, not a debt of the caller's. */
-export function remaining(draw: Pick<Draw, "limit">, balance: Pick<Balance, "committed" | "held" | "debt">): number {
-  return Math.max(0, draw.limit - balance.committed - balance.held - balance.debt);
+export type Limits = Pick<Draw, "limit" | "hard" | "overage">;
+
+/** What is never exceeded; null: a soft budget without a bound only counts. */
+export function ceilingOf({ limit, hard, overage }: Limits): number | null {
+  if (hard) return limit;
+  return overage === null ? null : limit + overage;
 }
 
-/** `exhausted`: not even one unit is left; `insufficient`: something is left, but less than the hold. Soft budgets only count. */
-export function judgeHold(counter: Counter, draw: Draw, amount: number): "carried" | "exhausted" | "insufficient" {
-  // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun: a counter never wraps and never goes negative.
-  if (counter.committed + counter.held + counter.debt > Number.MAX_SAFE_INTEGER - amount) return "exhausted";
-  // Nothing is drawn by a further round of a call that has been counted.
-  if (!draw.hard || amount === 0) return "carried";
-  const left = remaining(draw, counter);
-  if (left < 1) return "exhausted";
-  return left < amount ? "insufficient" : "carried";
+export function usedOf({ committed, held, debt }: Readonly<Standing>): number {
+  return committed + held + debt;
 }
 
-export type Posting = { readonly posted: number; readonly debt: number; readonly withheld: boolean };
+/** Of the limit, never negative: one lowered below what is already spent leaves nothing, not a debt of the caller's. */
+export function remaining({ limit }: Pick<Draw, "limit">, standing: Readonly<Standing>): number {
+  return Math.max(0, limit - usedOf(standing));
+}
+
+/** What may still be held: up to the ceiling. */
+export function roomOf(limits: Limits, standing: Readonly<Standing>): number {
+  const ceiling = ceilingOf(limits);
+  // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun: a counter never wraps.
+  return Math.max(0, Math.min(ceiling ?? Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER) - usedOf(standing));
+}
 
 /**
- * Ends a hold of `amount` with what was really used. Keeps committed + held <= limit on a hard budget: what was held is committed
- * (but for a limit lowered meanwhile), what exceeds the hold is committed as far as the limit carries it; the rest is debt, or the
- * result is withheld and only the hold is posted.
+ * `exhausted`: not even one unit is left; `insufficient`: something is left, but less than the hold. `amount` null: the call does not
+ * say how much, since others report it; something must be left then. Nothing is drawn by 0: a further round of a counted call.
  */
-export function settleHold(counter: Counter, draw: Draw, amount: number, used: number): Posting {
-  counter.held -= amount;
-  // Holds of others bind a hard budget; a soft one goes over its limit, so there only what is committed counts.
-  const others = draw.hard ? counter.held : 0;
-  const withinHold = Math.min(used, amount);
-  const excess = used - withinHold;
-  const carried = Math.min(withinHold, Math.max(0, counter.limit - counter.committed - others));
-  const lost = withinHold - carried;
-  counter.committed += carried;
-  counter.debt += lost;
-  const room = Math.max(0, counter.limit - counter.committed - others - counter.debt);
-  if (excess > room && draw.hard && draw.overrun === "withhold") return { posted: carried, debt: lost, withheld: true };
-  const extended = Math.min(excess, room);
-  counter.committed += extended;
-  const owed = Math.min(excess - extended, Number.MAX_SAFE_INTEGER - counter.committed - counter.held - counter.debt);
-  counter.debt += owed;
-  return { posted: carried + extended, debt: lost + owed, withheld: false };
+export function judgeHold(standing: Readonly<Standing>, limits: Limits, amount: number | null): "carried" | "exhausted" | "insufficient" {
+  if (amount === 0) return "carried";
+  const room = roomOf(limits, standing);
+  if (room < 1) return "exhausted";
+  return room < (amount ?? 1) ? "insufficient" : "carried";
 }
+
+/** Whether a result can be larger than the budget carries, and is then not delivered. A call is one call whatever it brings. */
+export function mayWithhold(draw: Limits & Pick<Draw, "meter" | "overrun">): boolean {
+  return ceilingOf(draw) !== null && draw.meter !== "calls" && draw.overrun === "withhold";
+}
+
+/** What was used above the hold: as far as the ceiling carries it; the rest could not be prevented. */
+export function extensionOf(
+  limits: Limits,
+  standing: Readonly<Standing>,
+  excess: number,
+): { readonly extended: number; readonly owed: number } {
+  const extended = Math.min(excess, roomOf(limits, standing));
+  const owed = Math.min(excess - extended, Number.MAX_SAFE_INTEGER - usedOf(standing) - extended);
+  return { extended, owed: Math.max(0, owed) };
+}
+
+/** The thresholds, in percent of the limit, that this change has crossed. What is only held may still be given back. */
+export function crossedBy({ limit, notify }: Pick<Draw, "limit" | "notify">, before: number, after: number): readonly number[] {
+  if (notify.length === 0 || after <= before) return NONE;
+  return notify.filter((percent) => before * 100 < limit * percent && after * 100 >= limit * percent);
+}
+
+const NONE: readonly number[] = Object.freeze([]);

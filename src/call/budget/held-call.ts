@@ -1,50 +1,47 @@
 /** One call's hold in memory: ends exactly once, as posted, voided or unknown; leaving its scope ends it too. */
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
-import { type Counter, remaining, settleHold } from "./counter.ts";
-import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "./reservation.ts";
+import { type Counter, crossedBy, extensionOf, mayWithhold, remaining, roomOf, type Standing } from "./counter.ts";
+import type { Amounts, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
 
-export type CountedLine = HoldLine & { readonly counter: Counter };
-
-/** Whether a result can be larger than the budget carries, and is then not delivered. */
-export function mayWithhold({ hard, meter, overrun }: Pick<HoldLine["draw"], "hard" | "meter" | "overrun">): boolean {
-  return hard && meter === "tool_tokens" && overrun === "withhold";
-}
+/** `standing`: all that counts against the limit now, which is more than this counter where the window rolls. */
+export type CountedLine = HoldLine & { readonly counter: Counter; readonly standing: () => Readonly<Standing> };
 
 export class HeldCall implements Reservation {
   readonly callId: CallId;
   readonly lines: readonly HoldLine[];
   readonly metersResult: boolean;
-  readonly #counters: readonly Counter[];
+  readonly #counted: readonly CountedLine[];
   #state: "held" | "sent" | "ended" = "held";
 
-  constructor(callId: CallId, lines: readonly CountedLine[]) {
+  constructor(callId: CallId, counted: readonly CountedLine[]) {
     this.callId = callId;
-    this.#counters = lines.map((line) => line.counter);
-    this.lines = lines.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
-    this.metersResult = lines.some(({ draw }) => mayWithhold(draw));
+    this.#counted = counted;
+    this.lines = counted.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
+    this.metersResult = metersResult(counted);
   }
 
   sent(): void {
-    this.#demand("held", "marked sent");
+    demand(this.callId, this.#state, "held", "marked sent");
     this.#state = "sent";
   }
 
-  post(usage: Usage): Settlement {
-    this.#demand("sent", "posted");
-    for (const meter of ["calls", "tool_tokens"] as const) {
-      if (!Number.isSafeInteger(usage[meter]) || usage[meter] < 0) throw new RangeError(`a usage of ${usage[meter]} ${meter}`);
-    }
-    return this.#end("posted", (line) => usage[line.draw.meter]);
+  post(usage: Amounts): Settlement {
+    demand(this.callId, this.#state, "sent", "posted");
+    assertWhole(usage);
+    const over = this.#counted.find((line) => isOver(line, usage, line.standing()));
+    if (over === undefined) return this.#end("posted", (line) => usage[line.draw.meter] ?? 0);
+    const withheld = refuseResult(over, usage, over.standing());
+    return { ...this.#end("posted", (line) => line.amount), withheld };
   }
 
   postUnknown(): Settlement {
-    this.#demand("sent", "posted as unknown");
+    demand(this.callId, this.#state, "sent", "posted as unknown");
     return this.#end("unknown", (line) => line.amount);
   }
 
   voidUnsent(): Settlement {
-    if (this.#state === "ended") this.#demand("held", "voided");
+    if (this.#state === "ended") demand(this.callId, this.#state, "held", "voided");
     return this.#end("voided", () => 0);
   }
 
@@ -56,30 +53,53 @@ export class HeldCall implements Reservation {
   /** Every line settles in the window of its hold, also when the period has turned since. */
   #end(state: Settlement["state"], usedOn: (line: HoldLine) => number): Settlement {
     this.#state = "ended";
-    let withheld: Refusal | null = null;
     const lines: PostedLine[] = [];
-    for (const [i, line] of this.lines.entries()) {
-      const counter = this.#counters[i];
-      if (counter === undefined) throw new Error("a line without its counter");
+    for (const [i, counted] of this.#counted.entries()) {
+      const line = this.lines[i];
+      if (line === undefined) throw new Error("a counter without its line");
+      const { draw, counter, amount } = counted;
       const used = usedOn(line);
-      const posting = settleHold(counter, line.draw, line.amount, used);
-      if (posting.withheld) withheld ??= refuseResult(line, counter, used);
-      lines.push({ line, posted: posting.posted, debt: posting.debt });
+      const before = counted.standing();
+      const spent = before.committed + before.debt;
+      const { extended, owed } = extensionOf(draw, before, Math.max(0, used - amount));
+      // What was held has been carried once, however the limit has changed since.
+      counter.held -= amount;
+      const posted = Math.min(used, amount) + extended;
+      counter.committed += posted;
+      counter.debt += owed;
+      const left = remaining(draw, counted.standing());
+      lines.push({ line, posted, debt: owed, remaining: left, crossed: crossedBy(draw, spent, spent + posted + owed) });
     }
-    return { state, lines, withheld };
-  }
-
-  #demand(state: "held" | "sent", verb: string): void {
-    if (this.#state !== state) throw new Error(`a hold that is ${this.#state} cannot be ${verb} (${this.callId})`);
+    return { state, lines, withheld: null };
   }
 }
 
-function refuseResult(line: HoldLine, counter: Counter, used: number): Refusal {
+export function metersResult(lines: readonly HoldLine[]): boolean {
+  return lines.some(({ draw }) => mayWithhold(draw));
+}
+
+/** Whether the use is more than the hold, and a budget that withholds results cannot carry what is more. */
+export function isOver({ draw, amount }: HoldLine, usage: Amounts, standing: Readonly<Standing>): boolean {
+  const excess = (usage[draw.meter] ?? 0) - amount;
+  return excess > 0 && mayWithhold(draw) && excess > roomOf(draw, standing);
+}
+
+export function refuseResult({ draw, amount, windowEndMs }: HoldLine, usage: Amounts, standing: Readonly<Standing>): Refusal {
   return refuse("result_over_budget", {
-    budget: line.draw.budget,
-    meter: line.draw.meter,
-    remaining: remaining(counter, counter),
-    required: used,
-    ...(line.windowEndMs === null ? {} : { resets_at: new Date(line.windowEndMs).toISOString() }),
+    budget: draw.budget,
+    meter: draw.meter,
+    remaining: roomOf(draw, standing),
+    required: (usage[draw.meter] ?? 0) - amount,
+    ...(windowEndMs === null ? {} : { resets_at: new Date(windowEndMs).toISOString() }),
   });
+}
+
+export function assertWhole(amounts: Amounts): void {
+  for (const [meter, amount] of Object.entries(amounts))
+    if (!Number.isSafeInteger(amount) || amount < 0) throw new RangeError(`${amount} ${meter} is no whole amount`);
+}
+
+/** A hold ends once, whatever goes wrong around it. */
+export function demand(callId: CallId, state: "held" | "sent" | "ended", wanted: "held" | "sent", verb: string): void {
+  if (state !== wanted) throw new Error(`a hold that is ${state} cannot be ${verb} (${callId})`);
 }

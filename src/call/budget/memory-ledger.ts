@@ -2,15 +2,23 @@
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, judgeHold, remaining } from "./counter.ts";
-import { type CountedLine, HeldCall } from "./held-call.ts";
-import type { Balance, Ledger, Reservation, Usage, Weighing } from "./reservation.ts";
-import { createCalendar } from "./windows.ts";
+import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
+import type { Adjustment, Amounts, Balance, Ledger, Settlement, Weighing } from "./reservation.ts";
+import { createCalendar, freedAt, type Window } from "./windows.ts";
 
+/** At once, since nothing has to be asked. */
 export interface MemoryLedger extends Ledger {
+  hold(callId: CallId, draws: readonly Draw[], amounts: Amounts, nowMs: number): LocalReservation | Refusal;
+  weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing;
+  balances(): readonly Balance[];
+  /** Adds to what is committed and to the debt, in the window that holds `nowMs` now. Null: it would fall below zero. */
+  adjust(draw: Draw, posted: number, debt: number, nowMs: number): Adjustment | null;
   /** Forgets counters of ended windows in which nothing is held any more; their rows stay in the journal. Returns how many. */
   sweep(nowMs: number): number;
 }
+
+export type LocalReservation = HeldCall & { post(usage: Amounts): Settlement };
 
 /** Counters in memory at once, about 60 MB: without a limit, `each: subject` would let callers decide how much memory is used. */
 export const COUNTERS_MAX = 200_000;
@@ -24,78 +32,121 @@ export const COUNTERS_MAX = 200_000;
  */
 export function createLedger(initial: readonly Balance[], countersMax: number = COUNTERS_MAX): MemoryLedger {
   const windowOf = createCalendar();
-  const counters = new Map<string, Counter>();
+  /** By budget and scope: the windows of one share, the oldest first. */
+  const shares = new Map<string, Counter[]>();
+  let size = 0;
   let latestMs = 0;
-  for (const balance of initial) {
-    counters.set(keyOf(balance.budget, balance.scope, balance.windowStartMs), { ...balance, limit: 0 });
+  const add = (counter: Counter): Counter => {
+    const share = shares.get(keyOf(counter));
+    if (share === undefined) shares.set(keyOf(counter), [counter]);
+    else share.push(counter);
+    size += 1;
+    return counter;
+  };
+  for (const balance of initial.toSorted((a, b) => a.windowStartMs - b.windowStartMs)) {
+    add({ ...balance });
     latestMs = Math.max(latestMs, balance.windowStartMs);
   }
 
   function counterFor(draw: Draw): Counter | null {
-    const window = windowOf(draw.period, draw.timeZone, latestMs);
-    const key = keyOf(draw.budget, draw.scope, window.startMs);
-    let counter = counters.get(key);
-    if (counter === undefined) {
-      if (counters.size >= countersMax) return null;
-      counter = emptyCounter(draw, window.startMs, window.endMs);
-      counters.set(key, counter);
-    }
-    // The policy set may have changed since: the newest limit and the newest period's end count from now on.
-    counter.limit = draw.limit;
-    counter.windowEndMs = window.endMs;
-    return counter;
+    const window = windowOf(draw, latestMs);
+    const known = shares.get(keyOf(draw))?.findLast(({ windowStartMs }) => windowStartMs === window.startMs);
+    if (known === undefined) return size >= countersMax ? null : add(emptyCounter(draw, window));
+    // The policy set may have changed since: the newest period's end counts from now on.
+    known.windowEndMs = window.endMs;
+    return known;
+  }
+
+  function standingOf(draw: Draw, counter: Counter | undefined): Readonly<Standing> {
+    return draw.period === "rolling" ? sumOf(countingSlots(draw)) : (counter ?? NOTHING);
+  }
+
+  /** A slot of another length is of another window: a budget whose window changes begins anew. */
+  function countingSlots(draw: Draw): readonly Counter[] {
+    const { startMs, endMs } = windowOf(draw, latestMs);
+    const span = (endMs ?? 0) - startMs;
+    const share = shares.get(keyOf(draw)) ?? [];
+    return share.filter(
+      ({ windowStartMs, windowEndMs }) => windowEndMs !== null && windowEndMs > latestMs && windowEndMs - windowStartMs === span,
+    );
+  }
+
+  /** When as much as is needed is there again: at the end of a window, or when enough of a rolling one has gone by. */
+  function resetOf(draw: Draw, amount: number): number | null {
+    if (draw.period !== "rolling") return windowOf(draw, latestMs).endMs;
+    return freedAt(countingSlots(draw), draw, amount);
   }
 
   return {
-    hold(callId: CallId, draws: readonly Draw[], amounts: Usage, nowMs: number): Reservation | Refusal {
+    hold(callId, draws, amounts, nowMs) {
       latestMs = Math.max(latestMs, nowMs);
-      for (const amount of [amounts.calls, amounts.tool_tokens]) {
-        if (!Number.isSafeInteger(amount) || amount < 0) throw new RangeError(`a hold of ${amount}`);
-      }
+      assertWhole(amounts);
       const lines: CountedLine[] = [];
       for (const draw of draws) {
-        const amount = amounts[draw.meter];
+        const amount = amounts[draw.meter] ?? null;
         const counter = counterFor(draw);
         if (counter === null) return giveBack(lines, FULL);
-        const judged = judgeHold(counter, draw, amount);
-        if (judged !== "carried") return giveBack(lines, refuseHold(judged, counter, draw, amount));
-        counter.held += amount;
-        lines.push({ draw, windowStartMs: counter.windowStartMs, windowEndMs: counter.windowEndMs, amount, counter });
+        const standing = () => standingOf(draw, counter);
+        const judged = judgeHold(standing(), draw, amount);
+        if (judged !== "carried") return giveBack(lines, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
+        counter.held += amount ?? 0;
+        lines.push({
+          draw,
+          windowStartMs: counter.windowStartMs,
+          windowEndMs: counter.windowEndMs,
+          amount: amount ?? 0,
+          counter,
+          standing,
+        });
       }
       return new HeldCall(callId, lines);
     },
 
-    weigh(draws: readonly Draw[], amounts: Usage, nowMs: number): Weighing {
+    weigh(draws, amounts, nowMs) {
+      latestMs = Math.max(latestMs, nowMs);
       let refusal: Refusal | null = null;
       const left = draws.map((draw) => {
-        const { startMs, endMs } = windowOf(draw.period, draw.timeZone, Math.max(latestMs, nowMs));
-        const known = counters.get(keyOf(draw.budget, draw.scope, startMs));
-        const counter = { ...(known ?? emptyCounter(draw, startMs, endMs)), limit: draw.limit, windowEndMs: endMs };
-        const judged = judgeHold(counter, draw, amounts[draw.meter]);
-        if (judged !== "carried") refusal ??= refuseHold(judged, counter, draw, amounts[draw.meter]);
-        return { draw, remaining: remaining(draw, counter), windowEndMs: endMs };
+        const amount = amounts[draw.meter] ?? null;
+        const { startMs } = windowOf(draw, latestMs);
+        const known = shares.get(keyOf(draw))?.findLast(({ windowStartMs }) => windowStartMs === startMs);
+        const standing = standingOf(draw, known);
+        const judged = judgeHold(standing, draw, amount);
+        if (judged !== "carried") refusal ??= refuseHold(judged, draw, standing, amount ?? 1, resetOf(draw, amount ?? 1));
+        return { draw, remaining: remaining(draw, standing), windowEndMs: resetOf(draw, 1) };
       });
       return { refusal, left };
     },
 
-    balances(): readonly Balance[] {
-      return [...counters.values()].map(({ limit: _, ...balance }) => balance);
+    balances: () => [...shares.values()].flat().map((counter) => ({ ...counter })),
+
+    adjust(draw, posted, debt, nowMs) {
+      latestMs = Math.max(latestMs, nowMs);
+      const counter = counterFor(draw);
+      if (counter === null || counter.committed + posted < 0 || counter.debt + debt < 0) return null;
+      counter.committed += posted;
+      counter.debt += debt;
+      const { windowStartMs, windowEndMs } = counter;
+      const line = { draw, windowStartMs, windowEndMs, amount: 0 };
+      return { line, posted, debt, remaining: remaining(draw, standingOf(draw, counter)) };
     },
 
-    sweep(nowMs: number): number {
+    sweep(nowMs) {
       latestMs = Math.max(latestMs, nowMs);
-      let dropped = 0;
-      for (const [key, counter] of counters) {
-        if (counter.held > 0 || counter.windowEndMs === null || counter.windowEndMs > latestMs) continue;
-        counters.delete(key);
-        dropped++;
+      const before = size;
+      for (const [key, share] of shares) {
+        const kept = share.filter(({ held, windowEndMs }) => held > 0 || windowEndMs === null || windowEndMs > latestMs);
+        if (kept.length === share.length) continue;
+        size -= share.length - kept.length;
+        if (kept.length === 0) shares.delete(key);
+        else shares.set(key, kept);
       }
-      return dropped;
+      return before - size;
     },
   };
 }
 
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the ledger keeps");
+const NOTHING: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
 
 /** None of the draws, where one cannot be carried. */
 function giveBack(lines: readonly CountedLine[], refusal: Refusal): Refusal {
@@ -103,24 +154,41 @@ function giveBack(lines: readonly CountedLine[], refusal: Refusal): Refusal {
   return refusal;
 }
 
-/** The first NUL ends the budget's name and the last begins the start, so no two counters share a key, whatever a scope holds. */
-function keyOf(budget: string, scope: string, windowStartMs: number): string {
-  return `${budget}\0${scope}\0${windowStartMs}`;
+/** No name of a budget holds a NUL, so no two shares have one key, whatever a scope holds. */
+function keyOf({ budget, scope }: { readonly budget: string; readonly scope: string }): string {
+  return `${budget}\0${scope}`;
 }
 
-function emptyCounter(draw: Draw, windowStartMs: number, windowEndMs: number | null): Counter {
-  return { budget: draw.budget, scope: draw.scope, windowStartMs, windowEndMs, limit: draw.limit, committed: 0, held: 0, debt: 0 };
+function emptyCounter({ budget, scope }: Draw, { startMs, endMs }: Window): Counter {
+  return { budget, scope, windowStartMs: startMs, windowEndMs: endMs, committed: 0, held: 0, debt: 0 };
 }
 
-function refuseHold(judged: "exhausted" | "insufficient", counter: Counter, draw: Draw, amount: number): Refusal {
-  const left = remaining(draw, counter);
+function sumOf(counters: readonly Counter[]): Standing {
+  const sum: Standing = { committed: 0, held: 0, debt: 0 };
+  for (const { committed, held, debt } of counters) {
+    sum.committed += committed;
+    sum.held += held;
+    sum.debt += debt;
+  }
+  return sum;
+}
+
+/** `resetsAtMs` null: never by itself. */
+export function refuseHold(
+  judged: "exhausted" | "insufficient",
+  draw: Draw,
+  standing: Readonly<Standing>,
+  amount: number,
+  resetsAtMs: number | null,
+): Refusal {
+  const left = remaining(draw, standing);
   const facts = {
     budget: draw.budget,
     meter: draw.meter,
     limit: draw.limit,
     remaining: left,
     required: amount,
-    ...(counter.windowEndMs === null ? {} : { resets_at: new Date(counter.windowEndMs).toISOString() }),
+    ...(resetsAtMs === null ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
   };
   const note = `budget ${draw.budget}: ${left} of ${draw.limit} ${draw.meter} left, ${amount} needed`;
   return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", facts, note);

@@ -3,6 +3,12 @@ import type { CallId } from "../../ids.ts";
 import type { Refusal } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
 
+/** Whole units by meter. A meter that is not there is not known to the call: others report it. */
+export type Amounts = Readonly<Record<string, number>>;
+
+/** What a call really used, by meter; what is not there is 0. */
+export type Usage = Amounts & { readonly calls: number; readonly tool_tokens: number };
+
 /** One hold on one counter. Windows are half-open, milliseconds since the epoch; `windowEndMs` null: period total. */
 export type HoldLine = {
   readonly draw: Draw;
@@ -11,11 +17,16 @@ export type HoldLine = {
   readonly amount: number;
 };
 
-/** What a call really used. */
-export type Usage = { readonly calls: number; readonly tool_tokens: number };
-
 /** How a hold ended on one counter: `held` goes, `posted` is committed, `debt` is what could not be prevented. */
-export type PostedLine = { readonly line: HoldLine; readonly posted: number; readonly debt: number };
+export type PostedLine = {
+  readonly line: HoldLine;
+  readonly posted: number;
+  readonly debt: number;
+  /** Of the limit, after it. */
+  readonly remaining: number;
+  /** Thresholds in percent that it has crossed. */
+  readonly crossed: readonly number[];
+};
 
 export type Settlement = {
   readonly state: "posted" | "voided" | "unknown";
@@ -32,14 +43,14 @@ export interface Reservation extends Disposable {
   /** From here on leaving the scope posts the hold in full as `unknown` instead of voiding it. */
   sent(): void;
   /** Posts the truth, once. A usage above the hold first tries to extend it; hard budgets never exceed their limit. */
-  post(usage: Usage): Settlement;
+  post(usage: Amounts): Settlement | Promise<Settlement>;
   /** Fate unknown after sending: posts the hold in full. */
   postUnknown(): Settlement;
   /** Nothing reached the upstream after all: gives the whole hold back, also after `sent()`. */
   voidUnsent(): Settlement;
 }
 
-/** A counter's state for `budget list`, `/readyz` and refusals. remaining = max(0, limit - committed - held - debt). */
+/** A counter's state for `budget list`, `/readyz` and refusals; a rolling budget has one for each slot of its window. */
 export type Balance = {
   readonly budget: string;
   readonly scope: string;
@@ -50,15 +61,17 @@ export type Balance = {
   readonly debt: number;
 };
 
-/** Decides in memory, on the event loop, where nothing can race it. */
+/** A compensating entry on one counter: signed changes of what is committed and of the debt. */
+export type Adjustment = { readonly line: HoldLine; readonly posted: number; readonly debt: number; readonly remaining: number };
+
 export interface Ledger {
   /** All draws or none. The refusal names the first budget, in the order given, that cannot carry its amount. */
-  hold(callId: CallId, draws: readonly Draw[], amounts: Usage, nowMs: number): Reservation | Refusal;
+  hold(callId: CallId, draws: readonly Draw[], amounts: Amounts, nowMs: number): Reservation | Refusal | Promise<Reservation | Refusal>;
   /** What `hold` would answer now, and what each draw has left. Nothing is held, and no counter is made. */
-  weigh(draws: readonly Draw[], amounts: Usage, nowMs: number): Weighing;
-  balances(): readonly Balance[];
+  weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing | Promise<Weighing>;
+  balances(): readonly Balance[] | Promise<readonly Balance[]>;
 }
 
-/** `remaining` in units of the meter; `windowEndMs` null: period total. */
+/** `remaining` in units of the meter; `windowEndMs` null: period total; of a rolling budget, when its oldest use stops to count. */
 export type Left = { readonly draw: Draw; readonly remaining: number; readonly windowEndMs: number | null };
 export type Weighing = { readonly refusal: Refusal | null; readonly left: readonly Left[] };

@@ -29,10 +29,12 @@ export function billedOnce(reservation: Reservation, bill: TaskBill | null): Res
     lines: reservation.lines,
     metersResult: reservation.metersResult,
     sent: () => reservation.sent(),
-    post(usage): Settlement {
+    async post(usage): Promise<Settlement> {
       // Two looks at once may both bring the result: the first to settle pays.
       if (bill.charged || usage.tool_tokens === 0) return reservation.voidUnsent();
-      const settlement = reservation.post(usage);
+      // Before anything is waited for: the second look must not pay as well.
+      bill.charged = true;
+      const settlement = await reservation.post(usage);
       // What was withheld has not been had: it is asked for, and held for, anew.
       bill.charged = settlement.withheld === null;
       return settlement;

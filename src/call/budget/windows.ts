@@ -1,15 +1,17 @@
-/** Pure. The calendar window that holds an instant: half-open, in an IANA zone; windows of one period never overlap and leave no gap. */
-import type { Period } from "../authorize/permit.ts";
+/** Pure. The window that holds an instant: of the calendar, half-open, in an IANA zone, without overlap or gap; or a slot of a rolling one. */
+import type { Draw, Period } from "../authorize/permit.ts";
+import { type Counter, roomOf, usedOf } from "./counter.ts";
 
 /** Milliseconds since the epoch; `endMs` null: the window of `total` never ends. */
 export type Window = { readonly startMs: number; readonly endMs: number | null };
 
-export type Calendar = (period: Period, timeZone: string, nowMs: number) => Window;
+export type Calendar = (draw: Pick<Draw, "period" | "timeZone" | "rollingMs">, nowMs: number) => Window;
 
 /** A calendar that remembers the window it last found for each period and zone: Intl costs 4 us, the memory 20 ns. */
 export function createCalendar(): Calendar {
   const latest = new Map<string, Map<Period, Window>>();
-  return (period, timeZone, nowMs) => {
+  return ({ period, timeZone, rollingMs }, nowMs) => {
+    if (period === "rolling") return slotAt(rollingMs, nowMs);
     let ofZone = latest.get(timeZone);
     const known = ofZone?.get(period);
     if (known !== undefined && known.startMs <= nowMs && (known.endMs === null || nowMs < known.endMs)) return known;
@@ -24,11 +26,32 @@ export function createCalendar(): Calendar {
   };
 }
 
+/** A rolling window is counted in as many slots: the oldest counts whole until all of it has gone by, so that no stretch of it ever holds more. */
+const SLOTS = 60;
+
+/** What is used in a slot counts until the whole slot is older than the window. */
+export function slotAt(rollingMs: number, nowMs: number): Window {
+  const lengthMs = Math.ceil(rollingMs / SLOTS);
+  const startMs = Math.floor(nowMs / lengthMs) * lengthMs;
+  return { startMs, endMs: startMs + lengthMs + rollingMs };
+}
+
+/** When slots that count have gone by until `amount` fits; null: it never will, or nothing is used. `slots`: the oldest first. */
+export function freedAt(slots: readonly Counter[], draw: Draw, amount: number): number | null {
+  let used = slots.reduce((sum, slot) => sum + usedOf(slot), 0);
+  if (roomOf(draw, { committed: used, held: 0, debt: 0 }) >= amount) return slots[0]?.windowEndMs ?? null;
+  for (const slot of slots) {
+    used -= usedOf(slot);
+    if (roomOf(draw, { committed: used, held: 0, debt: 0 }) >= amount) return slot.windowEndMs;
+  }
+  return null;
+}
+
 /** Zones remembered: IANA has about 600 names, spelling them in odd case must not make more than a few. */
 const ZONES_MAX = 1024;
 
 /** Weeks begin on Monday (ISO 8601). Throws a RangeError for a zone that Intl does not know: policies are checked at load. */
-export function windowAt(period: Period, timeZone: string, nowMs: number): Window {
+export function windowAt(period: Exclude<Period, "rolling">, timeZone: string, nowMs: number): Window {
   if (period === "total") return TOTAL;
   const zone = zoneOf(timeZone);
   return period === "hour" ? hourAt(zone, nowMs) : daysAt(period, zone, nowMs);
@@ -42,6 +65,8 @@ export function isTimeZone(name: string): boolean {
     return false;
   }
 }
+
+type DayPeriod = Exclude<Period, "hour" | "total" | "rolling">;
 
 const TOTAL: Window = Object.freeze({ startMs: 0, endMs: null });
 const HOUR_MS = 3_600_000;
@@ -72,7 +97,7 @@ function hourAt(zone: Zone, nowMs: number): Window {
   };
 }
 
-function daysAt(period: Exclude<Period, "hour" | "total">, zone: Zone, nowMs: number): Window {
+function daysAt(period: DayPeriod, zone: Zone, nowMs: number): Window {
   const today = new Date(nowMs + zone(nowMs));
   let first = firstDay(period, today.getUTCFullYear(), today.getUTCMonth(), today.getUTCDate());
   let startMs = instantOf(zone, first);
@@ -86,7 +111,7 @@ function daysAt(period: Exclude<Period, "hour" | "total">, zone: Zone, nowMs: nu
 }
 
 /** Local midnight of the first day of the period, as milliseconds on a clock without zone. */
-function firstDay(period: Exclude<Period, "hour" | "total">, year: number, month: number, day: number): number {
+function firstDay(period: DayPeriod, year: number, month: number, day: number): number {
   if (period === "year") return Date.UTC(year, 0, 1);
   if (period === "month") return Date.UTC(year, month, 1);
   const midnight = Date.UTC(year, month, day);
@@ -95,7 +120,7 @@ function firstDay(period: Exclude<Period, "hour" | "total">, year: number, month
   return midnight - sinceMonday * DAY_MS;
 }
 
-function nextFirstDay(period: Exclude<Period, "hour" | "total">, first: number): number {
+function nextFirstDay(period: DayPeriod, first: number): number {
   const date = new Date(first);
   if (period === "year") return Date.UTC(date.getUTCFullYear() + 1, 0, 1);
   if (period === "month") return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);

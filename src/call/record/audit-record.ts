@@ -137,7 +137,8 @@ export type AuditRecord = {
   /** What policies that are only tried (`mode: observe`, `shadow: true`) would have decided; it had no effect. */
   readonly shadow: ShadowVerdict | null;
   readonly settlement: "posted" | "voided" | "unknown" | null;
-  readonly usage: { readonly calls: number; readonly tool_tokens: number } | null;
+  /** `cost_micros` only where there is a price. */
+  readonly usage: { readonly calls: number; readonly tool_tokens: number; readonly cost_micros?: number } | null;
   readonly token_count: { readonly source: string; readonly encoding: string; readonly counter: string } | null;
   readonly prices_version: string | null;
   readonly outcome: string | null;

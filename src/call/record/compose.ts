@@ -2,7 +2,7 @@
 
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { HoldLine, PostedLine, Reservation, Settlement, Usage } from "../budget/reservation.ts";
+import type { HoldLine, PostedLine, Reservation, Settlement } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
 import { type Billed, usageEventOf } from "./billed.ts";
 import type { PermitEntry, SettlementEntry } from "./journal.ts";
@@ -16,6 +16,8 @@ export type Scribe = {
   readonly now: () => number;
   readonly mono: () => number;
   readonly configVersion: () => string;
+  /** Of the price table; null where there is none. */
+  readonly pricesVersion: () => string | null;
   /** Where a server runs, as the configuration has it; null where it says nothing. */
   readonly regionOf: (server: string) => string | null;
   /** Calls of its agent in the minute up to this one; null where nobody counts them. */
@@ -35,7 +37,8 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     logical_call_id: story.round.logicalCallId,
     time_start: rfc3339(opening.receivedAtMs),
     time_end: rfc3339(endMs),
-    duration_ms: Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
+    // The same number on the budget, in the record and on the bill.
+    duration_ms: story.usage?.duration_ms ?? Math.max(0, Math.round(scribe.mono() - opening.receivedMonoMs)),
     agent: agent === null ? null : membersOf(agent).agent,
     subject: story.subjectDigest?.hmac ?? null,
     actor_chain: agent?.actors ?? [],
@@ -71,6 +74,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     shadow: story.judged?.shadow ?? null,
     usage: story.usage === null ? null : billedUsage(story),
     token_count: story.tokenCount === null ? null : { source: story.tokenCount.source, encoding: TOKEN_ENCODING, counter: TOKEN_COUNTER },
+    prices_version: scribe.pricesVersion(),
     outcome: story.fault ? "fault" : (outcome?.kind ?? (story.refusal === null ? null : "refused")),
     upstream:
       outcome === null
@@ -124,14 +128,22 @@ function billedTarget({ round, request }: Story): Pick<Billed, "target_kind" | "
 }
 
 /** What the ledger posts: the truth, or the hold where the fate is unknown or the result was withheld. */
-function billedUsage(story: Story): Usage {
+function billedUsage(story: Story): BilledUsage {
   const { usage, settlement, round } = story;
-  return usage !== null && settlement?.withheld == null ? usage : { calls: round.calls, tool_tokens: heldTokens(story) };
+  if (usage !== null && settlement?.withheld == null) return billed(usage.calls, usage.tool_tokens, usage.cost_micros);
+  return billed(round.calls, heldOn(story, "tool_tokens") ?? 0, heldOn(story, "cost_micros"));
+}
+
+type BilledUsage = NonNullable<AuditRecord["usage"]>;
+
+/** What has no price has no cost, which is not the same as 0. */
+function billed(calls: number, tool_tokens: number, cost_micros: number | undefined): BilledUsage {
+  return cost_micros === undefined ? { calls, tool_tokens } : { calls, tool_tokens, cost_micros };
 }
 
 /** What becomes durable before the first upstream byte. */
 export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
-  const usage = { ...billedTarget(story), calls: story.round.calls, tool_tokens: heldTokens(story), bytes_out: body.length };
+  const usage = { ...billedTarget(story), ...billedUsage(story), bytes_out: body.length };
   return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage };
 }
 
@@ -217,11 +229,11 @@ function windowMembers(line: HoldLine) {
   };
 }
 
-/** What a call of unknown fate is charged on the token meter: the largest amount that was held for it. */
-function heldTokens(story: Story): number {
-  let tokens = 0;
-  for (const line of story.reservation?.lines ?? []) if (line.draw.meter === "tool_tokens") tokens = Math.max(tokens, line.amount);
-  return tokens;
+/** What a call of unknown fate is charged on a meter: the largest amount that was held for it. */
+function heldOn({ reservation }: Story, meter: string): number | undefined {
+  let held: number | undefined;
+  for (const { draw, amount } of reservation?.lines ?? []) if (draw.meter === meter) held = Math.max(held ?? 0, amount);
+  return held;
 }
 
 const BLANK: AuditRecord = {

@@ -80,9 +80,10 @@ function settledQuantity(row: EventRow): object {
   if (row.amounts === "{}") return columns;
   const further = furtherIn(row);
   const outcomes = further.flatMap(([meter, n]) => (meter.startsWith("outcome:") ? [[meter.slice("outcome:".length), n]] : []));
-  const outputs = further.filter(([meter]) => !meter.startsWith("outcome:"));
+  const outputs = further.filter(([meter]) => !meter.startsWith("outcome:") && meter !== "cost_micros");
   return {
     ...columns,
+    ...Object.fromEntries(further.filter(([meter]) => meter === "cost_micros")),
     ...(outcomes.length === 0 ? {} : { outcomes: Object.fromEntries(outcomes) }),
     ...(outputs.length === 0 ? {} : { outputs: Object.fromEntries(outputs) }),
   };

@@ -1,4 +1,5 @@
 /** Pure. What a call is counted for: its tokens, and what its result brought about. */
+import type { Usage } from "../budget/reservation.ts";
 import type { TokenCount } from "./token-count.ts";
 
 export type Measures = {
@@ -10,5 +11,5 @@ export type Measures = {
   readonly note: string | null;
 };
 
-/** `measures` null: no rule is about this call, or its result is no success. */
-export type Measured = { readonly tokenCount: TokenCount; readonly measures: Measures | null };
+/** `tokenCount` null: it was answered without a result. `measures` null: no rule is about this call, or its result is no success. */
+export type Measured = { readonly tokenCount: TokenCount | null; readonly measures: Measures | null; readonly usage: Usage };

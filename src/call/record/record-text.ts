@@ -93,8 +93,12 @@ function upstream(u: Nullable<"upstream">): string {
   return `{"bytes_in":${number(u.bytes_in)},"bytes_out":${number(u.bytes_out)},"credential":${text(u.credential)},"duration_ms":${number(u.duration_ms)},"status":${number(u.status)}}`;
 }
 
-function usage({ calls, tool_tokens }: Nullable<"usage">): string {
-  return `{"calls":${number(calls)},"tool_tokens":${number(tool_tokens)}}`;
+function usage({ calls, cost_micros, tool_tokens }: Nullable<"usage">): string {
+  return `{"calls":${number(calls)},${cost(cost_micros)}"tool_tokens":${number(tool_tokens)}}`;
+}
+
+function cost(micros: number | undefined): string {
+  return micros === undefined ? "" : `"cost_micros":${number(micros)},`;
 }
 
 /** `event` is the whole of it; `attributes` is what it shares with many others, with the customer's name among it. */
@@ -122,7 +126,7 @@ export function eventText({ id, type, time, subject, data }: UsageEvent): EventT
 
 function quantity(q: UsageEvent["data"]["quantity"]): string {
   return (
-    `{"bytes_in":${number(q.bytes_in)},"bytes_out":${number(q.bytes_out)},"calls":${number(q.calls)},` +
+    `{"bytes_in":${number(q.bytes_in)},"bytes_out":${number(q.bytes_out)},"calls":${number(q.calls)},${cost(q.cost_micros)}` +
     `"duration_ms":${number(q.duration_ms)},"input_tokens":${number(q.input_tokens)},${further("outcomes", q.outcomes)}` +
     `"output_tokens":${number(q.output_tokens)},${further("outputs", q.outputs)}` +
     `"tool_tokens":${number(q.tool_tokens)}}`

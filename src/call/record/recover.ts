@@ -53,7 +53,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     ([budget, scope, start, end, , held]): Move => [budget, scope, start, end, held, -held, 0],
   );
   const audit = JSON.parse(row.audit) as AuditRecord;
-  const { target_kind, tool, calls, tool_tokens, bytes_out } = JSON.parse(row.usage) as HeldUsage;
+  const { target_kind, tool, ...billed } = JSON.parse(row.usage) as HeldUsage;
   const time = new Date(nowMs).toISOString();
   const record: AuditRecord = {
     ...audit,
@@ -63,7 +63,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     note: "the gateway stopped before this call was settled",
     budget: audit.budget.map((line) => ({ ...line, posted: line.held })),
   };
-  const quantity = { calls, tool_tokens, input_tokens: 0, output_tokens: 0, bytes_in: 0, bytes_out };
+  const quantity = { ...billed, input_tokens: 0, output_tokens: 0, bytes_in: 0 };
   const held = { outcome: "unknown", provisional: true, token_source: "held" } as const;
   const event = usageEventOf(record, { time, target_kind, tool, quantity, ...held });
   return {

@@ -99,10 +99,11 @@ export function usageRow(event: UsageEvent, { attributes }: EventText = eventTex
 
 const NOTHING_FURTHER: readonly Amount[] = [];
 
-function amountsOf({ outcomes, outputs }: UsageEvent["data"]["quantity"]): readonly Amount[] {
-  if (outcomes === undefined && outputs === undefined) return NOTHING_FURTHER;
+function amountsOf({ outcomes, outputs, cost_micros }: UsageEvent["data"]["quantity"]): readonly Amount[] {
+  if (outcomes === undefined && outputs === undefined && cost_micros === undefined) return NOTHING_FURTHER;
+  const cost: Amount[] = cost_micros === undefined ? [] : [["cost_micros", whole(cost_micros)]];
   const named = Object.entries(outcomes ?? {}).map(([name, amount]): Amount => [`outcome:${name}`, whole(amount)]);
-  return [...named, ...Object.entries(outputs ?? {}).map(([meter, amount]): Amount => [meter, whole(amount)])];
+  return [...cost, ...named, ...Object.entries(outputs ?? {}).map(([meter, amount]): Amount => [meter, whole(amount)])];
 }
 
 function moveOf({ draw, windowStartMs, windowEndMs }: HoldLine, committed: number, held: number, debt: number): Move {

@@ -109,13 +109,12 @@ export function leavingWith(story: Story, issued: IssuedToken, reservation: Rese
   story.argumentsDigest = argumentsDigest;
 }
 
-/** What the call is charged. `measured` null: it was answered without a result to measure. */
-export function measuredIn(story: Story, measured: Measured | null): Usage {
-  story.tokenCount = measured?.tokenCount ?? null;
-  story.measures = measured?.measures ?? null;
-  const { input, output } = story.tokenCount ?? { input: 0, output: 0 };
-  story.usage = { calls: story.round.calls, tool_tokens: input + output };
-  return story.usage;
+/** What the call is charged. */
+export function measuredIn(story: Story, { tokenCount, measures, usage }: Measured): Usage {
+  story.tokenCount = tokenCount;
+  story.measures = measures;
+  story.usage = usage;
+  return usage;
 }
 
 export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {

@@ -26,6 +26,8 @@ export type UsageEvent = {
     readonly provisional: boolean;
     readonly quantity: {
       readonly calls: number;
+      /** Micro-units of the currency of the price table; only where there is a price. */
+      readonly cost_micros?: number;
       readonly tool_tokens: number;
       readonly input_tokens: number;
       readonly output_tokens: number;

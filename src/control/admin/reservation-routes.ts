@@ -1,5 +1,6 @@
 /** Reserve, then settle or void: the same budgets, records and usage events as a call through the gateway. */
 import { z } from "zod";
+import { METER } from "../../call/authorize/budget-file.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
 import { isRefusal } from "../../refusal.ts";
 import type { Settled } from "../me/reservation-story.ts";
@@ -14,6 +15,8 @@ export type ReservationRoutesParts = {
   readonly publicUrl: string;
   /** True while what other gateways have changed is not known. */
   readonly isStale: () => boolean;
+  /** All that amounts may stand on. */
+  readonly meters: ReadonlySet<string>;
 };
 
 /** A year of sums of these stays below 2^63, where SQLite's sums end. */
@@ -22,8 +25,10 @@ const amount = z.int().min(0).max(AMOUNT_MAX);
 /** Longer than the slowest work that anybody waits for; what is forgotten is then charged. */
 const TTL_SECONDS_MAX = 86_400;
 
-const METERS = "Whole units of the meters calls and tool_tokens.";
-const meters = z.strictObject({ calls: amount.optional(), tool_tokens: amount.optional() });
+const METERS = "Whole units by meter: calls, tool_tokens, llm_tokens, cost_micros, outcome:NAME, or a meter of the configuration.";
+const meters = z.record(z.string().regex(METER, "is not a meter"), amount);
+/** The gateway counts these itself, of what passes through it. */
+const OWN = ["bytes", "duration_ms", "bytes_in", "bytes_out", "input_tokens", "output_tokens"];
 
 const reserve = z
   .strictObject({
@@ -35,7 +40,7 @@ const reserve = z
   .refine(hasOne, ONE_OF);
 const settle = z.strictObject({ meters: meters.default({}).describe(`${METERS} What was used; left out: as reserved.`) });
 
-export function reservationRoutes({ reservations, find, publicUrl, isStale }: ReservationRoutesParts): readonly Route[] {
+export function reservationRoutes({ reservations, find, publicUrl, isStale, meters: known }: ReservationRoutesParts): readonly Route[] {
   return [
     route({
       method: "POST",
@@ -49,8 +54,14 @@ export function reservationRoutes({ reservations, find, publicUrl, isStale }: Re
           if (agent === null) return NOT_THERE;
           if (isStale()) return { status: 503, detail: "what other gateways have changed is not known" };
           if (isRefusal(agent)) return { status: 200, json: { ...verdictOf(agent, []), ...NO_RESERVATION } };
-          const { calls = 1, tool_tokens = 0 } = body.meters;
-          const wanted = { ...placeOf(body), meters: { calls, tool_tokens }, leaseMs: body.ttl * 1_000, by: caller.name };
+          const unknown = unknownIn(body.meters, known);
+          if (unknown !== null) return { status: 422, detail: unknown };
+          const wanted = {
+            ...placeOf(body),
+            meters: { calls: 1, tool_tokens: 0, ...body.meters },
+            leaseMs: body.ttl * 1_000,
+            by: caller.name,
+          };
           const made = await reservations.open(agent, wanted);
           if ("refusal" in made) return { status: 200, json: { ...verdictOf(made.refusal, made.left), ...NO_RESERVATION } };
           const expires_at = new Date(made.expiresAtMs).toISOString();
@@ -63,7 +74,10 @@ export function reservationRoutes({ reservations, find, publicUrl, isStale }: Re
       permission: "calls:reserve",
       summary: "Posts what was used. The first ending stands; settling again tells it again.",
       body: settle,
-      answer: ({ caller, params, body }) => end(reservations, caller, params.id, saidOf(body.meters)),
+      answer: async ({ caller, params, body }) => {
+        const unknown = unknownIn(body.meters, known);
+        return unknown === null ? await end(reservations, caller, params.id, body.meters) : { status: 422, detail: unknown };
+      },
     }),
     route({
       method: "POST",
@@ -78,8 +92,11 @@ export function reservationRoutes({ reservations, find, publicUrl, isStale }: Re
 
 const NO_RESERVATION = { reservation_id: null, expires_at: null };
 
-function saidOf({ calls, tool_tokens }: z.infer<typeof meters>): Ending {
-  return { ...(calls === undefined ? {} : { calls }), ...(tool_tokens === undefined ? {} : { tool_tokens }) };
+/** What nobody counts would be charged to nobody. */
+function unknownIn(amounts: Readonly<Record<string, number>>, known: ReadonlySet<string>): string | null {
+  const unknown = Object.keys(amounts).find((meter) => !known.has(meter) || OWN.includes(meter));
+  if (unknown === undefined) return null;
+  return OWN.includes(unknown) ? `meters: ${unknown} is counted by the gateway alone` : `meters: there is no meter ${unknown}`;
 }
 
 const CONFLICT: Readonly<Record<Settled["state"], string>> = {

@@ -4,14 +4,14 @@ import { argumentsOf, type McpRequest } from "../../call/accept/request.ts";
 import type { Agent } from "../../call/authenticate/agent.ts";
 import { noteOfRef } from "../../call/authorize/decide.ts";
 import type { Approval, ApprovalLine, Approved, Permit, Unapproved } from "../../call/authorize/permit.ts";
-import type { Ledger } from "../../call/budget/reservation.ts";
+import type { Amounts, Ledger } from "../../call/budget/reservation.ts";
 import type { Round } from "../../call/budget/rounds.ts";
 import type { Outcome } from "../../call/forward/outcome.ts";
 import type { Scribe } from "../../call/record/compose.ts";
 import type { Story } from "../../call/record/story.ts";
 import type { Steps } from "../../call/steps.ts";
-import type { CallId, ServerName } from "../../ids.ts";
-import { type RuleRef, refuse } from "../../refusal.ts";
+import type { CallId } from "../../ids.ts";
+import { isRefusal, type Refusal, type RuleRef, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import { RegistryAway } from "../postgres.ts";
 import type { ApprovalRow } from "../tables.ts";
@@ -23,8 +23,8 @@ export type ApproveParts = {
   readonly approvals: Approvals;
   readonly seal: Seal;
   readonly ledger: Pick<Ledger, "weigh">;
-  /** Tool tokens that a call to the server holds. */
-  readonly holdsOf: (server: ServerName) => number;
+  /** What the call would hold. */
+  readonly reserve: (permit: Permit, request: McpRequest, round: Round) => Amounts | Refusal;
   readonly scribe: Pick<Scribe, "digest">;
   /** The request was refused before anything was held: it may come again. */
   readonly putBack: (round: Round) => void;
@@ -53,15 +53,16 @@ const ROUNDS_KEPT = 10_000;
 /** A yes that others take first, so often in a row, is not waited for. */
 const TRIES_MAX = 5;
 
-export function createApproving({ approvals, seal, ledger, holdsOf, scribe, putBack, now, fault }: ApproveParts): Approving {
+export function createApproving({ approvals, seal, ledger, reserve, scribe, putBack, now, fault }: ApproveParts): Approving {
   const uses = new Map<CallId, string>();
   const underWay = new LRUCache<string, ApprovalLine>({ max: ROUNDS_KEPT, ttl: ROUNDS_MS });
 
   async function judge(asking: Asking, round: Round): Promise<Approved | Unapproved> {
     const { agent, request, permit, approval, reaction } = asking;
-    const amounts = { calls: round.calls, tool_tokens: holdsOf(request.server) };
+    const amounts = reserve(permit, request, round);
+    if (isRefusal(amounts)) return amounts;
     // What the budgets cannot carry, nobody is asked about.
-    const { refusal } = ledger.weigh(permit.draws, amounts, now());
+    const { refusal } = await ledger.weigh(permit.draws, amounts, now());
     if (refusal !== null) return refusal;
     const asked = askedCallOf(agent, request, permit.rule, approval, reaction !== null);
     if (reaction?.declined === true && reaction.approvalId !== null) {

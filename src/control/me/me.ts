@@ -74,7 +74,7 @@ const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
     const { policySet } = policies;
     const nowMs = now();
     const servers = permittedTo(policySet, agent, policySet.servers, nowMs);
-    return { status: 200, json: identityPage(agent, servers, sharesOf(policySet, ledger, agent, nowMs), LIMITS) };
+    return { status: 200, json: identityPage(agent, servers, await sharesOf(policySet, ledger, agent, nowMs), LIMITS) };
   },
 
   async call(parts, agent, { about }) {

@@ -4,7 +4,7 @@ import type { PolicySet } from "../../call/authorize/candidates.ts";
 import type { Asked } from "../../call/authorize/circumstances.ts";
 import { decide } from "../../call/authorize/decide.ts";
 import type { Permit } from "../../call/authorize/permit.ts";
-import type { Ledger, Left, Usage } from "../../call/budget/reservation.ts";
+import type { Amounts, Ledger, Left } from "../../call/budget/reservation.ts";
 import type { Definition } from "../../call/forward/upstream.ts";
 import type { ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
@@ -22,8 +22,8 @@ export function isInspected({ permit }: Rehearsal): boolean {
 export type RehearseParts = {
   readonly policies: { readonly policySet: PolicySet };
   readonly ledger: Pick<Ledger, "weigh">;
-  /** What a call to the server holds. */
-  readonly holdsOf: (server: ServerName) => Usage;
+  /** What the call would hold. */
+  readonly reserve: (permit: Permit, asked: Asked, round: { readonly calls: 1; readonly task: null }) => Amounts | Refusal;
   /** The tool as its server lists it for this agent; null: the server has no such tool. */
   readonly define: (agent: Agent, server: ServerName, tool: string) => Promise<Definition | null | Refusal>;
   /** False while nothing can be recorded: no call is made then. */
@@ -32,6 +32,7 @@ export type RehearseParts = {
 };
 
 const NOTHING = Buffer.alloc(0);
+const ONCE = { calls: 1, task: null } as const;
 
 /** In the order of a call, so that the first no is the one that a call would hear. */
 export async function rehearse(parts: RehearseParts, agent: Agent, { server, tool, argumentBytes }: Intent): Promise<Rehearsal> {
@@ -40,7 +41,9 @@ export async function rehearse(parts: RehearseParts, agent: Agent, { server, too
   const permit = decide(parts.policies.policySet, agent, askedFor(server, tool, argumentBytes), nowMs);
   if (isRefusal(permit)) return { permit: null, refusal: permit, left: [] };
   if (tool === null) return { permit, refusal: null, left: [] };
-  const { refusal, left } = parts.ledger.weigh(permit.draws, parts.holdsOf(server), nowMs);
+  const amounts = parts.reserve(permit, askedFor(server, tool, argumentBytes), ONCE);
+  if (isRefusal(amounts)) return { permit, refusal: amounts, left: [] };
+  const { refusal, left } = await parts.ledger.weigh(permit.draws, amounts, nowMs);
   if (refusal !== null) return { permit, refusal, left };
   if (permit.approval !== null) return { permit, refusal: refuse("approval_required"), left };
   const definition = await parts.define(agent, server, tool);

@@ -1,10 +1,11 @@
 /** Pure. A reservation as the call that it stands for: the same record and the same usage event, told by whoever does the work. */
 import type { McpRequest } from "../../call/accept/request.ts";
-import type { Reservation, Settlement, Usage } from "../../call/budget/reservation.ts";
+import type { Amounts, Reservation, Settlement, Usage } from "../../call/budget/reservation.ts";
 import type { Outcome, OutcomeKind } from "../../call/forward/outcome.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import { auditOfCall, permitOf, type Scribe, settlementOf } from "../../call/record/compose.ts";
 import type { PermitEntry, SettlementEntry } from "../../call/record/journal.ts";
+import type { Measures } from "../../call/record/measures.ts";
 import type { Story } from "../../call/record/story.ts";
 import type { CallId, ServerName } from "../../ids.ts";
 
@@ -56,7 +57,9 @@ export function permitEntry(
   scribe: Scribe,
 ): PermitEntry {
   const entry = permitOf(story, request, reservation, scribe);
-  return { ...entry, audit: { ...entry.audit, administrator: by }, usage: { ...entry.usage, ...held } };
+  const { calls, tool_tokens, cost_micros } = held;
+  const billed = { calls, tool_tokens, ...(cost_micros === undefined ? {} : { cost_micros }) };
+  return { ...entry, audit: { ...entry.audit, administrator: by }, usage: { ...entry.usage, ...billed } };
 }
 
 export function settlementEntry(story: Story, request: McpRequest, settlement: Settlement, by: string, scribe: Scribe): SettlementEntry {
@@ -83,6 +86,20 @@ export function outcomeOf(kind: OutcomeKind): Outcome {
   };
   return { ...nothing, kind, sent: kind !== "not_sent", refusal: null, serverVersion: null, requestState: null, task: null };
 }
+
+/** What the usage event tells beyond its columns. */
+export function furtherOf(amounts: Amounts): Measures | null {
+  const all = Object.entries(amounts).filter(([meter]) => !COLUMNS.has(meter));
+  if (all.length === 0) return null;
+  const outcomes = all.flatMap(([meter, amount]) => (meter.startsWith("outcome:") ? [[meter.slice("outcome:".length), amount]] : []));
+  return {
+    outcomes: Object.fromEntries(outcomes),
+    outputs: Object.fromEntries(all.filter(([meter]) => !meter.startsWith("outcome:"))),
+    note: null,
+  };
+}
+
+const COLUMNS = new Set(["calls", "tool_tokens", "cost_micros"]);
 
 /** Told alike while the record is being written and ever after. */
 export type Settled = {

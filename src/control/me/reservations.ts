@@ -3,7 +3,7 @@ import type { McpRequest } from "../../call/accept/request.ts";
 import type { Agent } from "../../call/authenticate/agent.ts";
 import type { PolicySet } from "../../call/authorize/candidates.ts";
 import { decide } from "../../call/authorize/decide.ts";
-import type { Ledger, Left, Reservation, Settlement, Usage } from "../../call/budget/reservation.ts";
+import type { Amounts, Ledger, Left, Reservation, Settlement, Usage } from "../../call/budget/reservation.ts";
 import type { StoredRecord } from "../../call/record/books.ts";
 import type { Scribe } from "../../call/record/compose.ts";
 import { type Journal, StoreUnavailable, unlessAway } from "../../call/record/journal.ts";
@@ -11,7 +11,16 @@ import type { Reader } from "../../call/record/reader.ts";
 import { openStory, type Story } from "../../call/record/story.ts";
 import { mintId, type ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
-import { outcomeOf, permitEntry, refusedEntry, requestOf, type Settled, settledOf, settlementEntry } from "./reservation-story.ts";
+import {
+  furtherOf,
+  outcomeOf,
+  permitEntry,
+  refusedEntry,
+  requestOf,
+  type Settled,
+  settledOf,
+  settlementEntry,
+} from "./reservation-story.ts";
 
 export type Wanted = {
   readonly server: ServerName;
@@ -26,8 +35,8 @@ export type Reserved =
   | { readonly id: string; readonly expiresAtMs: number; readonly left: readonly Left[] }
   | { readonly refusal: Refusal; readonly left: readonly Left[] };
 
-/** What was used; a meter that is left out counts as reserved. Null: nothing was done. */
-export type Ending = Partial<Usage> | null;
+/** What was used, by meter; one that is left out counts as reserved. Null: nothing was done. */
+export type Ending = Amounts | null;
 
 export type Reservations = {
   open(agent: Agent, wanted: Wanted): Promise<Reserved>;
@@ -43,6 +52,8 @@ export type ReservationsParts = {
   readonly journal: Pick<Journal, "permit" | "settle" | "append" | "available">;
   readonly reader: Pick<Reader, "ask">;
   readonly scribe: Scribe;
+  /** What the price table says of it; nothing where there is no price. */
+  readonly costOf: (server: ServerName, tool: string, amounts: Amounts) => { readonly cost_micros?: number };
   readonly fault: (thrown: unknown) => void;
   /** Hears of each reservation that was settled. */
   readonly used?: (story: Story) => void;
@@ -68,7 +79,7 @@ const NONE: Usage = { calls: 0, tool_tokens: 0 };
 const OVERRUN = "deliver";
 
 export function createReservations(parts: ReservationsParts): Reservations {
-  const { policies, ledger, journal, reader, scribe, fault } = parts;
+  const { policies, ledger, journal, reader, scribe, fault, costOf } = parts;
   const open = new Map<string, Open>();
   let opening = 0;
 
@@ -89,10 +100,11 @@ export function createReservations(parts: ReservationsParts): Reservations {
     if (isRefusal(permit)) return sayNo(story, permit, wanted, []);
     const draws = permit.draws.map((draw) => ({ ...draw, overrun: OVERRUN }) as const);
     story.permit = { ...permit, draws };
-    const reservation = ledger.hold(request.callId, draws, meters, atMs);
-    if (isRefusal(reservation)) return sayNo(story, reservation, wanted, ledger.weigh(draws, NONE, atMs).left);
+    const priced = { ...costOf(server, tool, meters), ...meters };
+    const reservation = await ledger.hold(request.callId, draws, priced, atMs);
+    if (isRefusal(reservation)) return sayNo(story, reservation, wanted, (await ledger.weigh(draws, NONE, atMs)).left);
     story.reservation = reservation;
-    story.usage = meters;
+    story.usage = priced;
     try {
       await journal.permit(permitEntry(story, request, reservation, by, meters, scribe));
       reservation.sent();
@@ -111,7 +123,7 @@ export function createReservations(parts: ReservationsParts): Reservations {
       ending: null,
       late: false,
     });
-    return { id: request.callId, expiresAtMs: atMs + wanted.leaseMs, left: ledger.weigh(draws, NONE, atMs).left };
+    return { id: request.callId, expiresAtMs: atMs + wanted.leaseMs, left: (await ledger.weigh(draws, NONE, atMs)).left };
   }
 
   async function finish(entry: Open, settlement: Settlement): Promise<Settled> {
@@ -146,11 +158,14 @@ export function createReservations(parts: ReservationsParts): Reservations {
       story.outcome = outcomeOf("not_sent");
       entry.ending = finish(entry, reservation.voidUnsent());
     } else {
-      const usage = { ...entry.wanted.meters, ...ending };
+      const { meters, server, tool } = entry.wanted;
+      const used: Usage = { ...meters, ...ending };
+      const usage: Usage = { ...costOf(server, tool, used), ...used };
       story.usage = usage;
+      story.measures = furtherOf(usage);
       story.tokenCount = { input: usage.tool_tokens, output: 0, source: "reported" };
       story.outcome = outcomeOf("result");
-      entry.ending = finish(entry, reservation.post(usage));
+      entry.ending = Promise.resolve(reservation.post(usage)).then((settlement) => finish(entry, settlement));
     }
     return entry.ending;
   }

@@ -1,4 +1,4 @@
-/** Pure. The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
+/** The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
 import type { Agent } from "../../call/authenticate/agent.ts";
 import { type PolicySet, reachOf, scopeOf, viewOf } from "../../call/authorize/candidates.ts";
 import { globOf, isPattern } from "../../call/authorize/glob.ts";
@@ -20,17 +20,18 @@ export type Share = RemainingRow & {
 
 const NONE = { calls: 0, tool_tokens: 0 };
 
-export function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh">, agent: Agent, nowMs: number): Share[] {
+export async function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh">, agent: Agent, nowMs: number): Promise<Share[]> {
   const { facets } = viewOf(policySet, agent);
-  return policySet.budgets
-    .filter((budget) => budget.who(facets))
-    .flatMap((budget) => {
-      const draws = new Map(placesOf(policySet, budget, agent, nowMs).map((draw) => [draw.scope, draw]));
-      return ledger.weigh([...draws.values()], NONE, nowMs).left.map((left) => {
-        const { scope, period, hard } = left.draw;
-        return { ...remainingRow(left), each: budget.each, scope, period, hard };
-      });
-    });
+  const rows: Share[] = [];
+  for (const budget of policySet.budgets.filter(({ who }) => who(facets))) {
+    const draws = new Map(placesOf(policySet, budget, agent, nowMs).map((draw) => [draw.scope, draw]));
+    const { left } = await ledger.weigh([...draws.values()], NONE, nowMs);
+    for (const each of left) {
+      const { scope, period, hard } = each.draw;
+      rows.push({ ...remainingRow(each), each: budget.each, scope, period, hard });
+    }
+  }
+  return rows;
 }
 
 /** The counters that calls of this agent draw on, as far as they are known before there is a call. */

@@ -1,0 +1,20 @@
+/** What can be counted, as the configuration declares it: for those who report, and for the policies that set limits. */
+import type { MeterFacts } from "./call/authorize/meter-facts.ts";
+import { type Catalogue, catalogueOf } from "./call/record/event-types.ts";
+import type { Config, Metering } from "./config.ts";
+
+export function catalogueIn({ eventTypes, outcomes, meters }: Pick<Metering, "eventTypes" | "outcomes" | "meters">): Catalogue {
+  const names = (rules: readonly { readonly name: string }[]) => [...new Set(rules.map(({ name }) => name))];
+  return catalogueOf(eventTypes, names(outcomes), names(meters));
+}
+
+/** What policies are compared with. */
+export function meterFactsOf({ metering }: Pick<Config, "metering">): MeterFacts {
+  return { meters: new Set([...catalogueIn(metering).meters, "bytes"]), priced: metering.prices.map(({ tool }) => serverOf(tool)) };
+}
+
+/** `server/tool`, with a kind before it or without. */
+function serverOf(pattern: string): string {
+  const [head = ""] = pattern.split("/");
+  return head.slice(head.indexOf(":") + 1);
+}
