@@ -155,7 +155,7 @@ function cell(text: string): string {
 
 if (process.argv[1] === import.meta.filename) {
   const { createProgram } = await import("../src/cli/program.ts");
-  for (const [name, text] of referencePages(createProgram())) {
+  for (const [name, text] of referencePages(await createProgram())) {
     writeFileSync(join(ROOT, "docs/reference", name), text);
     process.stdout.write(`docs/reference/${name}\n`);
   }

@@ -7,8 +7,9 @@ import { readLogKey } from "../call/record/log-key.ts";
 import type { ProofAnswer } from "../call/record/proof-query.ts";
 import { openReader } from "../call/record/store.ts";
 import { type AdminClient, adminClient, Refused } from "./admin-client.ts";
-import { askOrRead, inFolder } from "./books.ts";
+import { askOrRead } from "./books.ts";
 import { type CommonOptions, configOf, leaf, print } from "./command.ts";
+import { inFolder } from "./folder-books.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { grouped, plain } from "./table.ts";
 

@@ -4,7 +4,8 @@ import { durationMs, instantMs } from "../call/authorize/written.ts";
 import type { CallPage, CallQuestion, PermitUse } from "../call/record/history.ts";
 import type { Config } from "../config.ts";
 import { adminClient, allPages, NoGateway } from "./admin-client.ts";
-import { askOrRead, inFolder } from "./books.ts";
+import { askOrRead } from "./books.ts";
+import { inFolder } from "./folder-books.ts";
 import { EXIT, Exit, type Io, paint } from "./io.ts";
 import { grouped } from "./table.ts";
 

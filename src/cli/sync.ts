@@ -7,8 +7,9 @@ import { type SinkJson, sinkJson, type WebhookJson, webhookJson } from "../contr
 import type { Flushed } from "../control/admin/sync-routes.ts";
 import { webhookSink } from "../webhooks.ts";
 import { adminClient, allPages } from "./admin-client.ts";
-import { askOrRead, inFolder } from "./books.ts";
+import { askOrRead } from "./books.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
+import { inFolder } from "./folder-books.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { registerLedger } from "./ledger.ts";
 import { type Cell, table } from "./table.ts";

@@ -47,6 +47,8 @@ const PLANTED: readonly [rule: string, file: string, text: string, more?: Source
   ["direction", "src/call/record/a.ts", `${HEAD}import { loadConfig } from "../../config.ts";\n`],
   ["direction", "src/control/agents/a.ts", `${HEAD}import { run } from "../../cli/program.ts";\n`],
   ["direction", "src/control/agents/a.ts", `${HEAD}import { startGateway } from "../../gateway.ts";\n`],
+  ["lazy", "src/cli/program.ts", `${HEAD}import { registerServe } from "./serve.ts";\n`],
+  ["lazy", "src/cli/serve.ts", `${HEAD}import { type Gateway, startGateway } from "../gateway.ts";\n`],
   ["home", "src/call/accept/a.ts", `${HEAD}import { request } from "undici";\n`],
   ["home", "src/call/record/journal.ts", `${HEAD}import Database from "better-sqlite3";\n`],
   ["home", "src/call/accept/a.ts", `${HEAD}import express from "express";\n`],
@@ -76,6 +78,7 @@ test.each(PLANTED)("a planted violation of %s in %s is seen", (rule, file, text,
 });
 
 const INNOCENT: readonly [file: string, text: string][] = [
+  ["src/cli/serve.ts", `${HEAD}import type { Gateway } from "../gateway.ts";\nconst { startGateway } = await import("../gateway.ts");\n`],
   ["src/call/budget/a.ts", `${HEAD}import type { Permit } from "../authorize/permit.ts";\n`],
   ["src/call/budget/a.ts", `${HEAD}import { type Permit } from "../authorize/permit.ts";\nimport { refuse } from "../../refusal.ts";\n`],
   ["src/refusal.ts", `${PURE}// Date.now() would be impure, and so would import("express")\nexport const at = new Date(0);\n`],

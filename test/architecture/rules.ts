@@ -5,7 +5,8 @@ import { withoutComments } from "./source-text.ts";
 export type Sources = ReadonlyMap<string, string>;
 export type Violation = { readonly rule: string; readonly file: string; readonly what: string };
 
-type Import = { readonly target: string; readonly value: boolean };
+/** `eager`: loaded with the file that imports it. */
+type Import = { readonly target: string; readonly value: boolean; readonly eager: boolean };
 
 const STEPS = ["accept", "authenticate", "authorize", "budget", "exchange", "forward", "inspect", "record", "sync"];
 
@@ -49,6 +50,7 @@ export function violations(sources: Sources): Violation[] {
     const imports = importsOf(file, text);
     for (const each of imports) direction(file, each, say);
     for (const each of imports) home(file, each, say);
+    for (const each of imports) laziness(file, each, say);
     if (isPure(text)) purity(text, imports, say);
   }
   for (const file of impureNeighbours(sources)) found.push(file);
@@ -115,6 +117,17 @@ function direction(file: string, { target, value }: Import, say: Say): void {
   if (to < from && value) say("direction", `${target}: a value of another step`);
 }
 
+/** What a command needs is loaded when it is typed, and what only a gateway needs when one starts. */
+function laziness(file: string, { target, eager }: Import, say: Say): void {
+  if (!eager || !file.startsWith("src/cli/")) return;
+  if (file === "src/cli/program.ts" && target.startsWith("src/") && !EVERY_COMMAND_NEEDS.includes(target))
+    say("lazy", `${target}: loaded with the command that needs it, by import()`);
+  if (LOADED_LATE.includes(target)) say("lazy", `${target}: loaded where it is used, by import()`);
+}
+
+const EVERY_COMMAND_NEEDS = ["src/cli/io.ts", "src/cli/version.ts"];
+const LOADED_LATE = ["src/gateway.ts", "src/observe.ts", "src/cli/demo-play.ts"];
+
 function home(file: string, { target }: Import, say: Say): void {
   if (target.startsWith("src/") || target.startsWith("node:")) return;
   const name = packageOf(target);
@@ -164,10 +177,11 @@ function importsOf(file: string, text: string): Import[] {
   const code = withoutComments(text);
   const found: Import[] = [];
   for (const match of code.matchAll(/^(?:import|export)\s+(type\s+)?([^"';]*?)\s*from\s+"([^"]+)"/gms)) {
-    found.push({ target: resolve(file, match[3] ?? ""), value: match[1] === undefined && carriesValue(match[2] ?? "") });
+    const value = match[1] === undefined && carriesValue(match[2] ?? "");
+    found.push({ target: resolve(file, match[3] ?? ""), value, eager: value });
   }
   for (const match of code.matchAll(/^import\s+"([^"]+)"|\bimport\(\s*(?:"([^"]+)"\s*\)|[^"\s])|\b(?:createRequire|require)\(/gm))
-    found.push({ target: resolve(file, match[1] ?? match[2] ?? COMPUTED), value: true });
+    found.push({ target: resolve(file, match[1] ?? match[2] ?? COMPUTED), value: true, eager: match[1] !== undefined });
   return found;
 }
 

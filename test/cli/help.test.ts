@@ -6,13 +6,14 @@ import { createProgram } from "../../src/cli/program.ts";
 import { tollgate } from "./terminal.ts";
 
 const silent = { out: () => {}, err: () => {}, color: false, env: {} };
+const whole = await createProgram(silent);
 
 /** One that only has others below it has no options of its own. */
 const does = (command: Command, words: readonly string[]) =>
   command.commands.length === 0 || (words.length > 0 && command.options.length > 0);
 
 /** Every command that does something, by its words. */
-function leaves(command: Command = createProgram(silent), words: readonly string[] = []): { words: readonly string[]; command: Command }[] {
+function leaves(command: Command, words: readonly string[] = []): { words: readonly string[]; command: Command }[] {
   const below = command.commands.flatMap((child) => leaves(child, [...words, child.name()]));
   return does(command, words) ? [{ words, command }, ...below] : below;
 }
@@ -24,7 +25,7 @@ function split(line: string): string[] {
 
 /** Parses without doing: true when the named command would have run. */
 async function reaches(args: readonly string[], words: readonly string[]): Promise<boolean> {
-  const program = createProgram(silent);
+  const program = await createProgram(silent);
   const ran: string[][] = [];
   const replace = (command: Command, path: string[]) => {
     if (does(command, path)) command.action(() => void ran.push(path));
@@ -45,13 +46,20 @@ const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agen
 
 test("these commands are offered, and no others", () => {
   expect(
-    leaves()
+    leaves(whole)
       .map(({ words }) => words.join(" "))
       .sort(),
   ).toEqual(ISSUE_COMMANDS.split(/,\s+/).sort());
 });
 
-describe.each(leaves().map(({ words, command }) => ({ name: words.join(" "), words, command })))("$name", ({ words, command }) => {
+// A file whose words are not those of its commands would be loaded for help alone, and its commands be unknown.
+test.each(whole.commands.flatMap((command) => [command.name(), ...command.aliases()]))("%s is found by its name alone", async (name) => {
+  const { commands } = await createProgram(silent, name);
+  expect(commands.some((command) => command.name() === name || command.aliases().includes(name))).toBe(true);
+  expect(commands.length).toBeLessThan(whole.commands.length);
+});
+
+describe.each(leaves(whole).map(({ words, command }) => ({ name: words.join(" "), words, command })))("$name", ({ words, command }) => {
   const required = command.options.filter((option) => option.mandatory).flatMap((option) => [option.long ?? "", "x"]);
 
   test("explains itself with an example that works", async () => {
@@ -109,7 +117,7 @@ test("the commands on the administration page are commands", async () => {
   const page = readFileSync(join(import.meta.dirname, "../../docs/administration.md"), "utf8");
   const lines = [...page.matchAll(/^(?:[A-Z_]+=\S+ )?tollgate ([^#<\n]+)/gm)].map(([, line]) => split(line ?? ""));
   expect(lines.length).toBeGreaterThan(12);
-  const names = leaves().map(({ words }) => words);
+  const names = leaves(whole).map(({ words }) => words);
   for (const line of lines) {
     const words = names.find((each) => each.every((word, i) => line[i] === word)) ?? [];
     expect(await reaches(line, words), line.join(" ")).toBe(true);

@@ -6,8 +6,8 @@ import { createProgram } from "../../src/cli/program.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-test("the reference pages say what the sources say", () => {
-  for (const [name, text] of referencePages(createProgram())) {
+test("the reference pages say what the sources say", async () => {
+  for (const [name, text] of referencePages(await createProgram())) {
     expect(readFileSync(join(ROOT, "docs/reference", name), "utf8"), `docs/reference/${name}: run npm run docs`).toBe(text);
   }
 });

@@ -24,6 +24,8 @@ export type KillReport = {
 };
 
 const CLIENTS = 8;
+/** Between two tries while no gateway runs: clients that try without a pause take the core on which it starts. */
+const KNOCK_MS = 50;
 const POLICIES = `apiVersion: tollgate/v1
 entitlements: [{ name: all, permit: ["*/*"] }]
 budgets:
@@ -70,7 +72,7 @@ export async function killLoop(options: KillOptions): Promise<KillReport> {
         .then((response) => response.text())
         .catch(() => null);
       if (answer?.includes('"content"')) heard.set(nonce, (heard.get(nonce) ?? 0) + 1);
-      else await sleep(5);
+      else await sleep(KNOCK_MS);
     }
   };
   await gateway.serve();

@@ -1,0 +1,58 @@
+/** The books in a data folder, read while no gateway runs. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { openBooks } from "../call/record/books.ts";
+import type { UsageAnswer } from "../call/record/queries.ts";
+import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
+import type { Config } from "../config.ts";
+import { type BudgetRow, budgetFacts, budgetRows } from "../control/admin/budget-rows.ts";
+import { usageQuestion } from "../control/admin/usage-question.ts";
+import { loadPolicies } from "../policy-load.ts";
+import type { CallRecord, UsageQuery } from "./books.ts";
+import { problemLines } from "./command.ts";
+import { EXIT, Exit } from "./io.ts";
+
+export function hasBooks(config: Config): boolean {
+  return existsSync(join(config.data, JOURNAL_FILE));
+}
+
+export function inFolder<T>(config: Config, read: (books: ReturnType<typeof openBooks>) => T): T {
+  const file = join(config.data, JOURNAL_FILE);
+  try {
+    const store = openReader(file);
+    try {
+      return read(openBooks(store));
+    } finally {
+      store.close();
+    }
+  } catch (fault) {
+    throw new Exit(EXIT.away, `${file} cannot be read: ${fault instanceof Error ? fault.message : String(fault)}`);
+  }
+}
+
+/** As the admin API says it. */
+function purgedText(callId: string): string {
+  return `the record of ${callId} was purged: its leaf stays, its words are gone`;
+}
+
+export function recordInFolder(config: Config, callId: string): CallRecord {
+  const [found, isPurged] = inFolder(config, (books) => [books.record(callId), books.isPurged(callId)] as const);
+  if (found === null) throw new Exit(EXIT.no, isPurged ? purgedText(callId) : `there is no record of ${callId}`);
+  return found;
+}
+
+export function budgetsInFolder(config: Config): BudgetRow[] {
+  const policies = loadPolicies(config.policies, config.servers);
+  if ("problems" in policies) throw new Exit(EXIT.config, problemLines(policies.problems));
+  return budgetRows(
+    budgetFacts(policies.policySet),
+    inFolder(config, (books) => books.balances()),
+    Date.now(),
+  );
+}
+
+export function usageInFolder(config: Config, query: UsageQuery): UsageAnswer {
+  const question = usageQuestion(query, Date.now());
+  if ("fault" in question) throw new Exit(EXIT.usage, question.fault);
+  return inFolder(config, (books) => books.usage(question));
+}
