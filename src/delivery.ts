@@ -222,5 +222,6 @@ function bounded(journal: OpenJournal, isFull: () => boolean): Journal {
     permit: (entry) => (isFull() ? Promise.reject(new StoreUnavailable("too much waits for a sink")) : journal.permit(entry)),
     settle: (entry) => journal.settle(entry),
     append: (record) => journal.append(record),
+    notice: (notice) => journal.notice(notice),
   };
 }

@@ -1,12 +1,11 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
 import { randomUUID } from "node:crypto";
 import { openHumanApproval } from "./approving.ts";
+import { openBudgets } from "./budgets.ts";
 import { createPublicListener } from "./call/accept/listener.ts";
 import { createPages } from "./call/accept/pages.ts";
-import type { AgentProfile } from "./call/authenticate/agent.ts";
 import type { TaskRules } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
-import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
@@ -23,7 +22,6 @@ import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
 import { openAdminKeys } from "./control/admin/admin-keys.ts";
 import { createAdminApi } from "./control/admin/api.ts";
-import { budgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
 import { adminRoutes } from "./control/admin/routes.ts";
 import { openKeys } from "./control/keys.ts";
@@ -59,7 +57,6 @@ export type GatewayOptions = { readonly configFile: string; readonly env: Enviro
 
 /** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
 const DRAIN_MS = 30_000;
-const SWEEP_MS = 60_000;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const loaded = await load(options.configFile, options.env, options.log);
@@ -122,9 +119,9 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const ledger = createLedger(journal.balances);
-  const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
-  closing.push(() => clearInterval(sweep));
+  const budgets = openBudgets({ journal, policySet, now, configVersion, fault });
+  const { ledger } = budgets;
+  closing.push(() => budgets.close());
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
   const evidence = await openEvidence({ config, journal, registry, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
@@ -225,15 +222,14 @@ async function assemble(
     fault: (thrown) => fault(thrown),
   });
   const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
-  const budgets = () => budgetRows(budgetFacts(policySet()), ledger.balances(), now());
-  const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet(), profile, ledger.balances(), now());
   const issuers = new Set(config.issuers.map(({ issuer }) => issuer));
   const routeNames = [...config.servers.keys(), ...config.views.keys()];
   const api = createAdminApi({
     keys,
     store,
     routes: [
-      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, budgets, budgetsOf, now, store }),
+      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, now, store }),
+      ...budgets.routes(registry, reader),
       ...evidence.routes,
       ...embedding.routes,
       ...approval.routes(),

@@ -6,7 +6,8 @@ import { EXIT, Exit, type Io } from "./io.ts";
 
 export type AdminClient = {
   get<T>(path: string): Promise<T>;
-  post<T>(path: string, body: unknown, timeoutMs?: number): Promise<T>;
+  /** `key`: what is posted with it again within a day is answered as the first was, and not done twice. */
+  post<T>(path: string, body: unknown, timeoutMs?: number, key?: string): Promise<T>;
 };
 
 /** A no, with what is wrong with which of many where the gateway told. */
@@ -36,10 +37,14 @@ export function adminClient(config: Config, { env }: Pick<Io, "env">): AdminClie
 /** `key` is read at each request, so that it is never held longer than it is used. */
 export function adminAt(origin: string, key: () => string, remedy = "Start it: tollgate serve"): AdminClient {
   const base = `${origin}/api/v1`;
-  const send = async <T>(method: string, path: string, body?: unknown, timeoutMs = ANSWER_TIMEOUT_MS): Promise<T> => {
+  const send = async <T>(method: string, path: string, body?: unknown, timeoutMs = ANSWER_TIMEOUT_MS, once?: string): Promise<T> => {
     const answer = await fetch(`${base}${path}`, {
       method,
-      headers: { authorization: `Bearer ${key()}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      headers: {
+        authorization: `Bearer ${key()}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(once === undefined ? {} : { "idempotency-key": once }),
+      },
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(timeoutMs),
       redirect: "error",
@@ -53,7 +58,7 @@ export function adminAt(origin: string, key: () => string, remedy = "Start it: t
     if (!answer.ok) throw refused(answer.status, json);
     return json as T;
   };
-  return { get: (path) => send("GET", path), post: (path, body, timeoutMs) => send("POST", path, body, timeoutMs) };
+  return { get: (path) => send("GET", path), post: (path, body, timeoutMs, once) => send("POST", path, body, timeoutMs, once) };
 }
 
 /** Every page of a list. */

@@ -5,7 +5,7 @@ import { openBooks } from "../call/record/books.ts";
 import type { UsageAnswer } from "../call/record/queries.ts";
 import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
 import type { Config } from "../config.ts";
-import { type BudgetRow, budgetFacts, budgetRows } from "../control/admin/budget-rows.ts";
+import { type BudgetRow, budgetRows } from "../control/admin/budget-rows.ts";
 import { usageQuestion } from "../control/admin/usage-question.ts";
 import { loadPolicies } from "../policy-load.ts";
 import type { CallRecord, UsageQuery } from "./books.ts";
@@ -45,7 +45,7 @@ export function budgetsInFolder(config: Config): BudgetRow[] {
   const policies = loadPolicies(config.policies, config.servers);
   if ("problems" in policies) throw new Exit(EXIT.config, problemLines(policies.problems));
   return budgetRows(
-    budgetFacts(policies.policySet),
+    policies.policySet.budgets,
     inFolder(config, (books) => books.balances()),
     Date.now(),
   );

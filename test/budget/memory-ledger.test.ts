@@ -4,7 +4,7 @@ import { createLedger } from "../../src/call/budget/memory-ledger.ts";
 import { DAY_MS, drawOf, held, NOON, refused, sentHold, standing, usageOf } from "./draws.ts";
 import { ledgerContract } from "./ledger-contract.ts";
 
-ledgerContract("in memory", createLedger);
+ledgerContract("in memory", (initial) => createLedger(initial));
 
 const once = usageOf(1, 100);
 
@@ -32,7 +32,7 @@ test("a window that was swept stays closed when the clock jumps back into it", a
 });
 
 test("more counters than the ledger keeps are refused as overload, and counters that exist go on", async () => {
-  const ledger = createLedger([], 2);
+  const ledger = createLedger([], { countersMax: 2 });
   await held(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "b" })], once);
   expect((await refused(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "c" })], once)).refused).toBe("overloaded");
   expect(await standing(ledger, drawOf({ scope: "a" }))).toEqual([0, 1, 0]);

@@ -23,7 +23,6 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   "POST /agents/:id/suspend": STOPS,
   "POST /agents/:id/reinstate": STOPS,
   "POST /agents/:id/revoke": STOPS,
-  "GET /agents/:id/budgets": ALL,
   "POST /agents/:id/tokens": RUNS,
   "GET /agents/:id/credentials": ALL,
   "POST /agents/:id/credentials": RUNS,
@@ -39,7 +38,6 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   "GET /admin-keys": ["auditor", "admin"],
   "POST /admin-keys": ADMIN,
   "POST /admin-keys/:id/revoke": ADMIN,
-  "GET /budgets": ALL,
   "GET /metering/usage": ALL,
   "GET /audit/records": EVIDENCE,
   "GET /audit/records/:call": EVIDENCE,
@@ -52,6 +50,10 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
 
 /** What a whole gateway mounts beside them. */
 const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
+  "GET /budgets": ALL,
+  "GET /agents/:id/budgets": ALL,
+  "POST /budgets/:name/credit": ADMIN,
+  "POST /budgets/:name/debit": ADMIN,
   "POST /mcp/authorize": RUNS,
   "POST /reservations": RUNS,
   "POST /reservations/:id/settle": RUNS,

@@ -4,9 +4,13 @@ import type { Budget } from "../../src/call/authorize/policy-set.ts";
 import type { Who } from "../../src/call/authorize/who.ts";
 import type { Balance } from "../../src/call/budget/reservation.ts";
 import { type BudgetFacts, budgetRows, budgetRowsOf } from "../../src/control/admin/budget-rows.ts";
+import { drawOf } from "../budget/draws.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 15, 12);
-const month: BudgetFacts = { name: "month", meter: "tool_tokens", limit: 1_000, each: ["team"] };
+const month: BudgetFacts = {
+  draw: { ...drawOf({ budget: "month", meter: "tool_tokens", limit: 1_000, period: "month" }) },
+  each: ["team"],
+};
 
 const balance = (changes: Partial<Balance> = {}): Balance => ({
   budget: "month",
@@ -30,6 +34,9 @@ describe("a budget's row", () => {
         committed: 300,
         held: 200,
         debt: 50,
+        ceiling: 1_000,
+        overage: 0,
+        forecast: null,
         remaining: 450,
         window: { start: "2026-11-01T00:00:00.000Z", end: "2026-12-01T00:00:00.000Z" },
       },
@@ -51,6 +58,32 @@ describe("a budget's row", () => {
     expect(budgetRows([{ ...month, each: [] }], [], NOW_MS)).toMatchObject([{ scope: "" }]);
   });
 
+  test("sums the slots of a rolling window, and ends when the oldest of them does", () => {
+    const rolling = { ...month, draw: { ...month.draw, period: "rolling" as const, rollingMs: 3_600_000 } };
+    const slot = (minutes: number, committed: number) =>
+      balance({ committed, windowStartMs: NOW_MS - minutes * 60_000, windowEndMs: NOW_MS + (61 - minutes) * 60_000 });
+    expect(budgetRows([rolling], [slot(2, 30), slot(50, 20)], NOW_MS)).toMatchObject([
+      { committed: 50, remaining: 950, window: { start: "2026-11-15T11:10:00.000Z", end: "2026-11-15T12:11:00.000Z" } },
+    ]);
+  });
+
+  test("says how far a soft budget is beyond its limit, and where it ends", () => {
+    const soft = { ...month, draw: { ...month.draw, hard: false, overage: 500 } };
+    expect(budgetRows([soft], [balance({ committed: 1_200, debt: 50 })], NOW_MS)).toMatchObject([
+      { overage: 250, ceiling: 1_500, remaining: 0 },
+    ]);
+  });
+
+  test("foretells when nothing is left at the pace of late, unless the window ends before", () => {
+    const spent = (amount: number) => [{ budget: "month", scope: "support", spent: amount, sinceMs: NOW_MS - 86_400_000 }];
+    const forecast = (amount: number, committed: number) =>
+      budgetRows([month], [balance({ committed })], NOW_MS, spent(amount))[0]?.forecast;
+    expect(forecast(100, 500)).toBe("2026-11-20T12:00:00.000Z");
+    expect(forecast(10, 500)).toBeNull();
+    expect(forecast(0, 500)).toBeNull();
+    expect(forecast(100, 1_000)).toBe("2026-11-15T12:00:00.000Z");
+  });
+
   test("is not of a window that is over, to the millisecond", () => {
     const over = balance({ committed: 999, windowEndMs: NOW_MS });
     expect(budgetRows([month], [over], NOW_MS)).toMatchObject([{ committed: 0, remaining: 1_000 }]);
@@ -62,7 +95,11 @@ describe("a budget's row", () => {
   });
 
   test("is not of a budget that no policy names any more, and takes its limit from the policy of today", () => {
-    const rows = budgetRows([{ ...month, limit: 10 }], [balance({ budget: "gone" }), balance({ committed: 4 })], NOW_MS);
+    const rows = budgetRows(
+      [{ ...month, draw: { ...month.draw, limit: 10 } }],
+      [balance({ budget: "gone" }), balance({ committed: 4 })],
+      NOW_MS,
+    );
     expect(rows).toMatchObject([{ name: "month", limit: 10, remaining: 6 }]);
     expect(rows).toHaveLength(1);
   });

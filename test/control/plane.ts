@@ -103,8 +103,6 @@ export async function startPlane(options: PlaneOptions = {}) {
       routeNames: ["tickets", "crm"],
       reader,
       store,
-      budgets: () => [],
-      budgetsOf: () => [],
       now,
     }),
     hosts: () => new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${adminPort}`)),

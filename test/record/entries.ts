@@ -60,7 +60,8 @@ export function settlementEntry(
     callId,
     atMs: NOW_MS + 12,
     state,
-    lines: lines.map((line) => ({ line, posted: used(line), debt: 0, remaining: 0, crossed: [] })),
+    lines: lines.map((line) => ({ line, posted: used(line), debt: 0, spent: 0, remaining: 0, crossed: [] })),
+    notices: [],
     audit: auditOf(callId, lines, state, tokens),
     usage: state === "voided" ? null : usageOf(callId, state === "unknown", tokens),
   };

@@ -68,7 +68,8 @@ export class HeldCall implements Reservation {
       counter.committed += posted;
       counter.debt += owed;
       const left = remaining(draw, counted.standing());
-      lines.push({ line, posted, debt: owed, remaining: left, crossed: crossedBy(draw, spent, spent + posted + owed) });
+      const spentNow = spent + posted + owed;
+      lines.push({ line, posted, debt: owed, spent: spentNow, remaining: left, crossed: crossedBy(draw, spent, spentNow) });
     }
     return { state, lines, withheld: null };
   }

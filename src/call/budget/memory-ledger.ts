@@ -4,16 +4,15 @@ import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
 import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
-import type { Adjustment, Amounts, Balance, Ledger, Settlement, Weighing } from "./reservation.ts";
+import type { Adjusting, Adjustment, Amounts, Balance, Ledger, Settlement, Weighing } from "./reservation.ts";
 import { createCalendar, freedAt, type Window } from "./windows.ts";
 
 /** At once, since nothing has to be asked. */
-export interface MemoryLedger extends Ledger {
+export interface MemoryLedger extends Ledger, Adjusting {
   hold(callId: CallId, draws: readonly Draw[], amounts: Amounts, nowMs: number): LocalReservation | Refusal;
   weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing;
   balances(): readonly Balance[];
-  /** Adds to what is committed and to the debt, in the window that holds `nowMs` now. Null: it would fall below zero. */
-  adjust(draw: Draw, posted: number, debt: number, nowMs: number): Adjustment | null;
+  plan(draw: Draw, change: "credit" | "debit", amount: number, nowMs: number): readonly Adjustment[] | null;
   /** Forgets counters of ended windows in which nothing is held any more; their rows stay in the journal. Returns how many. */
   sweep(nowMs: number): number;
 }
@@ -23,6 +22,12 @@ export type LocalReservation = HeldCall & { post(usage: Amounts): Settlement };
 /** Counters in memory at once, about 60 MB: without a limit, `each: subject` would let callers decide how much memory is used. */
 export const COUNTERS_MAX = 200_000;
 
+export type LedgerOptions = {
+  readonly countersMax?: number;
+  /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
+  readonly onExhausted?: (draw: Draw, windowStartMs: number, windowEndMs: number | null, spent: number) => void;
+};
+
 /**
  * `initial`: the balances as the journal has them at start.
  *
@@ -30,10 +35,11 @@ export const COUNTERS_MAX = 200_000;
  * system clock that jumps back cannot reopen a window that has closed. One that jumped far ahead keeps later calls in that far
  * window until the real time has caught up: budgets then reset late, never early.
  */
-export function createLedger(initial: readonly Balance[], countersMax: number = COUNTERS_MAX): MemoryLedger {
+export function createLedger(initial: readonly Balance[], { countersMax = COUNTERS_MAX, onExhausted }: LedgerOptions = {}): MemoryLedger {
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
   const shares = new Map<string, Counter[]>();
+  const told = new WeakSet<Counter>();
   let size = 0;
   let latestMs = 0;
   const add = (counter: Counter): Counter => {
@@ -88,7 +94,13 @@ export function createLedger(initial: readonly Balance[], countersMax: number = 
         if (counter === null) return giveBack(lines, FULL);
         const standing = () => standingOf(draw, counter);
         const judged = judgeHold(standing(), draw, amount);
-        if (judged !== "carried") return giveBack(lines, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
+        if (judged !== "carried") {
+          const { committed, debt } = standing();
+          if (judged === "exhausted" && !told.has(counter))
+            onExhausted?.(draw, counter.windowStartMs, counter.windowEndMs, committed + debt);
+          if (judged === "exhausted") told.add(counter);
+          return giveBack(lines, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
+        }
         counter.held += amount ?? 0;
         lines.push({
           draw,
@@ -119,15 +131,31 @@ export function createLedger(initial: readonly Balance[], countersMax: number = 
 
     balances: () => [...shares.values()].flat().map((counter) => ({ ...counter })),
 
-    adjust(draw, posted, debt, nowMs) {
+    plan(draw, change, amount, nowMs) {
       latestMs = Math.max(latestMs, nowMs);
-      const counter = counterFor(draw);
-      if (counter === null || counter.committed + posted < 0 || counter.debt + debt < 0) return null;
-      counter.committed += posted;
-      counter.debt += debt;
-      const { windowStartMs, windowEndMs } = counter;
-      const line = { draw, windowStartMs, windowEndMs, amount: 0 };
-      return { line, posted, debt, remaining: remaining(draw, standingOf(draw, counter)) };
+      const current = counterFor(draw);
+      if (current === null) return null;
+      const lineOf = ({ windowStartMs, windowEndMs }: Counter) => ({ draw, windowStartMs, windowEndMs, amount: 0 });
+      if (change === "debit") return [{ line: lineOf(current), posted: 0, debt: amount }];
+      const planned: Adjustment[] = [];
+      let left = amount;
+      for (const slot of draw.period === "rolling" ? countingSlots(draw).toReversed() : [current]) {
+        const debt = Math.min(left, slot.debt);
+        const posted = Math.min(left - debt, slot.committed);
+        left -= debt + posted;
+        if (debt + posted > 0) planned.push({ line: lineOf(slot), posted: -posted, debt: -debt });
+      }
+      return left === 0 ? planned : null;
+    },
+
+    apply(adjustments) {
+      for (const { line, posted, debt } of adjustments) {
+        const counter = shares.get(keyOf(line.draw))?.find(({ windowStartMs }) => windowStartMs === line.windowStartMs);
+        // Of a window that is over and forgotten only the journal knows.
+        if (counter === undefined) continue;
+        counter.committed += posted;
+        counter.debt += debt;
+      }
     },
 
     sweep(nowMs) {

@@ -22,6 +22,8 @@ export type PostedLine = {
   readonly line: HoldLine;
   readonly posted: number;
   readonly debt: number;
+  /** Committed and debt, after it: what counts towards thresholds. */
+  readonly spent: number;
   /** Of the limit, after it. */
   readonly remaining: number;
   /** Thresholds in percent that it has crossed. */
@@ -62,7 +64,19 @@ export type Balance = {
 };
 
 /** A compensating entry on one counter: signed changes of what is committed and of the debt. */
-export type Adjustment = { readonly line: HoldLine; readonly posted: number; readonly debt: number; readonly remaining: number };
+export type Adjustment = { readonly line: HoldLine; readonly posted: number; readonly debt: number };
+
+/** What a correction by a person changes: a credit gives back what was used, the newest first; a debit is a debt. */
+export interface Adjusting {
+  /** Null: so much is not used, or there is no room for another counter. Nothing is changed. */
+  plan(
+    draw: Draw,
+    change: "credit" | "debit",
+    amount: number,
+    nowMs: number,
+  ): readonly Adjustment[] | null | Promise<readonly Adjustment[] | null>;
+  apply(adjustments: readonly Adjustment[]): void;
+}
 
 export interface Ledger {
   /** All draws or none. The refusal names the first budget, in the order given, that cannot carry its amount. */

@@ -40,6 +40,9 @@ export const RECORD_KINDS = [
   "admin_key.revoked",
   "usage.reported",
   "usage.adjusted",
+  "budget.threshold",
+  "budget.exhausted",
+  "budget.adjusted",
   "sync.decided",
   "sync.reconciled",
   "webhook.disabled",
@@ -54,11 +57,8 @@ export type RecordKind = (typeof RECORD_KINDS)[number];
 
 /** Of requests, which are by far the most: nobody is told of each. */
 const UNTOLD: readonly string[] = ["call", "stream.closed"];
-/** Not recorded yet; whoever asks to be told of them already is not wrong. */
-const ANNOUNCED_KINDS = ["budget.threshold"];
-
 /** What webhooks may ask for. */
-export const TOLD_KINDS: readonly string[] = [...RECORD_KINDS.filter((kind) => !UNTOLD.includes(kind)), ...ANNOUNCED_KINDS];
+export const TOLD_KINDS: readonly string[] = RECORD_KINDS.filter((kind) => !UNTOLD.includes(kind));
 
 /** `hmac-sha256:<hex>` under the key of the subject, or else of the customer; bytes is the size of what was hashed. */
 export type Digest = { readonly hmac: string; readonly bytes: number };

@@ -18,8 +18,11 @@ type Stored = {
 /** By balance; one pair of numbers each, about 150 bytes. */
 export type BalanceSums = Map<string, Sums>;
 
+/** Records of acts that post to budgets. */
+const MOVES_MONEY: ReadonlySet<AuditRecord["kind"]> = new Set(["budget.adjusted"]);
+
 export function addRecord(sums: BalanceSums, record: AuditRecord): void {
-  if (record.settlement === null) return;
+  if (record.settlement === null && !MOVES_MONEY.has(record.kind)) return;
   for (const line of record.budget)
     add(sums, keyOf(line.budget, line.scope, Date.parse(line.window_start)), { posted: line.posted, debt: line.debt });
 }

@@ -8,6 +8,7 @@ import { eventSpans } from "./epoch-query.ts";
 import { eventReader, type FoundEvent, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
+import { type Pace, paceReader } from "./pace.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
 import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import { type Fate, knownReports } from "./report-writer.ts";
@@ -74,6 +75,8 @@ export type Books = {
   /** Those of these records whose bodies are gone. */
   purgedAmong(records: readonly number[]): number[];
   balances(): Balance[];
+  /** What each counter in use was drawn on since then. */
+  pace(sinceMs: number): Pace[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
   lastUses(question: UseQuestion): PermitUse[];
   /** Calls that policies have decided, equal ones as one: a page of the journal at a time. */
@@ -189,6 +192,7 @@ export function openBooks(store: Store): Books {
     eventSpans: () => eventSpans(store),
     purgedAmong: (records) => purged.all(JSON.stringify(records)) as number[],
     balances: () => balances.all() as Balance[],
+    pace: paceReader(store),
     lastUses: lastUsesReader(store),
     calls: callsReader(store),
     purgeable: purgeableReader(store),

@@ -2,10 +2,10 @@
 
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { HoldLine, PostedLine, Reservation, Settlement } from "../budget/reservation.ts";
+import type { Adjustment, HoldLine, Reservation, Settlement } from "../budget/reservation.ts";
 import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
 import { type Billed, usageEventOf } from "./billed.ts";
-import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import type { Notice, PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Measures } from "./measures.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
@@ -151,7 +151,23 @@ export function permitOf(story: Story, { callId, receivedAtMs, body }: McpReques
 export function settlementOf(story: Story, { callId }: McpRequest, { state, lines }: Settlement, scribe: Scribe): SettlementEntry {
   const audit = auditOfCall(story, scribe);
   const usage = state === "voided" ? null : usageEventOf(audit, billedOf(story, audit.time_end));
-  return { callId, atMs: scribe.now(), state, lines, audit, usage };
+  const notices = lines.flatMap(({ line, crossed, spent }) => crossed.map((percent) => noticeOf(line, percent, spent, scribe)));
+  return { callId, atMs: scribe.now(), state, lines, audit, usage, notices };
+}
+
+/** Percent 0: the first call that was refused. Of a rolling window one is told for each length of it that goes by. */
+export function noticeOf(
+  line: Omit<HoldLine, "amount">,
+  percent: number,
+  spent: number,
+  scribe: Pick<Scribe, "now" | "configVersion">,
+): Notice {
+  const { budget, scope, meter, limit, hard, rollingMs, period } = line.draw;
+  const windowStartMs = period === "rolling" ? Math.floor(line.windowStartMs / rollingMs) * rollingMs : line.windowStartMs;
+  const window = { window_start: instant(windowStartMs), window_end: line.windowEndMs === null ? null : instant(line.windowEndMs) };
+  const kind = percent === 0 ? "budget.exhausted" : "budget.threshold";
+  const details = { budget, scope, meter, limit, hard, spent, ...(percent === 0 ? {} : { percent }), ...window };
+  return { budget, scope, windowStartMs, percent, record: auditOfAct(kind, "gateway", details, scribe) };
 }
 
 /** A record of something that is not a call: who administered what, and its facts. */
@@ -202,7 +218,12 @@ function heldLine(line: HoldLine): BudgetLine {
   return { ...windowMembers(line), held: line.amount, posted: 0, debt: 0 };
 }
 
-function settledLine({ line, posted, debt }: PostedLine): BudgetLine {
+/** Of a correction, which holds nothing. */
+export function budgetLines(lines: readonly Adjustment[]): BudgetLine[] {
+  return lines.map(settledLine);
+}
+
+function settledLine({ line, posted, debt }: Adjustment): BudgetLine {
   return { ...windowMembers(line), held: line.amount, posted, debt };
 }
 

@@ -6,7 +6,7 @@ import { type Journal, StoreUnavailable } from "./journal.ts";
 import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
 import type { JournalTasks, TaskName } from "./journal-tasks.ts";
 import { rowsText, writtenIn } from "./journal-text.ts";
-import { permitRow, type Row, recordRow, settleRow } from "./rows.ts";
+import { noticeRow, permitRow, type Row, recordRow, settleRow } from "./rows.ts";
 
 export type OpenJournal = Journal & {
   /** The gateway's id. */
@@ -48,6 +48,7 @@ export async function openJournal(options: JournalOptions): Promise<OpenJournal>
     },
     permit: (entry) => line.write(() => permitRow(entry)),
     settle: (entry) => line.write(() => settleRow(entry, source)),
+    notice: (notice) => line.write(() => noticeRow(notice, source)),
     append: (record: AuditRecord) => line.write(() => recordRow(record, source)),
     run: (name, ...args) => line.run(name, args),
     close: () => line.close(),

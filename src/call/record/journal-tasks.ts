@@ -6,6 +6,7 @@ import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLo
 import type { Stream } from "./outbox.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
 import { type Corrected, type Correction, type Fate, type ReportBatch, writeCorrection, writeReports } from "./report-writer.ts";
+import { type Move, recordRow } from "./rows.ts";
 import { scrub } from "./scrub.ts";
 import {
   type AsideMove,
@@ -55,6 +56,8 @@ export type JournalTasks = {
   /** Events that somebody reports, with the fate of each; a batch of 250 takes some 10 ms. */
   writeReports(batch: ReportBatch): readonly Fate[];
   writeCorrection(correction: Correction): Corrected;
+  /** What a person, or a share that is handed on, adds to balances and takes from them, with the record that says so. */
+  adjustBalances(moves: readonly Move[], record: AuditRecord): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -84,4 +87,9 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   keepWebhookState: ({ store }, webhook, state) => keepWebhookState(store, webhook, state),
   writeReports,
   writeCorrection,
+  adjustBalances: ({ writer, source }, moves, record) =>
+    writer.transact((pen) => {
+      const sequence = pen.append(recordRow(record, source));
+      for (const move of moves) pen.post(move, sequence);
+    }),
 };

@@ -1,6 +1,6 @@
 /** Pure. What passes between the journal's threads for every call, as one text a group: a text is copied, an object is taken apart. */
 import type { JournalReply, Numbered } from "./journal-protocol.ts";
-import type { Amount, RecordRow, Row, UsageRow } from "./rows.ts";
+import type { Amount, NoticeRow, RecordRow, Row, UsageRow } from "./rows.ts";
 
 // An object of two rows cost both threads 60 us, their text costs 5. No field holds a line feed: JSON and ids have none.
 
@@ -13,7 +13,14 @@ export function rowsText(rows: readonly Numbered[]): string {
 function rowText(row: Row): string {
   if (row.kind === "append") return `append\n${recordText(row)}`;
   if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}`;
-  return `settle\n${row.callId}\n${row.moves}\n${recordText(row.record)}\n${row.usage === null ? "" : usageText(row.usage)}`;
+  if (row.kind === "notice") return `notice\n${noticeText(row)}`;
+  const notices = row.notices.map((notice) => `\n${noticeText(notice)}`).join("");
+  const usage = row.usage === null ? "" : usageText(row.usage);
+  return `settle\n${row.callId}\n${row.moves}\n${recordText(row.record)}\n${usage}\n${row.notices.length}${notices}`;
+}
+
+function noticeText({ budget, scope, windowStartMs, percent, record }: NoticeRow): string {
+  return `${budget}\n${JSON.stringify(scope)}\n${windowStartMs}\n${percent}\n${recordText(record)}`;
 }
 
 function recordText({ recordKind, callId, before, after }: RecordRow): string {
@@ -34,11 +41,18 @@ export function rowsIn(text: string): Numbered[] {
 function rowIn(fields: Fields): Row {
   const kind = fields.next();
   if (kind === "append") return recordIn(fields);
+  if (kind === "notice") return noticeIn(fields);
   const callId = fields.next();
   if (kind === "permit") {
     return { kind, callId, atMs: Number(fields.next()), moves: fields.next(), audit: fields.next(), usage: fields.next() };
   }
-  return { kind: "settle", callId, moves: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
+  const settled = { callId, moves: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
+  return { kind: "settle", ...settled, notices: Array.from({ length: Number(fields.next()) }, () => noticeIn(fields)) };
+}
+
+function noticeIn(fields: Fields): NoticeRow {
+  const [budget, scope] = [fields.next(), JSON.parse(fields.next()) as string];
+  return { kind: "notice", budget, scope, windowStartMs: Number(fields.next()), percent: Number(fields.next()), record: recordIn(fields) };
 }
 
 function recordIn(fields: Fields): RecordRow {

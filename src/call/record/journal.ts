@@ -18,6 +18,15 @@ export type PermitEntry = {
   readonly usage: HeldUsage;
 };
 
+/** A threshold that a window of a budget has crossed, in percent of its limit; 0: the first call that it refused. Told once each. */
+export type Notice = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly windowStartMs: number;
+  readonly percent: number;
+  readonly record: AuditRecord;
+};
+
 /** Settlement, usage event and audit record in one transaction, together with the balances. */
 export type SettlementEntry = {
   readonly callId: CallId;
@@ -27,6 +36,8 @@ export type SettlementEntry = {
   readonly audit: AuditRecord;
   /** Null when the call was not sent after all (voided): nothing is billed. */
   readonly usage: UsageEvent | null;
+  /** In the same transaction. */
+  readonly notices: readonly Notice[];
 };
 
 export interface Journal {
@@ -36,6 +47,8 @@ export interface Journal {
   settle(entry: SettlementEntry): Promise<void>;
   /** One audit record that draws nothing: a refusal, a free call, an administrative act. */
   append(record: AuditRecord): Promise<void>;
+  /** A record that is written once for its window and percent, however often it is handed over. */
+  notice(notice: Notice): Promise<void>;
   /** False while the store refuses writes; then only credentials and health are answered. */
   readonly available: boolean;
 }

@@ -72,5 +72,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     moves: JSON.stringify(moves),
     usage: usageRow(event),
     record: recordRow(record, source, digestOfEvent(event)),
+    // What is told is told by those who are there to see it crossed.
+    notices: [],
   };
 }

@@ -2,7 +2,7 @@
 import type { HoldLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { digestOfText } from "./digest.ts";
-import type { PermitEntry, SettlementEntry } from "./journal.ts";
+import type { Notice, PermitEntry, SettlementEntry } from "./journal.ts";
 import { type EventText, eventText, recordText } from "./record-text.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { UsageEvent } from "./usage-event.ts";
@@ -43,15 +43,26 @@ export type UsageRow = {
 
 export type Amount = readonly [meter: string, amount: number];
 
+/** Written once for each window and percent. */
+export type NoticeRow = {
+  readonly kind: "notice";
+  readonly budget: string;
+  readonly scope: string;
+  readonly windowStartMs: number;
+  readonly percent: number;
+  readonly record: RecordRow;
+};
+
 export type SettleRow = {
   readonly kind: "settle";
   readonly callId: string;
   readonly moves: string;
   readonly usage: UsageRow | null;
   readonly record: RecordRow;
+  readonly notices: readonly NoticeRow[];
 };
 
-export type Row = PermitRow | SettleRow | RecordRow;
+export type Row = PermitRow | SettleRow | RecordRow | NoticeRow;
 
 /** Order of `quantities`, and the columns of `usage_event`. */
 export const QUANTITIES = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"] as const;
@@ -62,7 +73,7 @@ export function permitRow({ callId, atMs, lines, audit, usage }: PermitEntry): P
   return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: `${before},${after}`, usage: JSON.stringify(usage) };
 }
 
-export function settleRow({ callId, lines, audit, usage }: SettlementEntry, source: string): SettleRow {
+export function settleRow({ callId, lines, audit, usage, notices }: SettlementEntry, source: string): SettleRow {
   const moves = lines.map(({ line, posted, debt }) => moveOf(line, posted, -line.amount, debt));
   const event = usage === null ? null : eventText(usage);
   return {
@@ -71,7 +82,12 @@ export function settleRow({ callId, lines, audit, usage }: SettlementEntry, sour
     moves: JSON.stringify(moves),
     usage: usage === null || event === null ? null : usageRow(usage, event),
     record: recordRow(audit, source, event === null ? null : digestOfText(event.event)),
+    notices: notices.map((notice) => noticeRow(notice, source)),
   };
+}
+
+export function noticeRow({ record, ...about }: Notice, source: string): NoticeRow {
+  return { kind: "notice", ...about, record: recordRow(record, source) };
 }
 
 export function recordRow(record: AuditRecord, source: string, usageEvent: string | null = null): RecordRow {
@@ -104,6 +120,11 @@ function amountsOf({ outcomes, outputs, cost_micros }: UsageEvent["data"]["quant
   const cost: Amount[] = cost_micros === undefined ? [] : [["cost_micros", whole(cost_micros)]];
   const named = Object.entries(outcomes ?? {}).map(([name, amount]): Amount => [`outcome:${name}`, whole(amount)]);
   return [...cost, ...named, ...Object.entries(outputs ?? {}).map(([meter, amount]): Amount => [meter, whole(amount)])];
+}
+
+/** Of a correction: what each line changes. */
+export function movesOf(lines: readonly { readonly line: HoldLine; readonly posted: number; readonly debt: number }[]): Move[] {
+  return lines.map(({ line, posted, debt }) => moveOf(line, posted, 0, debt));
 }
 
 function moveOf({ draw, windowStartMs, windowEndMs }: HoldLine, committed: number, held: number, debt: number): Move {

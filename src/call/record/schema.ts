@@ -127,6 +127,15 @@ CREATE VIEW usage AS SELECT
 FROM usage_event AS e JOIN audit_record AS r ON r.sequence = e.record JOIN usage_attributes AS a ON a.id = e.attributes
   LEFT JOIN reported_event AS p ON p.event = e.sequence;
 
+-- What people were told of a window of a budget, once each, whatever crosses it again. percent 0: the first call that it refused.
+CREATE TABLE budget_notice (
+  budget       TEXT NOT NULL,
+  scope        TEXT NOT NULL,
+  window_start INTEGER NOT NULL,
+  percent      INTEGER NOT NULL,
+  PRIMARY KEY (budget, scope, window_start, percent)
+) STRICT, WITHOUT ROWID;
+
 -- Signed tree heads: note is a C2SP checkpoint, key the verifier key of its signature.
 CREATE TABLE checkpoint (
   size  INTEGER PRIMARY KEY,

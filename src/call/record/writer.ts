@@ -1,7 +1,7 @@
 /** Writes the journal's rows: in one transaction all that was waiting, or nothing of it. */
 import { balanceWriter } from "./balance-writer.ts";
 import { logWriter } from "./log-writer.ts";
-import type { Move, PermitRow, RecordRow, Row, SettleRow, UsageRow } from "./rows.ts";
+import type { Move, NoticeRow, PermitRow, RecordRow, Row, SettleRow, UsageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 import { usageWriter } from "./usage-writer.ts";
 
@@ -24,6 +24,8 @@ export type Pen = {
   forgetAttributes(): void;
   /** The record's sequence number. */
   append(record: RecordRow): number;
+  /** What a record adds to a balance, and takes from it. */
+  post(move: Move, record: number): void;
   /** The event's sequence number. `position`: among the events of its record. */
   addUsage(usage: UsageRow, record: number, position: number): number;
 };
@@ -36,6 +38,7 @@ export function createWriter(store: Store): Writer {
   const insertOpen = store.prepare("INSERT INTO open_call (call_id, at_ms, moves, audit, usage) VALUES (?, ?, ?, ?, ?)");
   const deleteOpen = store.prepare("DELETE FROM open_call WHERE call_id = ?");
   const movesOfOpen = store.prepare("SELECT moves FROM open_call WHERE call_id = ?").pluck();
+  const insertNotice = store.prepare("INSERT OR IGNORE INTO budget_notice (budget, scope, window_start, percent) VALUES (?, ?, ?, ?)");
   const log = logWriter(store);
   const balances = balanceWriter(store);
   const usage = usageWriter(store);
@@ -44,15 +47,20 @@ export function createWriter(store: Store): Writer {
     insertOpen.run(row.callId, row.atMs, row.moves, row.audit, row.usage);
     for (const move of movesIn(row.moves)) balances.move(move);
   };
+  const notice = ({ budget, scope, windowStartMs, percent, record }: NoticeRow) => {
+    if (insertNotice.run(budget, scope, windowStartMs, percent).changes === 1) log.append(record);
+  };
   const settle = (row: SettleRow) => {
     if (deleteOpen.run(row.callId).changes !== 1) throw new Error(`${row.callId} has no permit to settle`);
     const record = log.append(row.record);
     for (const move of movesIn(row.moves)) balances.post(move, record);
     if (row.usage !== null) usage.add(row.usage, record);
+    for (const each of row.notices) notice(each);
   };
   const write = (row: Row) => {
     if (row.kind === "permit") permit(row);
     else if (row.kind === "settle") settle(row);
+    else if (row.kind === "notice") notice(row);
     else log.append(row);
   };
   const inOneTransaction = <T>(act: () => T): T => {
@@ -77,7 +85,8 @@ export function createWriter(store: Store): Writer {
       inOneTransaction(() => {
         for (const row of rows) write(row);
       }),
-    transact: (act) => inOneTransaction(() => act({ forgetAttributes: usage.forget, append: log.append, addUsage: usage.add })),
+    transact: (act) =>
+      inOneTransaction(() => act({ forgetAttributes: usage.forget, append: log.append, post: balances.post, addUsage: usage.add })),
     isOpen: (callId) => movesOfOpen.get(callId) !== undefined,
     dropPermit: (callId) =>
       inOneTransaction(() => {

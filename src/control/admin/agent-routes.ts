@@ -6,7 +6,6 @@ import { iso } from "../agents/profiles.ts";
 import type { Registry } from "../agents/registry.ts";
 import type { AuthorizationServer } from "../oauth/authorization-server.ts";
 import { act, agentChanges, newAgent, newToken, offboarding } from "./bodies.ts";
-import type { BudgetRow } from "./budget-rows.ts";
 import { isTheirs } from "./permissions.ts";
 import { agentJson, agentOf, credentialJson, elsewhere, faultAnswer, issuedAnswer, unnamed } from "./registry-answers.ts";
 import { type Answer, type Caller, notThere, pageOf, type Route, route } from "./route.ts";
@@ -17,7 +16,6 @@ export type AgentParts = {
   readonly publicUrl: string;
   /** Servers and views. */
   readonly routeNames: readonly string[];
-  readonly budgetsOf: (profile: AgentProfile) => readonly BudgetRow[];
 };
 
 const AGENTS_MAX = 1_000;
@@ -116,15 +114,6 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
         const cut = await registry.offboard(body.owner, body.reason ?? null, caller.name, caller.customer);
         return { status: 200, json: { suspended: cut.map((profile) => agentJson(profile, registry)) } };
       },
-    }),
-    route({
-      method: "GET",
-      path: "/agents/:id/budgets",
-      permission: "agents:read",
-      summary: "The budgets that the agent's calls count against, with what remains.",
-      body: null,
-      answer: ({ caller, params }) =>
-        withAgent(caller, params.id, (profile) => ({ status: 200, json: { items: parts.budgetsOf(profile), next_cursor: null } })),
     }),
     route({
       method: "POST",

@@ -38,6 +38,7 @@ export const PERMISSIONS: Readonly<Record<Role, readonly Permission[]>> = {
     "calls:reserve",
     "usage:write",
     "usage:correct",
+    "budgets:adjust",
     "requests:decide",
     "tools:approve",
     "sync:read",

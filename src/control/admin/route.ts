@@ -19,6 +19,7 @@ export type Permission =
   | "records:keep"
   | "usage:write"
   | "usage:correct"
+  | "budgets:adjust"
   | "calls:decide"
   | "calls:reserve"
   | "requests:read"

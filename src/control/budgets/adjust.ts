@@ -1,0 +1,76 @@
+/** Corrects a counter by another entry: nothing is overwritten, and who did it and why stands in the record. */
+import type { PolicySet } from "../../call/authorize/candidates.ts";
+import type { Draw } from "../../call/authorize/permit.ts";
+import type { Adjusting, Adjustment } from "../../call/budget/reservation.ts";
+import type { AuditRecord } from "../../call/record/audit-record.ts";
+import { budgetLines } from "../../call/record/compose.ts";
+import type { RunTask } from "../../call/record/journal-client.ts";
+import { movesOf } from "../../call/record/rows.ts";
+
+export type Wanted = {
+  readonly budget: string;
+  /** Whose counter, as `budget list` shows it. */
+  readonly scope: string;
+  readonly change: "credit" | "debit";
+  /** Whole units of the budget's meter. */
+  readonly amount: number;
+  readonly reason: string;
+};
+
+export type Adjusted =
+  | { readonly state: "adjusted"; readonly meter: string; readonly lines: readonly Adjustment[] }
+  | { readonly state: "absent" | "refused"; readonly detail: string };
+
+export type Adjust = (wanted: Wanted, by: string) => Promise<Adjusted>;
+
+export type AdjustParts = {
+  readonly policySet: () => Pick<PolicySet, "budgets">;
+  readonly ledger: Adjusting;
+  readonly run: RunTask;
+  readonly now: () => number;
+  readonly recordOf: (by: string, details: AuditRecord["details"]) => AuditRecord;
+};
+
+export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustParts): Adjust {
+  let last: Promise<unknown> = Promise.resolve();
+  async function adjust({ budget: name, scope, change, amount, reason }: Wanted, by: string): Promise<Adjusted> {
+    const budget = policySet().budgets.find(({ draw }) => draw.budget === name);
+    if (budget === undefined) return { state: "absent", detail: `there is no budget ${name}` };
+    const fault = scopeFault(budget.each, scope);
+    if (fault !== null) return { state: "refused", detail: fault };
+    const draw: Draw = { ...budget.draw, scope };
+    const lines = await ledger.plan(draw, change, amount, now());
+    if (lines === null)
+      return {
+        state: "refused",
+        detail: `${name} has not used ${amount} ${draw.meter}: a credit gives back what was used; to give more, raise the limit`,
+      };
+    const details = { budget: name, scope, meter: draw.meter, change, amount, reason };
+    const record = { ...recordOf(by, details), budget: budgetLines(lines) };
+    // What is taken away counts before it is written, what is given back once it is: whatever fails, nobody may use more.
+    if (change === "debit") ledger.apply(lines);
+    try {
+      await run("adjustBalances", movesOf(lines), record);
+    } catch (thrown) {
+      if (change === "debit") ledger.apply(lines.map(({ line, posted, debt }) => ({ line, posted: -posted, debt: -debt })));
+      throw thrown;
+    }
+    if (change === "credit") ledger.apply(lines);
+    return { state: "adjusted", meter: draw.meter, lines };
+  }
+  return (wanted, by) => {
+    // One after the other: two credits at once must not give the same use back twice.
+    const mine = last.then(() => adjust(wanted, by));
+    last = mine.catch(() => {});
+    return mine;
+  };
+}
+
+/** A counter that no call would ever draw on is a slip. */
+function scopeFault(each: readonly string[], scope: string): string | null {
+  const keys = scope === "" ? [] : scope.split("&").map((part) => part.slice(0, part.indexOf("=")));
+  if (keys.join() === each.join()) return null;
+  return each.length === 0
+    ? "scope: one counter is shared by all: leave it out"
+    : `scope: each of ${each.join(", ")} has a counter of its own: write ${each.map((key) => `${key}=...`).join("&")}, as budget list shows it`;
+}
