@@ -187,6 +187,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       ]),
     ),
     metering: meteringOf(file),
+    idempotency: { keepMs: durationMs(file.idempotency.keep) },
     retention: {
       atLeastMs: durationMs(file.retention.atLeast),
       atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),

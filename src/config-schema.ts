@@ -3,6 +3,7 @@ import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
 import { checkpoint, logKey, witness } from "./config-evidence.ts";
+import { idempotency } from "./config-idempotency.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
@@ -154,6 +155,7 @@ export const configSchema = z.strictObject({
   meters,
   metering,
   receipts,
+  idempotency,
   retention,
   sync,
   webhooks,

@@ -39,6 +39,7 @@ export type Config = {
   /** External guards, by name. */
   readonly inspectors: ReadonlyMap<string, Inspector>;
   /** `atMostMs` null: for ever. */
+  readonly idempotency: { readonly keepMs: number };
   readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
   readonly metering: Metering;
   readonly sync: readonly Sink[];

@@ -43,6 +43,7 @@ import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { createReceipts } from "./receipts.ts";
+import { answerSealer, openRetries } from "./retries.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -128,7 +129,7 @@ async function assemble(
   closing.push(() => clearInterval(sweep));
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const evidence = await openEvidence({ config, journal, registry, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
+  const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
@@ -176,6 +177,7 @@ async function assemble(
     configVersion,
     rateOf: rates.rateOf,
     regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
+    sealAnswer: answerSealer(seal),
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });
@@ -186,6 +188,7 @@ async function assemble(
     measure: createMeasure(config.metering, counter.count),
     receipted: createReceipts(config.metering.receipts, ledger, now),
     journal: evidence.journal,
+    retries: openRetries({ config, seal, journal, reader, now, fault, closing }),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,

@@ -1,6 +1,7 @@
 /** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
 import { z } from "zod";
 import { inspect } from "./guards.ts";
+import { idempotency } from "./replays.ts";
 import { durationMs, instantMs } from "./written.ts";
 
 const name = z
@@ -119,6 +120,7 @@ const entitlement = z
     approval: approval.optional(),
     pins: pins.optional(),
     inspect: inspect.optional(),
+    idempotency: idempotency.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
@@ -136,6 +138,7 @@ const entitlement = z
   .refine((rule) => rule.idle === undefined || rule.from !== undefined, "idle counts from its beginning, so it needs a from")
   .refine((rule) => rule.idle === undefined || !rule.shadow, "a rule that is only tried is never used, so it would lapse: leave idle out")
   .refine((rule) => rule.forbid === undefined || rule.inspect === undefined, "a forbid is final: write a permit that is inspected")
+  .refine((rule) => rule.forbid === undefined || rule.idempotency === undefined, "a forbid is final: write a permit that keeps results")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
     "until is not after from, so it would never count",

@@ -9,6 +9,7 @@ import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
 import { amountOf, type BudgetFile, type EACH, type EntitlementFile, type PolicyFile, type WhoFile } from "./policy-file.ts";
+import { replayMsOf } from "./replays.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Facets, type Who } from "./who.ts";
 import { WhoIndex } from "./who-index.ts";
@@ -44,6 +45,8 @@ export type Rule = {
   /** What the server has to be for it to apply; null: whatever it is. */
   readonly pins: RulePins | null;
   readonly guards: readonly Guard[];
+  /** How long results are kept for retries; null: they are not. */
+  readonly replayMs: number | null;
   /** Judged beside the decision, never part of it. */
   readonly shadow: boolean;
 };
@@ -180,6 +183,7 @@ class Compiler {
         entitlement.approval === undefined ? null : { by: entitlement.approval.by, withinMs: durationMs(entitlement.approval.within) },
       pins: pinsOf(entitlement),
       guards: guardsOf(entitlement.inspect, this.#inspectors),
+      replayMs: replayMsOf(entitlement.idempotency),
       shadow: entitlement.shadow,
     };
   }

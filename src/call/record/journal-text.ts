@@ -12,8 +12,8 @@ export function rowsText(rows: readonly Numbered[]): string {
 
 function rowText(row: Row): string {
   if (row.kind === "append") return `append\n${recordText(row)}`;
-  if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}`;
-  return `settle\n${row.callId}\n${row.moves}\n${recordText(row.record)}\n${row.usage === null ? "" : usageText(row.usage)}`;
+  if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}\n${row.key}`;
+  return `settle\n${row.callId}\n${row.moves}\n${row.key}\n${recordText(row.record)}\n${row.usage === null ? "" : usageText(row.usage)}`;
 }
 
 function recordText({ recordKind, callId, before, after }: RecordRow): string {
@@ -36,9 +36,10 @@ function rowIn(fields: Fields): Row {
   if (kind === "append") return recordIn(fields);
   const callId = fields.next();
   if (kind === "permit") {
-    return { kind, callId, atMs: Number(fields.next()), moves: fields.next(), audit: fields.next(), usage: fields.next() };
+    const atMs = Number(fields.next());
+    return { kind, callId, atMs, moves: fields.next(), audit: fields.next(), usage: fields.next(), key: fields.next() };
   }
-  return { kind: "settle", callId, moves: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
+  return { kind: "settle", callId, moves: fields.next(), key: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
 }
 
 function recordIn(fields: Fields): RecordRow {

@@ -72,5 +72,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     moves: JSON.stringify(moves),
     usage: usageRow(event),
     record: recordRow(record, source, digestOfEvent(event)),
+    // A key that stays open tells by that alone that the fate of its call is unknown.
+    key: "",
   };
 }
