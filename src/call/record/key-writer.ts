@@ -57,6 +57,8 @@ export function dropKeys({ store }: Desk, which: KeysToDrop): number {
   if ("agent" in which) return store.prepare(`DELETE FROM retry_key WHERE ${chosen("agent = @agent")}`).run(which).changes;
   if ("subject" in which) return store.prepare(`DELETE FROM retry_key WHERE ${chosen("subject = @subject")}`).run(which).changes;
   const kept = store.prepare(`UPDATE retry_key SET result = NULL WHERE ${chosen("result IS NOT NULL AND replay_until_ms <= @expiredMs")}`);
-  const expired = store.prepare(`DELETE FROM retry_key WHERE ${chosen("state IN ('open', 'waiting', 'settled') AND expires_ms <= @expiredMs")}`);
+  const expired = store.prepare(
+    `DELETE FROM retry_key WHERE ${chosen("state IN ('open', 'waiting', 'settled') AND expires_ms <= @expiredMs")}`,
+  );
   return store.transaction(() => Math.max(kept.run(which).changes, expired.run(which).changes))();
 }
