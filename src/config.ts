@@ -119,6 +119,8 @@ export type HttpServer = ServerCommon & {
   readonly url: string;
   readonly credential: Credential;
   readonly clientCertificate: ClientCertificate | null;
+  /** It understands Idempotency-Key. */
+  readonly idempotent: boolean;
 };
 
 export type StdioServer = ServerCommon & {

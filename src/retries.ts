@@ -16,7 +16,7 @@ import type { CallId } from "./ids.ts";
 import type { Seal } from "./seal.ts";
 
 export type RetryParts = {
-  readonly config: Pick<Config, "idempotency">;
+  readonly config: Pick<Config, "idempotency" | "servers">;
   readonly seal: Seal;
   readonly journal: Pick<OpenJournal, "run" | "available">;
   readonly reader: Pick<Reader, "ask">;
@@ -42,6 +42,10 @@ export function openRetries({ config, seal, journal, reader, now, fault, closing
     keys: createJournalKeys((key, atMs) => reader.ask("retryKey", key, atMs)),
     digest: seal.digest,
     keepMs: config.idempotency.keepMs,
+    understands(name) {
+      const server = config.servers.get(name);
+      return server?.kind === "http" && server.idempotent;
+    },
     replay(request, first, key, sealed) {
       const answer = seal.open("answer", key, sealed);
       return answer === null ? null : replayed(request, first, answer);

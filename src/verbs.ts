@@ -58,7 +58,10 @@ export function createSteps(parts: VerbParts): Steps {
       if (request.course === "metered") parts.rates.note(agent.profile.id, request.callId, request.receivedAtMs);
       return views.authorize(agent, request);
     },
-    openSession: sessions.open,
+    openSession(agent, request) {
+      const opened = sessions.open(agent, request);
+      return isRefusal(opened) ? opened : parts.retries.shown(agent, opened);
+    },
     visible: (agent, { course, server }) => {
       const visible = () => upstreams.visible(agent, server, visibleWithTasks(taskRules, agent, server, now()));
       // A stream may outlive the policies that it began under.

@@ -15,7 +15,7 @@ const EVERYTHING = new URL("../../node_modules/@modelcontextprotocol/server-ever
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
-  - { name: plain, permit: ["up/echo", "up/slow", "up/fail", "rounds/*", "gone/*", "resource:up/*"] }
+  - { name: plain, permit: ["up/echo", "up/slow", "up/fail", "rounds/*", "gone/*", "told/*", "resource:up/*"] }
   - { name: kept, permit: ["up/search", "up/add", "up/big", "up/fail_*", "stream/*", "child/*"], idempotency: { replay: 1h } }
   - { name: a-person-decides, permit: ["up/delete_everything"], approval: { by: [role:approver] } }
 budgets:
@@ -51,6 +51,7 @@ beforeAll(async () => {
     policies: POLICIES,
     servers: `  up: { url: "${upstream.mcpUrl}" }
   stream: { url: "${upstream.mcpUrl}" }
+  told: { url: "${upstream.mcpUrl}", idempotent: header }
   rounds: { url: "${rounds.url}/mcp" }
   gone: { url: "http://127.0.0.1:9/mcp" }
   child: { command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(EVERYTHING)}, stdio] }`,
@@ -194,12 +195,23 @@ describe("a key", () => {
     await call("echo", { text: "x", nonce: "canary" }, { key: "canary-header-key" });
     await call("echo", { text: "x", nonce: "canary" }, { metaKey: "canary-meta-key" });
     await call("search", { query: "canary-kept-answer", limit: 1 }, { key: "k-canary" });
-    for (const canary of ["canary-header-key", "canary-meta-key", "idempotency"]) expect(upstream.heard(canary)).toBe(false);
+    for (const canary of ["canary-header-key", "canary-meta-key", "idempotency-key"]) expect(upstream.heard(canary)).toBe(false);
     const raw = new Database(join(gateway.folder, "data", "journal.db"));
     raw.pragma("wal_checkpoint(TRUNCATE)");
     raw.close();
     const written = gateway.output + readFileSync(join(gateway.folder, "data", "journal.db"), "latin1");
     for (const canary of ["canary-header-key", "canary-meta-key", "canary-kept-answer"]) expect(written).not.toContain(canary);
+  });
+
+  test("is shown to a server that understands one as a key of the gateway's: one for all retries, another for another agent", async () => {
+    const args = { text: "shown", nonce: "k-shown" };
+    const shownTo = () => upstream.received.flatMap(({ headers, body }) => (body.includes("k-shown") ? [headers["idempotency-key"]] : []));
+    const other = await gateway.accessToken(await gateway.createAgent("shown"), "told");
+    await call("echo", args, { key: "k-shown", server: "told" });
+    await keyedCall(gateway, other, "echo", args, { key: "k-shown", server: "told" });
+    await call("echo", args, { server: "told" });
+    expect(shownTo()).toEqual([expect.stringMatching(/^"[\w-]{43}"$/), expect.stringMatching(/^"[\w-]{43}"$/), undefined]);
+    expect(new Set(shownTo()).size).toBe(3);
   });
 
   test("of a client that left hears how the call ended", async () => {

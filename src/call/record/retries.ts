@@ -1,6 +1,6 @@
 /** Whether a call is the retry of another one: by the key that its caller gave it, one call runs, and its retries hear of it. */
 import { LRUCache } from "lru-cache";
-import type { CallId } from "../../ids.ts";
+import type { CallId, ServerName } from "../../ids.ts";
 import { type FirstCall, type Refusal, refuse } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
@@ -14,6 +14,8 @@ import type { Story } from "./story.ts";
 export type Retries = {
   /** Null: it is no retry. An outcome: what the call that it repeats was answered with. */
   admit(story: Story, agent: Agent, request: McpRequest, permit: Permit): Refusal | null | Promise<Refusal | Outcome | null>;
+  /** The request as it goes to a server that understands keys: with one of ours, from which nobody reads the caller's. */
+  shown(agent: Agent, request: McpRequest): McpRequest;
   leave(story: Story): void;
 };
 
@@ -23,6 +25,8 @@ export type RetryParts = {
   readonly digest: (text: string) => string;
   /** How long a key is kept. */
   readonly keepMs: number;
+  /** Whether the server understands Idempotency-Key. */
+  readonly understands: (server: ServerName) => boolean;
   /** Null: what was kept cannot be read any more. */
   readonly replay: (request: McpRequest, first: CallId, key: string, sealed: string) => Outcome | null;
   readonly fault: (thrown: unknown) => void;
@@ -34,7 +38,7 @@ const RETRY_MS = 1_000;
 const WAITING_MS = 900_000;
 const WAITING_MAX = 100_000;
 
-export function createRetries({ keys, digest, keepMs, replay, fault }: RetryParts): Retries {
+export function createRetries({ keys, digest, keepMs, understands, replay, fault }: RetryParts): Retries {
   /** Keys of calls whose server waits for input, by the id of the call: the round that brings it need not repeat the key. */
   const waiting = new LRUCache<string, string>({ max: WAITING_MAX, ttl: WAITING_MS });
 
@@ -83,6 +87,13 @@ export function createRetries({ keys, digest, keepMs, replay, fault }: RetryPart
       const own = idempotencyKey === null ? null : digest(keyText(agent, idempotencyKey));
       const key = own ?? (story.round.key === null ? undefined : waiting.get(story.round.logicalCallId));
       return key === undefined ? null : begin(story, request, claimOf(agent, request, permit, key));
+    },
+    shown(agent, request) {
+      const { idempotencyKey, server } = request;
+      if (idempotencyKey === null || !understands(server)) return request;
+      // Servers often know agents by one credential: two agents' same key must not meet there.
+      const key = digest(JSON.stringify(["shown", server, keyText(agent, idempotencyKey)]));
+      return { ...request, forwarded: { ...request.forwarded, "idempotency-key": `"${key}"` } };
     },
     leave({ retry, round, outcome, settlement, refusal }) {
       if (retry === null) return;
