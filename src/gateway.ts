@@ -188,7 +188,7 @@ async function assemble(
     measure: createMeasure(config.metering, counter.count),
     receipted: createReceipts(config.metering.receipts, ledger, now),
     journal: evidence.journal,
-    retries: openRetries({ config, seal, journal, reader, now, fault, closing }),
+    retries: openRetries({ config, seal, journal, reader, rounds, now, fault, closing }),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     holdsOf: (server) => config.servers.get(server)?.reserve.tool_tokens ?? 0,

@@ -1,5 +1,6 @@
 /** Retries put together: where keys are kept, how an answer is hidden and told again, and when both go. */
 import type { McpRequest } from "./call/accept/request.ts";
+import type { Rounds } from "./call/budget/rounds.ts";
 import { forClient } from "./call/forward/for-client.ts";
 import { readMessage } from "./call/forward/message.ts";
 import type { Outcome } from "./call/forward/outcome.ts";
@@ -20,6 +21,7 @@ export type RetryParts = {
   readonly seal: Seal;
   readonly journal: Pick<OpenJournal, "run" | "available">;
   readonly reader: Pick<Reader, "ask">;
+  readonly rounds: Pick<Rounds, "putBack">;
   readonly now: () => number;
   readonly fault: (thrown: unknown) => void;
   /** In reverse order, when the gateway ends. */
@@ -29,7 +31,7 @@ export type RetryParts = {
 /** A key that is over counts as free at once; this is how soon its row goes. */
 const EVERY_MS = 60_000;
 
-export function openRetries({ config, seal, journal, reader, now, fault, closing }: RetryParts): Retries {
+export function openRetries({ config, seal, journal, reader, rounds, now, fault, closing }: RetryParts): Retries {
   let sweeping: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
     if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, { expiredMs: now() })).catch(fault);
@@ -50,6 +52,7 @@ export function openRetries({ config, seal, journal, reader, now, fault, closing
       const answer = seal.open("answer", key, sealed);
       return answer === null ? null : replayed(request, first, answer);
     },
+    putBack: rounds.putBack,
     fault,
   });
 }

@@ -57,8 +57,8 @@ export async function proveRetries(options: RetryOptions): Promise<RetryProof> {
     tally: { requests: 0, cut: 0, replayed: 0, settled: 0, unknown: 0 },
     heard: new Map(),
     finished: 0,
+    up: Promise.resolve(),
   };
-  await world.gateway.accessToken(world.agent, "told");
   const random = seededRandom(options.seed);
   const seeds = Array.from({ length: options.keys }, () => Math.floor(random() * 2 ** 32));
   let next = 0;
@@ -74,9 +74,12 @@ export async function proveRetries(options: RetryOptions): Promise<RetryProof> {
     const until = Math.floor((options.keys * kill) / (options.kills + 1));
     while (world.finished < until) await sleep(2);
     await sleep(Math.floor(random() * 20));
+    const started = Promise.withResolvers<void>();
+    world.up = started.promise;
     await gateway.signal("SIGKILL");
     if (options.control === true) forgetKeys(gateway);
     await gateway.serve();
+    started.resolve();
     options.progress?.(`${kill} kills, ${world.finished} keys`);
   }
   await clients;
@@ -104,6 +107,8 @@ type World = {
   /** What the last word on each key was. */
   readonly heard: Map<string, Word>;
   finished: number;
+  /** Resolves when the gateway is there: nobody knocks at a closed door all the time. */
+  up: Promise<void>;
 };
 
 type Word = "result" | "replayed" | "settled" | "unknown" | "later" | "nothing" | `odd: ${string}`;
@@ -127,6 +132,7 @@ async function listen(world: World, number: number, round: string): Promise<void
   for (let i = 0; i < TRIES_MAX; i++) {
     const word = wordOf(await ask(world, number, `${round}${i}`, false, "never", 0));
     if (word === "later" || word === "nothing") {
+      await world.up;
       await sleep(25);
       continue;
     }

@@ -27,6 +27,8 @@ let upstream: Upstream;
 let rounds: Door;
 let gateway: GatewayProcess;
 let agent: Credentials;
+let other: Credentials;
+let poor: Credentials;
 let accessToken: string;
 
 /** Asks for a seat first; its lists are those of one tool. */
@@ -56,7 +58,7 @@ beforeAll(async () => {
   gone: { url: "http://127.0.0.1:9/mcp" }
   child: { command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(EVERYTHING)}, stdio] }`,
   });
-  agent = await gateway.createAgent("bot");
+  [agent, other, poor] = await Promise.all([gateway.createAgent("bot"), gateway.createAgent("other"), gateway.createAgent("poor")]);
   accessToken = await gateway.accessToken(agent, "up");
 });
 
@@ -109,7 +111,6 @@ describe("a key", () => {
   });
 
   test("is the agent's own: another agent's same key is another call, and a new token is the same agent", async () => {
-    const other = await gateway.createAgent("other");
     const args = { text: "x", nonce: "k-scope" };
     expect(reasonOf(await call("echo", args, { key: "k-scope" }))).toBe("passed");
     expect(reasonOf(await keyedCall(gateway, await gateway.accessToken(other, "up"), "echo", args, { key: "k-scope" }))).toBe("passed");
@@ -132,7 +133,6 @@ describe("a key", () => {
   });
 
   test("is free again where nothing was sent: a refused call, an unreachable server, a call that waits for a person", async () => {
-    const poor = await gateway.createAgent("poor");
     const token = await gateway.accessToken(poor, "up");
     expect(reasonOf(await keyedCall(gateway, token, "echo", { text: "1", nonce: "p1" }))).toBe("passed");
     for (let i = 0; i < 2; i++)
@@ -160,6 +160,8 @@ describe("a key", () => {
       expect((await call("book", args, { server: "rounds", key: first })).result?.resultType).toBe("input_required");
       // The answer may have been lost: asked again, it asks again.
       expect((await call("book", args, { server: "rounds", key: first })).result?.resultType).toBe("input_required");
+      // A wrong key takes nothing from the round that waits.
+      expect(reasonOf(await call("book", { day: "other" }, { server: "rounds", key: first }))).toBe("idempotency_mismatch");
       const last = await call("book", args, { server: "rounds", more: answer, ...(key === undefined ? {} : { key: first }) });
       expect(textOf(last)).toBe("booked");
       const retry = await call("book", args, { server: "rounds", more: answer, key: first });
@@ -206,9 +208,9 @@ describe("a key", () => {
   test("is shown to a server that understands one as a key of the gateway's: one for all retries, another for another agent", async () => {
     const args = { text: "shown", nonce: "k-shown" };
     const shownTo = () => upstream.received.flatMap(({ headers, body }) => (body.includes("k-shown") ? [headers["idempotency-key"]] : []));
-    const other = await gateway.accessToken(await gateway.createAgent("shown"), "told");
+    const others = await gateway.accessToken(other, "told");
     await call("echo", args, { key: "k-shown", server: "told" });
-    await keyedCall(gateway, other, "echo", args, { key: "k-shown", server: "told" });
+    await keyedCall(gateway, others, "echo", args, { key: "k-shown", server: "told" });
     await call("echo", args, { server: "told" });
     expect(shownTo()).toEqual([expect.stringMatching(/^"[\w-]{43}"$/), expect.stringMatching(/^"[\w-]{43}"$/), undefined]);
     expect(new Set(shownTo()).size).toBe(3);

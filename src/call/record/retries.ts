@@ -1,10 +1,11 @@
 /** Whether a call is the retry of another one: by the key that its caller gave it, one call runs, and its retries hear of it. */
 import { LRUCache } from "lru-cache";
 import type { CallId, ServerName } from "../../ids.ts";
-import { type FirstCall, type Refusal, refuse } from "../../refusal.ts";
+import { type FirstCall, isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import type { Permit } from "../authorize/permit.ts";
+import type { Round } from "../budget/rounds.ts";
 import type { Outcome } from "../forward/outcome.ts";
 import { fingerprintText } from "./fingerprint.ts";
 import type { KeyClaim, KnownKey, RetryKeys } from "./retry-key.ts";
@@ -29,6 +30,8 @@ export type RetryParts = {
   readonly understands: (server: ServerName) => boolean;
   /** Null: what was kept cannot be read any more. */
   readonly replay: (request: McpRequest, first: CallId, key: string, sealed: string) => Outcome | null;
+  /** The request was refused before anything was held: it may come again. */
+  readonly putBack: (round: Round) => void;
   readonly fault: (thrown: unknown) => void;
 };
 
@@ -38,7 +41,7 @@ const RETRY_MS = 1_000;
 const WAITING_MS = 900_000;
 const WAITING_MAX = 100_000;
 
-export function createRetries({ keys, digest, keepMs, understands, replay, fault }: RetryParts): Retries {
+export function createRetries({ keys, digest, keepMs, understands, replay, putBack, fault }: RetryParts): Retries {
   /** Keys of calls whose server waits for input, by the id of the call: the round that brings it need not repeat the key. */
   const waiting = new LRUCache<string, string>({ max: WAITING_MAX, ttl: WAITING_MS });
 
@@ -86,7 +89,12 @@ export function createRetries({ keys, digest, keepMs, understands, replay, fault
       const { idempotencyKey } = request;
       const own = idempotencyKey === null ? null : digest(keyText(agent, idempotencyKey));
       const key = own ?? (story.round.key === null ? undefined : waiting.get(story.round.logicalCallId));
-      return key === undefined ? null : begin(story, request, claimOf(agent, request, permit, key));
+      if (key === undefined) return null;
+      const { round } = story;
+      return begin(story, request, claimOf(agent, request, permit, key)).then((said) => {
+        if (said !== null && isRefusal(said)) putBack(round);
+        return said;
+      });
     },
     shown(agent, request) {
       const { idempotencyKey, server } = request;
