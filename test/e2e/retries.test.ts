@@ -257,7 +257,11 @@ describe("with idempotency.replay in the policy", () => {
     },
   );
 
-  test("a result that is too large to be kept is told of", async () => {
+  test("a result of up to 64 KiB is kept whole, a larger one is told of", async () => {
+    const near = { bytes: 65_000, nonce: "k-near" };
+    expect(textOf(await call("big", near, { key: "k-near" }))?.length).toBe(65_000);
+    const again = await call("big", near, { key: "k-near" });
+    expect([again.replayed, textOf(again)?.length]).toEqual(["true", 65_000]);
     const args = { bytes: 70_000, nonce: "k-big" };
     expect(textOf(await call("big", args, { key: "k-big" }))?.length).toBe(70_000);
     expect(reasonOf(await call("big", args, { key: "k-big" }))).toBe("idempotency_settled");
@@ -289,6 +293,7 @@ describe("with idempotency.replay in the policy", () => {
 describe("over a stop of the gateway", () => {
   test("a retry of a call that was cut by kill -9 hears that its fate is unknown; results that were kept are told again; an erased agent's keys go", async () => {
     const args = { ms: 60_000, nonce: "k-killed" };
+    expect(textOf(await call("search", { query: "kept", limit: 1 }, { key: "k-restart" }))).toBe("1. kept");
     const cut = call("slow", args, { key: "k-killed" }).catch(() => null);
     await started("k-killed");
     await gateway.signal("SIGKILL");
@@ -301,7 +306,7 @@ describe("over a stop of the gateway", () => {
       first_call: { fate: "unknown", outcome: "unknown", usage: null },
     });
     expect(runs("k-killed")).toBe(1);
-    expect(await call("search", { query: "kept", limit: 2 }, { key: "kept-up" })).toMatchObject({ replayed: "true" });
+    expect(await call("search", { query: "kept", limit: 1 }, { key: "k-restart" })).toMatchObject({ replayed: "true" });
 
     const keys = () => {
       const raw = new Database(join(gateway.folder, "data", "journal.db"), { readonly: true });
