@@ -154,6 +154,7 @@ describe("a key", () => {
 
   test("holds over the rounds of one call, whether or not the later ones repeat it", async () => {
     const answer = { inputResponses: { seat: { action: "accept", content: { seat: "1a" } } }, requestState: "state-1" };
+    await call("book", { day: "none" }, { server: "rounds", key: "r-taken" });
     for (const key of ["k-repeated", undefined]) {
       const first = `r-${key}`;
       const args = { day: first };
@@ -161,7 +162,7 @@ describe("a key", () => {
       // The answer may have been lost: asked again, it asks again.
       expect((await call("book", args, { server: "rounds", key: first })).result?.resultType).toBe("input_required");
       // A wrong key takes nothing from the round that waits.
-      expect(reasonOf(await call("book", { day: "other" }, { server: "rounds", key: first }))).toBe("idempotency_mismatch");
+      expect(reasonOf(await call("book", args, { server: "rounds", more: answer, key: "r-taken" }))).toBe("idempotency_mismatch");
       const last = await call("book", args, { server: "rounds", more: answer, ...(key === undefined ? {} : { key: first }) });
       expect(textOf(last)).toBe("booked");
       const retry = await call("book", args, { server: "rounds", more: answer, key: first });

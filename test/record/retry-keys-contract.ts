@@ -77,7 +77,10 @@ export function describeRetryKeys(open: () => Promise<KeyStage>): void {
     stage.keys.end(unsent);
     await run(stage, retryOf(unsent), { state: "free", result: null });
     await stage.crash();
-    await run(stage, retryOf(unsent), SETTLED);
+    // Nothing of it is left: it may be any call's now.
+    const another = retryOf(unsent, { fingerprint: "other" });
+    await run(stage, another, SETTLED);
+    expect(await stage.keys.begin(retryOf(another))).toMatchObject(settledAs(another.callId));
   });
 
   test("a call that waits for its client goes on with its key, is the first one's, and waits again where nothing was sent", async () => {
