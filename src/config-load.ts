@@ -187,6 +187,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       ]),
     ),
     metering: meteringOf(file),
+    idempotency: { keepMs: durationMs(file.idempotency.keep) },
     retention: {
       atLeastMs: durationMs(file.retention.atLeast),
       atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),
@@ -227,7 +228,8 @@ function serverOf(
   if ("url" in server) {
     const reveal = (written: string) => references.get(written);
     const credential = credentialOf(server.credential, clients, reveal);
-    return { kind: "http", ...common, url: server.url, credential, clientCertificate: certificateOf(server.credential, reveal) };
+    const clientCertificate = certificateOf(server.credential, reveal);
+    return { kind: "http", ...common, url: server.url, credential, clientCertificate, idempotent: server.idempotent === "header" };
   }
   const [program = "", ...args] = server.command;
   const env = Object.entries(server.env).map(([key, value]) => [key, secretIn(value, references)] as const);

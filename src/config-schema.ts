@@ -3,6 +3,7 @@ import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
 import { clients, credential } from "./config-credential.ts";
 import { checkpoint, logKey, witness } from "./config-evidence.ts";
+import { idempotency, idempotent } from "./config-idempotency.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
@@ -47,6 +48,7 @@ const serverCommon = {
 const httpServer = z.strictObject({
   url: httpUrl.describe("The server's Streamable HTTP endpoint."),
   credential: credential.default("none"),
+  idempotent,
   ...serverCommon,
 });
 const stdioServer = z.strictObject({
@@ -164,6 +166,7 @@ export const configSchema = z.strictObject({
   prices,
   metering,
   receipts,
+  idempotency,
   retention,
   sync,
   webhooks,

@@ -40,6 +40,7 @@ export type Config = {
   /** External guards, by name. */
   readonly inspectors: ReadonlyMap<string, Inspector>;
   /** `atMostMs` null: for ever. */
+  readonly idempotency: { readonly keepMs: number };
   readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
   readonly metering: Metering;
   readonly sync: readonly Sink[];
@@ -126,6 +127,8 @@ export type HttpServer = ServerCommon & {
   readonly url: string;
   readonly credential: Credential;
   readonly clientCertificate: ClientCertificate | null;
+  /** It understands Idempotency-Key. */
+  readonly idempotent: boolean;
 };
 
 export type StdioServer = ServerCommon & {

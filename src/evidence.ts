@@ -11,6 +11,7 @@ import type { Registry } from "./control/agents/registry.ts";
 import { type DeliveryParts, startDelivery } from "./delivery.ts";
 import { openMetering } from "./metering.ts";
 import { openRetention } from "./retention.ts";
+import type { Seal } from "./seal.ts";
 import { startSelfCheck } from "./self-check.ts";
 
 export type Evidence = {
@@ -28,6 +29,7 @@ export type EvidenceParts = Omit<DeliveryParts, "reader"> & {
   readonly config: Config;
   readonly journal: OpenJournal;
   readonly registry: Registry;
+  readonly seal: Seal;
   readonly fault: (thrown: unknown) => void;
   /** In reverse order, when the gateway ends. */
   readonly closing: (() => unknown)[];

@@ -40,6 +40,7 @@ import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
+import { answerSealer, openRetries } from "./retries.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -124,7 +125,7 @@ async function assemble(
   closing.push(() => budgets.close());
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const evidence = await openEvidence({ config, journal, registry, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
+  const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
@@ -175,6 +176,7 @@ async function assemble(
     pricesVersion: () => config.metering.pricesVersion,
     rateOf: rates.rateOf,
     regionOf: (server) => config.servers.get(server as ServerName)?.region ?? null,
+    sealAnswer: answerSealer(seal),
     digest: (agent, bytes) => digestOf(bytes, digestKeys.keyFor(agent.profile.customer, agent.person)),
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, reserve, rounds, scribe, audit: act, now, fault });
@@ -184,6 +186,7 @@ async function assemble(
     ...charging,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
     journal: evidence.journal,
+    retries: openRetries({ config, seal, journal, reader, rounds, now, fault, closing }),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     used: uses.note,

@@ -23,8 +23,21 @@ export type Facts = {
   readonly approval_id?: string;
   /** Which member of a posted body is wrong, and what it must be: fixed words. */
   readonly invalid?: string;
+  /** The call that this one repeats. */
+  readonly first_call?: FirstCall;
   /** MCP 2026-07-28, as -32021 names what the client has to declare. */
   readonly requiredCapabilities?: { readonly extensions: Readonly<Record<string, object>> };
+};
+
+/** What a retry may know of the call that it repeats. Null: not known. */
+export type FirstCall = {
+  readonly call_id: string;
+  /** `unknown`: it may have been carried out; it is charged as held, and not carried out again by itself. */
+  readonly fate: "known" | "unknown";
+  readonly outcome: string | null;
+  readonly usage: Readonly<Record<string, number>> | null;
+  /** RFC 3339, UTC: until when the key is taken. */
+  readonly key_expires_at: string;
 };
 
 /** Where a rule stands in the policy files. */
@@ -200,6 +213,27 @@ export const WIRE = {
     403,
     "The result is larger than the budget can carry",
     "The call was made and is charged; ask for a smaller result.",
+  ),
+  idempotency_mismatch: row(
+    200,
+    42201,
+    422,
+    "This idempotency key belongs to a different call",
+    "Use a new key for a new call; a retry repeats method, name and arguments.",
+  ),
+  idempotency_in_flight: row(
+    200,
+    40901,
+    409,
+    "The call with this idempotency key is still under way",
+    "Wait retry_after_ms and repeat the call with the same key to hear how it ended.",
+  ),
+  idempotency_settled: row(
+    200,
+    40902,
+    409,
+    "The call with this idempotency key has ended",
+    "It was not made again: first_call tells how it ended. Use a new key to make the call anew.",
   ),
   exchange_failed: row(
     200,

@@ -4,10 +4,13 @@ import type { OpenJournal } from "./call/record/journal-client.ts";
 import { PURGE_MAX } from "./call/record/purge.ts";
 import type { Reader } from "./call/record/reader.ts";
 import type { Kept, PurgePage, PurgeQuestion } from "./call/record/retention.ts";
+import { subjectText } from "./call/record/retries.ts";
 import type { Config } from "./config.ts";
 import { isAllGone, type Purged, type Retention, retentionRoutes } from "./control/admin/retention-routes.ts";
 import type { DigestKeys } from "./control/agents/digest-keys.ts";
 import type { Registry } from "./control/agents/registry.ts";
+import { dropAllKeys } from "./retries.ts";
+import type { Seal } from "./seal.ts";
 
 export type RetentionParts = {
   readonly config: Config;
@@ -15,6 +18,7 @@ export type RetentionParts = {
   readonly reader: Reader;
   readonly registry: Registry;
   readonly digestKeys: DigestKeys;
+  readonly seal: Pick<Seal, "digest">;
   /** Never rejects for what is not signed: that is told elsewhere. */
   readonly sign: () => Promise<unknown>;
   readonly now: () => number;
@@ -24,7 +28,7 @@ export type RetentionParts = {
 /** Much shorter than what anybody keeps records for; an erasure that waits for a sink or a hold goes on soon after that has ended. */
 const EVERY_MS = 900_000;
 
-export function openRetention({ config, journal, reader, registry, digestKeys, sign, now, fault }: RetentionParts) {
+export function openRetention({ config, journal, reader, registry, digestKeys, seal, sign, now, fault }: RetentionParts) {
   const { atLeastMs, atMostMs } = config.retention;
   const sinks = config.sync.map(({ name }) => name);
   const scribe = { now, configVersion: () => config.configVersion };
@@ -63,6 +67,8 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
 
   /** What of it has been kept for long enough goes; the rest waits for a later turn. */
   async function erase(erasure: { agent: string; until_sequence: number; asked_by: string }): Promise<Purged> {
+    // What its calls may have been answered with is not evidence: nothing has to keep it.
+    await dropAllKeys(journal, { agent: erasure.agent });
     const done = await purgeAll(erasure, now() - atLeastMs, erasure.asked_by, "erasure");
     if (!isAllGone(done)) return done;
     // A stop may have come between the last purge and this.
@@ -115,6 +121,8 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
       }),
     eraseSubject: async (customer, person, by, reason) => {
       await journal.append(auditOfAct("subject.erased", by, { customer, reason }, scribe));
+      await dropAllKeys(journal, { subject: seal.digest(subjectText(customer, person)) });
+      traces = !(await journal.run("scrub"));
       return digestKeys.destroy(customer, person);
     },
   };

@@ -9,6 +9,7 @@ import { billedOnce, mayCost, roundOfTask } from "./call/budget/task-hold.ts";
 import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { Inspection } from "./call/inspect/inspect.ts";
+import type { Retries } from "./call/record/retries.ts";
 import type { Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
@@ -29,6 +30,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
   readonly inspection: Inspection;
   readonly rounds: Rounds;
   readonly ledger: Ledger;
+  readonly retries: Retries;
   readonly rates: CallRates;
   readonly mono: () => number;
   readonly streams: OpenStreams;
@@ -55,15 +57,22 @@ export function createSteps(parts: VerbParts): Steps {
       if (request.course === "metered") parts.rates.note(agent.profile.id, request.callId, request.receivedAtMs);
       return views.authorize(agent, request);
     },
-    openSession: sessions.open,
+    openSession(agent, request) {
+      const opened = sessions.open(agent, request);
+      return isRefusal(opened) ? opened : parts.retries.shown(agent, opened);
+    },
     visible: (agent, { course, server }) => {
       const visible = () => upstreams.visible(agent, server, visibleWithTasks(taskRules, agent, server, now()));
       // A stream may outlive the policies that it began under.
       return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },
     approve: approval.approve,
-    admit: () => null,
-    leave: approval.leave,
+    admit: parts.retries.admit,
+    leave(story) {
+      const left = approval.leave(story);
+      // Last: a retry that comes now finds the yes where it was.
+      return left === undefined ? parts.retries.leave(story) : left.then(() => parts.retries.leave(story));
+    },
     inspect(permit, agent, request, outcome, answer) {
       // Resumed, a result would come past the guards: it comes with its own answer or not at all.
       if (outcome === null && taskRules.policySet.mode === "enforce" && watchesResults(permit)) sessions.withhold(agent.principal, request);

@@ -10,6 +10,7 @@ export function explain(record: AuditRecord): string[] {
           what(record),
           who(record),
           decision(record),
+          repeats(record),
           approval(record),
           ...inspections(record),
           shadow(record),
@@ -52,6 +53,14 @@ function decision(record: AuditRecord): string {
   const refused = record.entitlement_result === "permitted" ? `Permitted${rule}, then refused` : `Refused${rule}`;
   const verb = record.decision === "permit" ? `Permitted${rule}, then not delivered` : refused;
   return `${verb}: ${record.reason ?? "no reason recorded"}${meaning === "" ? "" : `: ${meaning}`}${note}.`;
+}
+
+/** Whose retry it was, by the key that its caller gave both. */
+function repeats({ call_id, logical_call_id, reason, outcome: ended }: AuditRecord): string {
+  const isRetry = ended === "replayed" || reason === "idempotency_settled" || reason === "idempotency_in_flight";
+  if (!isRetry || logical_call_id === null || logical_call_id === call_id) return "";
+  const heard = ended === "replayed" ? "and was answered with what that was answered with" : "which was not made again";
+  return `It repeats ${logical_call_id}, ${heard}.`;
 }
 
 /** Whom it waits for, or what a person said. */

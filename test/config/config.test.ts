@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, logKey, checkpoint, witness, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, eventTypes, outcomes, meters, prices, metering, receipts, retention, sync, webhooks";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, logKey, checkpoint, witness, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, eventTypes, outcomes, meters, prices, metering, receipts, idempotency, retention, sync, webhooks";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",

@@ -83,6 +83,7 @@ export function requestOf(message: object | string | null, { era = "modern", hea
       argumentsSpan: null,
       progressTokenSpan: null,
       followUp: null,
+      idempotencyKey: null,
     }),
     view: null,
     body,

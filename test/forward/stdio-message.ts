@@ -136,7 +136,10 @@ function requestOf(message: object | string, { era = "legacy", httpMethod = "POS
     server: "fixture" as ServerName,
     httpMethod,
     view: null,
-    ...(parsed?.message ?? { ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null, followUp: null }),
+    ...(parsed?.message ?? {
+      ...{ ...bodyless, target: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null },
+      ...{ followUp: null, idempotencyKey: null },
+    }),
     body,
     authorization: null,
     sessionId: null,

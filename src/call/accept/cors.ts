@@ -4,7 +4,7 @@ import type { Headers } from "./door.ts";
 
 const REQUEST_HEADERS = new Set([
   ...["authorization", "content-type", "accept", "dpop", "last-event-id", "traceparent", "tracestate", "baggage"],
-  ...["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id"],
+  ...["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "idempotency-key"],
 ]);
 const EXPOSED = "mcp-session-id, mcp-protocol-version, www-authenticate, retry-after";
 /** Ten minutes: what browsers keep at most, give or take. */

@@ -14,6 +14,7 @@ const REFERENCE = knownNames(["type", "name", "uri"]);
 const META = knownNames([
   ...["progressToken", "io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientCapabilities"],
   ...["io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/logLevel"],
+  "io.tollgate/idempotencyKey",
 ]);
 
 /** Methods of the protocol have 42 characters at most; beyond this nothing is a method. */

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Hono } from "hono";
 import type { CallId, ServerName } from "../../ids.ts";
+import { splice } from "../../json.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Answer } from "./answer.ts";
 import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
@@ -216,7 +217,17 @@ async function serveMcp(visit: Visit, server: ServerName, options: ListenerOptio
   if (!Buffer.isBuffer(body)) return visit.refuse(body, { era: head.era });
   const { message, refusal } = parseMessage(body, head.messageHeaders);
   if (refusal !== null) return visit.refuse(refusal, message);
-  return options.live(mcpRequestOf(visit, server, head, message, body), visit.answer(message));
+  return options.live(requestWithoutKey(visit, server, head, message, body), visit.answer(message));
+}
+
+/** A key in `_meta` is said to the gateway: what is judged, recorded and forwarded is the message without it. */
+function requestWithoutKey(visit: Visit, server: ServerName, head: McpHead, message: Message, body: Buffer): McpRequest {
+  const { keySpan, idempotencyKey } = message;
+  if (keySpan === null) return mcpRequestOf(visit, server, head, message, body);
+  const rest = splice(body, [{ ...keySpan, replacement: EMPTY }]);
+  const again = parseMessage(rest, head.messageHeaders);
+  if (again.refusal !== null) throw new Error("a message without its key is a message");
+  return mcpRequestOf(visit, server, head, { ...again.message, idempotencyKey }, rest);
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -240,6 +251,7 @@ function mcpRequestOf(visit: Visit, server: ServerName, head: McpHead, message: 
     argumentsSpan: message.argumentsSpan,
     progressTokenSpan: message.progressTokenSpan,
     followUp: message.followUp,
+    idempotencyKey: message.idempotencyKey,
     body,
     authorization: visit.headers.get("authorization") ?? null,
     // Sessions and resumption do not exist in 2026-07-28: their headers are ignored.

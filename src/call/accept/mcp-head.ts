@@ -32,7 +32,12 @@ export function judgeMcpHead(method: string, headers: Headers): McpHead | { refu
   return {
     httpMethod: method as McpHead["httpMethod"],
     era,
-    messageHeaders: { protocolVersion, mcpMethod: headers.get("mcp-method") ?? null, mcpName: headers.get("mcp-name") ?? null },
+    messageHeaders: {
+      protocolVersion,
+      mcpMethod: headers.get("mcp-method") ?? null,
+      mcpName: headers.get("mcp-name") ?? null,
+      idempotencyKey: headers.get("idempotency-key") ?? null,
+    },
     bodyless: { ...BODYLESS, course: method === "GET" ? "stream" : "end", revision: protocolVersion },
     sessionId,
     lastEventId: headers.get("last-event-id") ?? null,
@@ -106,4 +111,6 @@ const BODYLESS: Message = {
   argumentsSpan: null,
   progressTokenSpan: null,
   followUp: null,
+  idempotencyKey: null,
+  keySpan: null,
 };

@@ -1,8 +1,9 @@
 /** Pure. A body and its headers become a message, or a refusal that still knows the id: both eras, strictly. */
 import { isScanFault, type JsonNode, member, scanJson, stringValue } from "../../json.ts";
-import { malformed, type Refusal, refuse } from "../../refusal.ts";
+import { isRefusal, malformed, type Refusal, refuse } from "../../refusal.ts";
 import { envelopeFault, readableId, readableMethod } from "./envelope.ts";
 import { headerText } from "./header-text.ts";
+import { KEY_MEMBER, keyIn, keySpanIn } from "./idempotency-key.ts";
 import {
   aimOf,
   CLAIMABLE_REVISIONS,
@@ -20,6 +21,7 @@ export type MessageHeaders = {
   readonly protocolVersion: string | null;
   readonly mcpMethod: string | null;
   readonly mcpName: string | null;
+  readonly idempotencyKey?: string | null;
 };
 
 export type Message = {
@@ -34,6 +36,10 @@ export type Message = {
   readonly argumentsSpan: Span | null;
   readonly progressTokenSpan: Span | null;
   readonly followUp: FollowUp | null;
+  /** Of a metered call; null elsewhere. */
+  readonly idempotencyKey: string | null;
+  /** The key in `_meta`, with its comma: it is said to the gateway, and goes no further. */
+  readonly keySpan: Span | null;
 };
 
 /** A refused message still carries what could be read of it, so that the answer can echo the id. `course` null: not known. */
@@ -127,9 +133,13 @@ function parseMethod(known: Known, method: string, params: JsonNode | undefined,
   if (takesArguments(method) && args !== undefined && args.kind !== "object") {
     return { message, refusal: malformed(-32602, "params.arguments must be an object") };
   }
+  const key = message.course === "metered" ? keyIn(headers.idempotencyKey ?? null, body, metaMember(params, KEY_MEMBER)) : null;
+  if (isRefusal(key)) return { message, refusal: key };
   return {
     message: {
       ...message,
+      idempotencyKey: key,
+      keySpan: params === undefined ? null : keySpanIn(member(params, "_meta")),
       target: aim.target,
       targetSpan: spanOf(aim.node),
       // Elsewhere a member of that name is nobody's: rules must not judge what the server does not read.
@@ -188,4 +198,6 @@ const NOTHING: Omit<Message, "course"> & { readonly course: null } = {
   argumentsSpan: null,
   progressTokenSpan: null,
   followUp: null,
+  idempotencyKey: null,
+  keySpan: null,
 };

@@ -97,9 +97,10 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget, approval_id, of, code } = factsOf(refusal);
+  const { resets_at, budget, approval_id, of, code, first_call } = factsOf(refusal);
   const facts = [
     ...[budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`],
+    ...[first_call && `call ${first_call.call_id}, ${first_call.outcome ?? "its fate is unknown"}`],
     ...[of && `the ${of}`, code && `code ${code}`],
   ]
     .filter(Boolean)

@@ -60,6 +60,8 @@ export type McpRequest = {
   readonly progressTokenSpan: Span | null;
   /** Set where the request answers an `input_required` (multi round-trip requests, SEP-2322) of the modern era. */
   readonly followUp: FollowUp | null;
+  /** What the caller calls this call, so that its retry is known for one; null: nothing. Never logged, recorded or forwarded. */
+  readonly idempotencyKey: string | null;
   readonly body: Buffer;
   /** Value of the one Authorization header, or null. A secret: never logged, never forwarded. */
   readonly authorization: string | null;

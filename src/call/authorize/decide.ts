@@ -149,7 +149,13 @@ function decideTarget(
     return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
   const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
-  return { ...permitBy(policySet, rule.ref, draws, faults), approval: rule.approval, guards: rule.guards, reserve: rule.reserve };
+  return {
+    ...permitBy(policySet, rule.ref, draws, faults),
+    approval: rule.approval,
+    guards: rule.guards,
+    replayMs: rule.replayMs,
+    reserve: rule.reserve,
+  };
 }
 
 /** In the order of their names: the first that asks for nothing; else for a guard only; else for scopes, the fewest; else for an approval; else for both. */
@@ -209,7 +215,7 @@ export function permitBy(
   draws: readonly Draw[],
   conditionFaults: readonly string[],
 ): Permit {
-  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, observed: null, reserve: null };
+  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, replayMs: null, observed: null, reserve: null };
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */

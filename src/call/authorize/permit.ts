@@ -99,6 +99,8 @@ export type Permit = {
   readonly approval: Approval | null;
   /** Asked one beside the other; the first of them that refuses is the one that is named. */
   readonly guards: readonly Guard[];
+  /** How long the result is kept for a retry with the same key; null: it is not. */
+  readonly replayMs: number | null;
   /** Set where policies are only observed: the refusal that it would have met. */
   readonly observed: Refusal | null;
 };

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { type BudgetFile, budget } from "./budget-file.ts";
 import { inspect } from "./guards.ts";
+import { idempotency } from "./replays.ts";
 import { KINDS, name, patterns, text, who } from "./rule-parts.ts";
 import { durationMs, instantMs } from "./written.ts";
 
@@ -92,6 +93,7 @@ const entitlement = z
     pins: pins.optional(),
     inspect: inspect.optional(),
     reserve: reserve.optional(),
+    idempotency: idempotency.optional(),
     shadow: z.boolean().default(false).describe("true: judged and recorded beside the decision, never part of it."),
     disclosure: z
       .enum(["hidden", "named"])
@@ -110,6 +112,7 @@ const entitlement = z
   .refine((rule) => rule.idle === undefined || !rule.shadow, "a rule that is only tried is never used, so it would lapse: leave idle out")
   .refine((rule) => rule.forbid === undefined || rule.reserve === undefined, "a forbid holds nothing: leave reserve out")
   .refine((rule) => rule.forbid === undefined || rule.inspect === undefined, "a forbid is final: write a permit that is inspected")
+  .refine((rule) => rule.forbid === undefined || rule.idempotency === undefined, "a forbid is final: write a permit that keeps results")
   .refine(
     ({ from, until }) => from === undefined || until === undefined || (instantMs(from) ?? 0) < (instantMs(until) ?? 0),
     "until is not after from, so it would never count",

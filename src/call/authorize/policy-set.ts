@@ -11,6 +11,7 @@ import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
 import type { EntitlementFile, PolicyFile, WhoFile } from "./policy-file.ts";
+import { replayMsOf } from "./replays.ts";
 import type { EACH } from "./rule-parts.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Facets, type Who } from "./who.ts";
@@ -49,6 +50,8 @@ export type Rule = {
   readonly guards: readonly Guard[];
   /** Null: as its server declares. */
   readonly reserve: Readonly<Record<string, number>> | null;
+  /** How long results are kept for retries; null: they are not. */
+  readonly replayMs: number | null;
   /** Judged beside the decision, never part of it. */
   readonly shadow: boolean;
 };
@@ -189,6 +192,7 @@ class Compiler {
       pins: pinsOf(entitlement),
       guards: guardsOf(entitlement.inspect, this.#inspectors),
       reserve: entitlement.reserve === undefined ? null : JSON.parse(JSON.stringify(entitlement.reserve)),
+      replayMs: replayMsOf(entitlement.idempotency),
       shadow: entitlement.shadow,
     };
   }

@@ -15,8 +15,9 @@ const META = [
 
 /** To a server of 2025-11-25 or older: under an id of ours, in the session, with none of the newer headers. */
 export function withinSession(request: McpRequest, session: Session, idText: string): McpRequest {
-  const { traceparent, tracestate, baggage } = request.forwarded;
-  const trace = Object.fromEntries(Object.entries({ traceparent, tracestate, baggage }).filter(([, value]) => value !== undefined));
+  const { traceparent, tracestate, baggage, "idempotency-key": key } = request.forwarded;
+  const kept = { traceparent, tracestate, baggage, "idempotency-key": key };
+  const ofAnyEra = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined));
   return {
     ...(request.idSpan === null ? request : edited(request, [{ ...request.idSpan, replacement: Buffer.from(idText) }])),
     era: "legacy",
@@ -24,7 +25,7 @@ export function withinSession(request: McpRequest, session: Session, idText: str
     idText,
     sessionId: session.id,
     lastEventId: null,
-    forwarded: { ...trace, "mcp-protocol-version": session.revision },
+    forwarded: { ...ofAnyEra, "mcp-protocol-version": session.revision },
   };
 }
 

@@ -8,6 +8,7 @@ export type OutcomeKind =
   | "task"
   | "tool_error"
   | "protocol_error"
+  | "replayed"
   | "http_error"
   | "accepted"
   | "stream"

@@ -7,6 +7,7 @@ import { consistencyPath } from "./consistency.ts";
 import { eventSpans } from "./epoch-query.ts";
 import { eventReader, type FoundEvent, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
+import { keyReader } from "./key-query.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
 import { type Pace, paceReader } from "./pace.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
@@ -14,6 +15,7 @@ import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import { type Fate, knownReports } from "./report-writer.ts";
 import type { ReportedAs } from "./reported.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
+import type { KnownKey } from "./retry-key.ts";
 import { PURGED_BODY } from "./schema.ts";
 import type { WebhookState } from "./sink-ledger.ts";
 import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
@@ -37,6 +39,8 @@ export type Books = {
   record(callIdOrSequence: string): { record: StoredRecord; proof: Proof } | null;
   /** Where `record` finds nothing: whether there was one, whose words are gone. */
   isPurged(callIdOrSequence: string): boolean;
+  /** A key that a caller gave a call; null: it is free. */
+  retryKey(key: string, nowMs: number): KnownKey | null;
   /** `root` in hex. */
   root(): { size: number; root: string };
   /** The newest ones of fewer than `size` records, newest first; null: of any. */
@@ -167,6 +171,7 @@ export function openBooks(store: Store): Books {
       return { record, proof: tree.proof(record.sequence) };
     },
     isPurged: (wanted) => (/^\d{1,15}$/.test(wanted) ? purgedSequence.get(Number(wanted)) : purgedCall.get(wanted)) !== undefined,
+    retryKey: keyReader(store),
     root: () => ({ size: tree.size(), root: tree.root().toString("hex") }),
     checkpoints: checkpoints.newest,
     witnessed: checkpoints.witnessed,

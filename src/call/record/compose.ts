@@ -7,6 +7,7 @@ import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record
 import { type Billed, usageEventOf } from "./billed.ts";
 import type { Notice, PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Measures } from "./measures.ts";
+import { endingOf, type KeptAnswer } from "./retry-key.ts";
 import { rfc3339 } from "./rfc3339.ts";
 import type { Story } from "./story.ts";
 import { TOKEN_COUNTER, TOKEN_ENCODING } from "./token-count.ts";
@@ -24,6 +25,8 @@ export type Scribe = {
   readonly rateOf: (callId: string) => number | null;
   /** HMAC under the key of the agent's subject, or else of its customer. */
   readonly digest: (agent: Agent, bytes: Uint8Array) => Digest;
+  /** Hides an answer that is kept for whoever brings the same key again. */
+  readonly sealAnswer: (key: string, answer: KeptAnswer) => string;
 };
 
 export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "call"): AuditRecord {
@@ -61,7 +64,7 @@ export function auditOfCall(story: Story, scribe: Scribe, kind: RecordKind = "ca
     result: story.resultDigest,
     decision: permit === null ? "refuse" : story.refusal !== null && outcome === null ? "refuse" : "permit",
     reason: story.refusal?.refused ?? null,
-    note: story.refusal?.note ?? story.measures?.note ?? null,
+    note: story.refusal?.note ?? story.measures?.note ?? story.note,
     rule: permit?.rule ?? story.refusal?.rule ?? null,
     approval: story.approval,
     inspections: story.inspections,
@@ -144,15 +147,18 @@ function billed(calls: number, tool_tokens: number, cost_micros: number | undefi
 /** What becomes durable before the first upstream byte. */
 export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
   const usage = { ...billedTarget(story), ...billedUsage(story), bytes_out: body.length };
-  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage };
+  const key = story.retry === null ? {} : { key: story.retry };
+  return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage, ...key };
 }
 
 /** What becomes durable before the last piece of the answer. */
-export function settlementOf(story: Story, { callId }: McpRequest, { state, lines }: Settlement, scribe: Scribe): SettlementEntry {
+export function settlementOf(story: Story, { callId }: McpRequest, settlement: Settlement, scribe: Scribe): SettlementEntry {
+  const { state, lines } = settlement;
   const audit = auditOfCall(story, scribe);
   const usage = state === "voided" ? null : usageEventOf(audit, billedOf(story, audit.time_end));
   const notices = lines.flatMap(({ line, crossed, spent }) => crossed.map((percent) => noticeOf(line, percent, spent, scribe)));
-  return { callId, atMs: scribe.now(), state, lines, audit, usage, notices };
+  const key = endingOf(story, settlement, scribe.sealAnswer);
+  return { callId, atMs: scribe.now(), state, lines, audit, usage, notices, ...(key === undefined ? {} : { key }) };
 }
 
 /** Percent 0: the first call that was refused. Of a rolling window one is told for each length of it that goes by. */

@@ -1,6 +1,7 @@
 /** What the journal's thread does besides writing rows: each is one short transaction, asked for by name; calls wait behind it. */
 import type { AuditRecord } from "./audit-record.ts";
 import { askErasure, type Erasure, endErasure } from "./erasure.ts";
+import { dropKeys, type KeysToDrop } from "./key-writer.ts";
 import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
 import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLog } from "./log-signing.ts";
 import type { Stream } from "./outbox.ts";
@@ -39,6 +40,8 @@ export type JournalTasks = {
   liftHold(name: string, record: AuditRecord): boolean;
   askErasure(erasure: Pick<Erasure, "agent" | "asked_ms" | "asked_by" | "reason">, record: AuditRecord): void;
   endErasure(agent: string, atMs: number): void;
+  /** Some hundreds at a time; returns how many. */
+  dropKeys(which: KeysToDrop): number;
   /** A checkpoint over all that is committed. */
   signLog(order: SigningOrder): Signing;
   keepCosignature(cosigned: Cosigned): void;
@@ -77,6 +80,7 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   liftHold,
   askErasure,
   endErasure,
+  dropKeys,
   signLog,
   keepCosignature,
   openSink: ({ store }, opening) => openSink(store, opening),

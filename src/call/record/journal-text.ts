@@ -12,11 +12,11 @@ export function rowsText(rows: readonly Numbered[]): string {
 
 function rowText(row: Row): string {
   if (row.kind === "append") return `append\n${recordText(row)}`;
-  if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}`;
+  if (row.kind === "permit") return `permit\n${row.callId}\n${row.atMs}\n${row.moves}\n${row.audit}\n${row.usage}\n${row.key}`;
   if (row.kind === "notice") return `notice\n${noticeText(row)}`;
   const notices = row.notices.map((notice) => `\n${noticeText(notice)}`).join("");
   const usage = row.usage === null ? "" : usageText(row.usage);
-  return `settle\n${row.callId}\n${row.moves}\n${recordText(row.record)}\n${usage}\n${row.notices.length}${notices}`;
+  return `settle\n${row.callId}\n${row.moves}\n${row.key}\n${recordText(row.record)}\n${usage}\n${row.notices.length}${notices}`;
 }
 
 function noticeText({ budget, scope, windowStartMs, percent, record }: NoticeRow): string {
@@ -44,9 +44,10 @@ function rowIn(fields: Fields): Row {
   if (kind === "notice") return noticeIn(fields);
   const callId = fields.next();
   if (kind === "permit") {
-    return { kind, callId, atMs: Number(fields.next()), moves: fields.next(), audit: fields.next(), usage: fields.next() };
+    const atMs = Number(fields.next());
+    return { kind, callId, atMs, moves: fields.next(), audit: fields.next(), usage: fields.next(), key: fields.next() };
   }
-  const settled = { callId, moves: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
+  const settled = { callId, moves: fields.next(), key: fields.next(), record: recordIn(fields), usage: usageIn(fields) };
   return { kind: "settle", ...settled, notices: Array.from({ length: Number(fields.next()) }, () => noticeIn(fields)) };
 }
 

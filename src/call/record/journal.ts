@@ -3,6 +3,7 @@
 import type { CallId } from "../../ids.ts";
 import type { HoldLine, PostedLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import type { KeyClaim, KeyEnding } from "./retry-key.ts";
 import type { UsageEvent } from "./usage-event.ts";
 
 /** What a call of unknown fate is billed: its hold, and the bytes that it sends. */
@@ -16,6 +17,8 @@ export type PermitEntry = {
   readonly lines: readonly HoldLine[];
   readonly audit: AuditRecord;
   readonly usage: HeldUsage;
+  /** The key that its caller gave it, which is taken from here on. */
+  readonly key?: KeyClaim;
 };
 
 /** A threshold that a window of a budget has crossed, in percent of its limit; 0: the first call that it refused. Told once each. */
@@ -38,6 +41,8 @@ export type SettlementEntry = {
   readonly usage: UsageEvent | null;
   /** In the same transaction. */
   readonly notices: readonly Notice[];
+  /** What becomes of its key. */
+  readonly key?: KeyEnding;
 };
 
 export interface Journal {

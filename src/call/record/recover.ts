@@ -74,5 +74,7 @@ function unknownSettlement(row: OpenCall, source: string, nowMs: number): Settle
     record: recordRow(record, source, digestOfEvent(event)),
     // What is told is told by those who are there to see it crossed.
     notices: [],
+    // A key that stays open tells by that alone that the fate of its call is unknown.
+    key: "",
   };
 }

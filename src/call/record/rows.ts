@@ -19,6 +19,8 @@ export type PermitRow = {
   /** JSON of the record, and of `HeldUsage`. */
   readonly audit: string;
   readonly usage: string;
+  /** JSON of `KeyClaim`; empty: it has none. */
+  readonly key: string;
 };
 
 /** Canonical JSON of a record in two pieces: the journal puts `"sequence":N` between them. */
@@ -60,6 +62,8 @@ export type SettleRow = {
   readonly usage: UsageRow | null;
   readonly record: RecordRow;
   readonly notices: readonly NoticeRow[];
+  /** JSON of `KeyEnding`; empty: it has none. */
+  readonly key: string;
 };
 
 export type Row = PermitRow | SettleRow | RecordRow | NoticeRow;
@@ -67,13 +71,14 @@ export type Row = PermitRow | SettleRow | RecordRow | NoticeRow;
 /** Order of `quantities`, and the columns of `usage_event`. */
 export const QUANTITIES = ["calls", "tool_tokens", "input_tokens", "output_tokens", "bytes_in", "bytes_out", "duration_ms"] as const;
 
-export function permitRow({ callId, atMs, lines, audit, usage }: PermitEntry): PermitRow {
+export function permitRow({ callId, atMs, lines, audit, usage, key }: PermitEntry): PermitRow {
   const moves = lines.map((line) => moveOf(line, 0, line.amount, 0));
   const { before, after } = recordText(audit, "", null);
-  return { kind: "permit", callId, atMs, moves: JSON.stringify(moves), audit: `${before},${after}`, usage: JSON.stringify(usage) };
+  const texts = { moves: JSON.stringify(moves), audit: `${before},${after}`, usage: JSON.stringify(usage) };
+  return { kind: "permit", callId, atMs, ...texts, key: key === undefined ? "" : JSON.stringify(key) };
 }
 
-export function settleRow({ callId, lines, audit, usage, notices }: SettlementEntry, source: string): SettleRow {
+export function settleRow({ callId, lines, audit, usage, notices, key }: SettlementEntry, source: string): SettleRow {
   const moves = lines.map(({ line, posted, debt }) => moveOf(line, posted, -line.amount, debt));
   const event = usage === null ? null : eventText(usage);
   return {
@@ -83,6 +88,7 @@ export function settleRow({ callId, lines, audit, usage, notices }: SettlementEn
     usage: usage === null || event === null ? null : usageRow(usage, event),
     record: recordRow(audit, source, event === null ? null : digestOfText(event.event)),
     notices: notices.map((notice) => noticeRow(notice, source)),
+    key: key === undefined ? "" : JSON.stringify(key),
   };
 }
 

@@ -160,6 +160,26 @@ CREATE TABLE epoch (
   first_event  INTEGER NOT NULL,
   source       TEXT NOT NULL UNIQUE
 ) STRICT;
+
+-- Keys that callers gave their calls, as digests: a key is taken in the transaction of its call's permit, and ends in that of its settlement.
+-- call_id: the first request with it; run_id: the last one. open: permitted and not settled. waiting: its client has been asked something.
+-- result: what it was answered with, sealed, where a policy has it replayed.
+CREATE TABLE retry_key (
+  key             TEXT PRIMARY KEY,
+  fingerprint     TEXT NOT NULL,
+  call_id         TEXT NOT NULL,
+  run_id          TEXT NOT NULL,
+  agent           TEXT NOT NULL,
+  subject         TEXT,
+  state           TEXT NOT NULL CHECK (state IN ('open', 'waiting', 'settled')),
+  expires_ms      INTEGER NOT NULL,
+  replay_until_ms INTEGER,
+  result          TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX retry_key_by_state ON retry_key (state, expires_ms);
+CREATE INDEX retry_key_by_agent ON retry_key (agent);
+CREATE INDEX retry_key_by_subject ON retry_key (subject) WHERE subject IS NOT NULL;
+CREATE INDEX retry_key_by_replay ON retry_key (replay_until_ms) WHERE result IS NOT NULL;
 `;
 
 /** What can only be asked of the journal itself while it decides what may go. */

@@ -10,6 +10,7 @@ import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { Outcome } from "../forward/outcome.ts";
 import type { Digest } from "./audit-record.ts";
 import type { Measured, Measures } from "./measures.ts";
+import type { KeyClaim } from "./retry-key.ts";
 import type { TokenCount } from "./token-count.ts";
 
 /** What every request has, also one that was refused before it could be parsed. */
@@ -39,6 +40,10 @@ export type Story = {
   inspections: readonly InspectionLine[];
   /** Which round of which logical call this request is. */
   round: Round;
+  /** The key that its caller gave it; null: none, or it is not this call's to hold. */
+  retry: KeyClaim | null;
+  /** For our own record: whose answer it was given. */
+  note: string | null;
   /** Hex SHA-256 of the tool's definition. */
   definition: string | null;
   reservation: Reservation | null;
@@ -66,6 +71,8 @@ export function openStory(opening: Opening, request: McpRequest | null): Story {
     approval: null,
     inspections: [],
     round: { logicalCallId: opening.callId, number: 1, calls: 1, key: null, task: null },
+    retry: null,
+    note: null,
     definition: null,
     reservation: null,
     issued: null,

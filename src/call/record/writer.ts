@@ -1,6 +1,8 @@
 /** Writes the journal's rows: in one transaction all that was waiting, or nothing of it. */
 import { balanceWriter } from "./balance-writer.ts";
+import { keyWriter } from "./key-writer.ts";
 import { logWriter } from "./log-writer.ts";
+import type { KeyClaim, KeyEnding } from "./retry-key.ts";
 import type { Move, NoticeRow, PermitRow, RecordRow, Row, SettleRow, UsageRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 import { usageWriter } from "./usage-writer.ts";
@@ -42,10 +44,12 @@ export function createWriter(store: Store): Writer {
   const log = logWriter(store);
   const balances = balanceWriter(store);
   const usage = usageWriter(store);
+  const keys = keyWriter(store);
 
   const permit = (row: PermitRow) => {
     insertOpen.run(row.callId, row.atMs, row.moves, row.audit, row.usage);
     for (const move of movesIn(row.moves)) balances.move(move);
+    if (row.key !== "") keys.take(JSON.parse(row.key) as KeyClaim);
   };
   const notice = ({ budget, scope, windowStartMs, percent, record }: NoticeRow) => {
     if (insertNotice.run(budget, scope, windowStartMs, percent).changes === 1) log.append(record);
@@ -55,6 +59,7 @@ export function createWriter(store: Store): Writer {
     const record = log.append(row.record);
     for (const move of movesIn(row.moves)) balances.post(move, record);
     if (row.usage !== null) usage.add(row.usage, record);
+    if (row.key !== "") keys.end(JSON.parse(row.key) as KeyEnding);
     for (const each of row.notices) notice(each);
   };
   const write = (row: Row) => {
@@ -94,6 +99,7 @@ export function createWriter(store: Store): Writer {
         if (moves === undefined) return;
         for (const [budget, scope, start, end, , held] of movesIn(moves)) balances.move([budget, scope, start, end, 0, -held, 0]);
         deleteOpen.run(callId);
+        keys.drop(callId);
       }),
     mark: () => log.mark(),
   };

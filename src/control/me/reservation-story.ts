@@ -25,7 +25,7 @@ export type Place = {
 
 export function requestOf({ callId, server, tool, atMs, monoMs }: Place): McpRequest {
   const spans = { idSpan: null, targetSpan: null, argumentsSpan: null, progressTokenSpan: null };
-  const mcp = { revision: null, idText: null, followUp: null, sessionId: null, lastEventId: null, view: null };
+  const mcp = { revision: null, idText: null, followUp: null, idempotencyKey: null, sessionId: null, lastEventId: null, view: null };
   return {
     ...spans,
     ...mcp,

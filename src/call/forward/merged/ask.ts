@@ -28,6 +28,7 @@ export function listRequest(asked: McpRequest, server: ServerName, method: strin
     targetSpan: null,
     argumentsSpan: null,
     progressTokenSpan: null,
+    idempotencyKey: null,
     followUp: null,
     body,
     sessionId: null,

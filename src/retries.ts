@@ -1,0 +1,87 @@
+/** Retries put together: where keys are kept, how an answer is hidden and told again, and when both go. */
+import type { McpRequest } from "./call/accept/request.ts";
+import type { Rounds } from "./call/budget/rounds.ts";
+import { forClient } from "./call/forward/for-client.ts";
+import { readMessage } from "./call/forward/message.ts";
+import type { Outcome } from "./call/forward/outcome.ts";
+import { accepted } from "./call/forward/outcomes.ts";
+import { withoutReceipt, withReceipt } from "./call/forward/receipt.ts";
+import type { OpenJournal } from "./call/record/journal-client.ts";
+import { createJournalKeys } from "./call/record/journal-keys.ts";
+import { KEYS_DROPPED_MAX, type KeysToDrop } from "./call/record/key-writer.ts";
+import type { Reader } from "./call/record/reader.ts";
+import { createRetries, type Retries } from "./call/record/retries.ts";
+import type { KeptAnswer } from "./call/record/retry-key.ts";
+import type { Config } from "./config.ts";
+import type { CallId } from "./ids.ts";
+import type { Seal } from "./seal.ts";
+
+export type RetryParts = {
+  readonly config: Pick<Config, "idempotency" | "servers">;
+  readonly seal: Seal;
+  readonly journal: Pick<OpenJournal, "run" | "available">;
+  readonly reader: Pick<Reader, "ask">;
+  readonly rounds: Pick<Rounds, "putBack">;
+  readonly now: () => number;
+  readonly fault: (thrown: unknown) => void;
+  /** In reverse order, when the gateway ends. */
+  readonly closing: (() => unknown)[];
+};
+
+/** A key that is over counts as free at once; this is how soon its row goes. */
+const EVERY_MS = 60_000;
+
+export function openRetries({ config, seal, journal, reader, rounds, now, fault, closing }: RetryParts): Retries {
+  let sweeping: Promise<unknown> = Promise.resolve();
+  const timer = setInterval(() => {
+    if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, { expiredMs: now() })).catch(fault);
+  }, EVERY_MS).unref();
+  closing.push(() => {
+    clearInterval(timer);
+    return sweeping;
+  });
+  return createRetries({
+    keys: createJournalKeys((key, atMs) => reader.ask("retryKey", key, atMs)),
+    digest: seal.digest,
+    keepMs: config.idempotency.keepMs,
+    understands(name) {
+      const server = config.servers.get(name);
+      return server?.kind === "http" && server.idempotent;
+    },
+    replay(request, first, key, sealed) {
+      const answer = seal.open("answer", key, sealed);
+      return answer === null ? null : replayed(request, first, answer);
+    },
+    putBack: rounds.putBack,
+    fault,
+  });
+}
+
+/** Calls are written between two of its transactions. */
+export async function dropAllKeys(journal: Pick<OpenJournal, "run">, which: KeysToDrop): Promise<void> {
+  while ((await journal.run("dropKeys", which)) >= KEYS_DROPPED_MAX);
+}
+
+/** For one key only: an answer does not open as that of another. */
+export function answerSealer(seal: Seal) {
+  return (key: string, { member, text }: KeptAnswer): string => seal.seal("answer", key, `${member}:${text}`);
+}
+
+/** What the first call was answered with, as an answer to this request, and marked for what it is. */
+function replayed(request: McpRequest, first: CallId, answer: string): Outcome | null {
+  const at = answer.indexOf(":");
+  const kept = Buffer.from(`{"jsonrpc":"2.0","id":0,"${answer.slice(0, at)}":${answer.slice(at + 1)}}`);
+  const message = readMessage(kept);
+  if (message.kind !== "response") return null;
+  const own = withoutReceipt(kept, message);
+  const receipt = { call_id: request.callId, logical_call_id: first, replayed: true, usage: { calls: 0, tool_tokens: 0 } };
+  return {
+    ...accepted(200),
+    kind: "replayed",
+    sent: false,
+    status: null,
+    // An error has no place for a receipt.
+    headers: { "content-type": "application/json", "idempotent-replayed": "true" },
+    last: withReceipt(forClient(own.bytes, own.message, request), JSON.stringify(receipt)),
+  };
+}
