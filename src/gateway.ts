@@ -33,6 +33,7 @@ import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
+import { openLimiting } from "./limiting.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
@@ -180,8 +181,11 @@ async function assemble(
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });
   closing.push(() => approval.close());
+  const limiting = openLimiting({ config, registry, rounds, act, metrics, mono, fault });
+  closing.push(() => limiting.close());
   const steps = createSteps({
     approval: approval.step,
+    limiting,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
     measure: createMeasure(config.metering, counter.count),
     receipted: createReceipts(config.metering.receipts, ledger, now),
@@ -281,6 +285,7 @@ async function assemble(
       state = "draining";
       listener.drain();
       streams.endAll();
+      limiting.drain();
       const late = setTimeout(() => stopping.abort(), DRAIN_MS);
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);

@@ -14,6 +14,7 @@ import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
 import type { Approving } from "./control/approvals/approve.ts";
 import type { ServerName } from "./ids.ts";
+import type { Limiting } from "./limiting.ts";
 import type { OpenStreams } from "./open-streams.ts";
 import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
@@ -23,6 +24,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
   readonly views: Views;
   readonly sessions: Sessions;
   readonly taskRules: TaskRules;
+  readonly limiting: Pick<Limiting, "admit" | "leave">;
   readonly approval: Approving;
   readonly exchange: Pick<Exchange, "exchange">;
   readonly upstreams: PinnedUpstreams;
@@ -44,7 +46,22 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
 const NO_TOOL: Recognised = Object.freeze({ definition: null, shadow: null });
 
 export function createSteps(parts: VerbParts): Steps {
-  const { authenticate, views, sessions, taskRules, approval, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
+  const {
+    authenticate,
+    views,
+    sessions,
+    taskRules,
+    limiting,
+    approval,
+    exchange,
+    upstreams,
+    rounds,
+    ledger,
+    streams,
+    journal,
+    scribe,
+    now,
+  } = parts;
   const { tasks } = taskRules;
   return {
     authenticate,
@@ -63,8 +80,11 @@ export function createSteps(parts: VerbParts): Steps {
       return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },
     approve: approval.approve,
-    admit: () => null,
-    leave: approval.leave,
+    admit: (story, agent, request, permit, answer) => limiting.admit(story, agent, request, permit, answer),
+    leave(story) {
+      limiting.leave(story);
+      return approval.leave(story);
+    },
     inspect(permit, agent, request, outcome, answer) {
       // Resumed, a result would come past the guards: it comes with its own answer or not at all.
       if (outcome === null && taskRules.policySet.mode === "enforce" && watchesResults(permit)) sessions.withhold(agent.principal, request);

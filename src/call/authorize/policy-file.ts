@@ -1,6 +1,7 @@
 /** What may stand in a policy file: one closed schema, from which the checks and the JSON Schema come. */
 import { z } from "zod";
 import { inspect } from "./guards.ts";
+import { contradictionsIn, pace } from "./limit-file.ts";
 import { durationMs, instantMs } from "./written.ts";
 
 const name = z
@@ -155,16 +156,18 @@ const groups = z.strictObject({
 export const EACH = ["agent", "instance", "team", "workflow", "customer", "subject", "server", "tool"] as const;
 const eachName = z.enum(EACH);
 
+const each = z
+  .union([eachName, z.array(eachName).min(1)], { error: `must be one or a list of ${EACH.join(", ")}` })
+  .optional()
+  .describe("Who has a counter of its own. Left out: all whom `who` matches share one.");
+
 const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
 
 const budget = z.strictObject({
   name: name.describe("Unique over all policy files; refusals name it."),
   who: who.optional(),
   tools: patterns("Which calls draw on it. Default: all.").optional(),
-  each: z
-    .union([eachName, z.array(eachName).min(1)], { error: `must be one or a list of ${EACH.join(", ")}` })
-    .optional()
-    .describe("Who has a counter of its own. Left out: all whom `who` matches share one."),
+  each,
   meter: z.enum(["calls", "tool_tokens"]).describe("What is counted."),
   limit: z
     .union([z.int().min(0), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
@@ -182,6 +185,20 @@ const budget = z.strictObject({
     .default("withhold")
     .describe("A result larger than what is left: refused, or delivered and recorded as debt."),
 });
+
+const limit = z
+  .strictObject({
+    name: name.describe("Unique among the limits of all policy files; refusals name it."),
+    who: who.optional(),
+    tools: patterns(
+      "Which calls it is about. Default: tools/call, resources/read, prompts/get and completion/complete; anything else where a method: pattern names it.",
+    ).optional(),
+    each,
+    ...pace,
+  })
+  .superRefine((written, context) => {
+    for (const { path, message } of contradictionsIn(written)) context.addIssue({ code: "custom", path: [...path], message });
+  });
 
 const agent = z.strictObject({
   customer: text.default("default").describe("Who pays."),
@@ -209,16 +226,19 @@ export const policyFileSchema = z.strictObject({
     .array(entitlement)
     .default([])
     .describe("Who may use what. Nothing permitted is refused; a forbid wins; order never matters."),
+  limits: z.array(limit).default([]).describe("How fast and how much at once."),
   budgets: z.array(budget).default([]).describe("How much may be used."),
 });
 
 export type EntitlementFile = z.output<typeof entitlement>;
 export type BudgetFile = z.output<typeof budget>;
+export type LimitFile = z.output<typeof limit>;
 /** Null: an element that the schema refuses; the others are still looked at, so that all problems show at once. */
 export type PolicyFile = {
   readonly agents: z.output<typeof policyFileSchema>["agents"];
   readonly groups: z.output<typeof groups>;
   readonly entitlements: readonly (EntitlementFile | null)[];
+  readonly limits: readonly (LimitFile | null)[];
   readonly budgets: readonly (BudgetFile | null)[];
 };
 export type WhoFile = NonNullable<EntitlementFile["who"]>;
@@ -226,11 +246,12 @@ export type DeclaredAgent = { readonly name: string; readonly file: string; read
 
 /** What can be read of a file that the schema refuses. */
 export function readablePart(data: unknown): PolicyFile {
-  const { agents, groups: named, entitlements, budgets } = (data ?? {}) as Record<string, unknown>;
+  const { agents, groups: named, entitlements, limits, budgets } = (data ?? {}) as Record<string, unknown>;
   return {
     agents: policyFileSchema.shape.agents.safeParse(agents).data ?? {},
     groups: policyFileSchema.shape.groups.safeParse(named).data ?? { agents: {}, tools: {} },
     entitlements: Array.isArray(entitlements) ? entitlements.map((item) => entitlement.safeParse(item).data ?? null) : [],
+    limits: Array.isArray(limits) ? limits.map((item) => limit.safeParse(item).data ?? null) : [],
     budgets: Array.isArray(budgets) ? budgets.map((item) => budget.safeParse(item).data ?? null) : [],
   };
 }

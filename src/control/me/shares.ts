@@ -1,10 +1,11 @@
 /** Pure. The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
 import type { Agent } from "../../call/authenticate/agent.ts";
-import { type PolicySet, reachOf, scopeOf, viewOf } from "../../call/authorize/candidates.ts";
+import { type PolicySet, reachOf, viewOf } from "../../call/authorize/candidates.ts";
 import { globOf, isPattern } from "../../call/authorize/glob.ts";
 import type { TargetPattern } from "../../call/authorize/pattern.ts";
 import type { Draw } from "../../call/authorize/permit.ts";
 import type { Budget } from "../../call/authorize/policy-set.ts";
+import { scopeOf } from "../../call/authorize/scope.ts";
 import { visible } from "../../call/authorize/visible.ts";
 import type { Ledger } from "../../call/budget/reservation.ts";
 import { permits } from "./permitted.ts";
