@@ -204,7 +204,7 @@ async function assemble(
     });
   };
   const embedding = createEmbedding({
-    ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
+    ...{ config, policies: inForce, ledger, limiting, upstreams, reader, scribe, registry, store, now, fault },
     journal: evidence.journal,
     exchange: exchange.exchange,
     used: uses.note,

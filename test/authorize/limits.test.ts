@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { PolicySet } from "../../src/call/authorize/candidates.ts";
 import { decide } from "../../src/call/authorize/decide.ts";
+import { explainDecision } from "../../src/call/authorize/explain.ts";
 import type { Pace } from "../../src/call/authorize/permit.ts";
 import { loadPolicies } from "../../src/policy-load.ts";
 import { isRefusal } from "../../src/refusal.ts";
@@ -106,4 +107,17 @@ test("limits are looked up once for a caller and a target, however many there ar
   const first = pacesOf(set, {}, "crm/get");
   expect(named(first)).toEqual(["own"]);
   expect(pacesOf(set, {}, "crm/get")).toBe(first);
+});
+
+test("an explanation names the limits that the call would be held against, in words; a refused call is held against none", () => {
+  const set = policies(`${OPEN}
+  - { name: own, each: agent, rate: [10/s, 1000/h], burst: 20, concurrent: 8, wait: 2s }
+  - { name: circle, loop: { calls: 5, within: 90s, action: suspend } }
+  - { name: others, tools: ["crm/*"], rate: 1/s }
+`);
+  expect(explainDecision(set, agentOf(), asked("tickets/a"), 0).limits).toEqual([
+    { name: "own", scope: "agent=agt_01", text: "10/s, burst 20, and 1000/h; 8 at once; waits up to 2 s" },
+    { name: "circle", scope: "", text: "the same call 5 times in 90 s, then suspend" },
+  ]);
+  expect(explainDecision(set, agentOf(), asked("nowhere/a"), 0).limits).toEqual([]);
 });

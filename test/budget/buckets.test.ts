@@ -22,6 +22,7 @@ test.each<[what: string, rate: Rate, times: number[], passes: string]>([
   ["7 a minute, 1 at once", rateOf(7, 60_000, 1), [0, 8_571, 8_572, 17_143, 17_144], "+-+-+"],
   ["1 a day", rateOf(1, 86_400_000), [0, 86_399_999, 86_400_000], "+-+"],
   ["a clock that goes back", rateOf(1, 1_000), [5_000, 4_000, 0, 5_999, 6_000, 2_000, 7_000], "+---+-+"],
+  ["a clock that goes back takes no token away", rateOf(2, 1_000), [5_000, 0, 0], "++-"],
   ["a clock that stands still", rateOf(2, 1_000), [9, 9, 9, 9], "++--"],
   ["a pause of three years", rateOf(1_000_000, 1_000, 3), [0, 0, 0, 1e11, 1e11, 1e11, 1e11], "++++++-"],
 ])("%s", (_, rate, times, passes) => {

@@ -51,10 +51,12 @@ export function pacesAt(
   const named = byTarget.find(server, target);
   return limits
     .filter((limit) => (limit.targets === null ? target.kind !== "method" : named.has(limit)))
-    .map((compiled) => {
-      const scope = scopeOf(compiled, facets, server, target);
-      return { limit: compiled.limit, scope, key: `${compiled.limit.name}\0${scope}` };
-    });
+    .map((limit) => paceOf(limit, facets, server, target));
+}
+
+export function paceOf({ limit, each }: Pick<CompiledLimit, "limit" | "each">, facets: Facets, server: string, target: Target): Pace {
+  const scope = scopeOf({ each }, facets, server, target);
+  return { limit, scope, key: `${limit.name}\0${scope}` };
 }
 
 const NONE: readonly Pace[] = Object.freeze([]);
