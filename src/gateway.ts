@@ -181,7 +181,7 @@ async function assemble(
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, rounds, scribe, audit: act, now, fault });
   closing.push(() => approval.close());
-  const limiting = openLimiting({ config, registry, rounds, act, metrics, mono, fault });
+  const limiting = openLimiting({ config, registry, rounds, authorize: views.authorize, act, metrics, mono, fault });
   closing.push(() => limiting.close());
   const steps = createSteps({
     approval: approval.step,

@@ -3,7 +3,7 @@ import type { Answer } from "./call/accept/answer.ts";
 import type { McpRequest } from "./call/accept/request.ts";
 import type { Agent } from "./call/authenticate/agent.ts";
 import { shadowVerdict } from "./call/authorize/decide.ts";
-import type { Pace, Permit } from "./call/authorize/permit.ts";
+import type { Judged, Pace, Permit } from "./call/authorize/permit.ts";
 import { createCrowds } from "./call/budget/crowds.ts";
 import { createLoops } from "./call/budget/loops.ts";
 import type { LeftOf } from "./call/budget/paces.ts";
@@ -16,7 +16,8 @@ import type { Config } from "./config.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { RegistryAway } from "./control/postgres.ts";
 import type { Metrics } from "./observe.ts";
-import { type Quota, type Refusal, refuse } from "./refusal.ts";
+import { isRefusal, type Quota, type Refusal, refuse } from "./refusal.ts";
+import { refusalOfStopped } from "./stopped-agents.ts";
 
 export type Limiting = {
   /** Null: the call passes, and what it takes up is free again at `leave`. */
@@ -30,8 +31,10 @@ export type Limiting = {
 
 export type LimitingParts = {
   readonly config: Pick<Config, "mode">;
-  readonly registry: Pick<Registry, "changeState">;
+  readonly registry: Pick<Registry, "changeState" | "byId" | "isRevoked" | "credentialsOf">;
   readonly rounds: Pick<Rounds, "putBack">;
+  /** Whether policies still permit it. */
+  readonly authorize: (agent: Agent, request: McpRequest) => Judged;
   readonly act: (kind: "limit.loop_detected", by: string, details: Readonly<Record<string, string | number | boolean>>) => Promise<void>;
   readonly metrics: Pick<Metrics, "waited" | "gauge">;
   readonly mono: () => number;
@@ -40,7 +43,7 @@ export type LimitingParts = {
 
 const SWEEP_MS = 60_000;
 
-export function openLimiting({ config, registry, rounds, act, metrics, mono, fault }: LimitingParts): Limiting {
+export function openLimiting({ config, registry, rounds, authorize, act, metrics, mono, fault }: LimitingParts): Limiting {
   const observe = config.mode === "observe";
   const turns = createTurns(mono, metrics.waited);
   const loops = createLoops();
@@ -96,7 +99,15 @@ export function openLimiting({ config, registry, rounds, act, metrics, mono, fau
       const told = loop?.begins === true ? tellLoop(agent, request, loop.pace) : null;
       return told === null ? refused(story, owner, answer, refusal) : told.then(() => refused(story, owner, answer, refusal));
     };
-    return verdict instanceof Promise ? verdict.then(said) : said(verdict);
+    return verdict instanceof Promise ? verdict.then((no) => (no === null ? stillMay(story, agent, request) : said(no))) : said(verdict);
+  }
+
+  /** Seconds have gone by since it was authenticated and judged. Its place is free again when it leaves. */
+  function stillMay(story: Story, agent: Agent, request: McpRequest): Refusal | null {
+    const { verdict } = authorize(agent, request);
+    const refusal = refusalOfStopped(registry, agent) ?? (isRefusal(verdict) ? verdict : null);
+    if (refusal !== null) rounds.putBack(story.round);
+    return refusal;
   }
 
   function refused(story: Story, owner: string, answer: Answer, refusal: Refusal): ReturnType<Limiting["admit"]> {

@@ -59,6 +59,7 @@ async function open(more = "", where: "process" | "here" = "here") {
   return {
     gateway,
     reload: async () => here?.reload(),
+    admin,
     stop: () => (here === null ? gateway.stop() : here.close()),
     agent,
     async caller(name: string, team = name, server = "up") {
@@ -100,6 +101,16 @@ function caller(gateway: GatewayProcess, accessToken: string, server: string) {
       return error === undefined ? (result?.content[0]?.text ?? "") : String(error.data.reason);
     },
   };
+}
+
+async function instanceToken(gateway: GatewayProcess, { client_id, client_secret }: Credentials, instance: string): Promise<string> {
+  const basic = Buffer.from(`${client_id}:${client_secret}`).toString("base64");
+  const answer = await fetch(`${gateway.publicUrl}/oauth/token`, {
+    method: "POST",
+    headers: { authorization: `Basic ${basic}` },
+    body: new URLSearchParams({ grant_type: "client_credentials", resource: `${gateway.publicUrl}/mcp/up`, instance }),
+  });
+  return ((await answer.json()) as { access_token: string }).access_token;
 }
 
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -192,20 +203,37 @@ describe("refusals: jsonrpc", () => {
   });
 
   test("who waits passes when the place is free; a client that leaves the line is not called", async () => {
-    const { call, raw, reason } = await stage.caller("patient");
-    const first = call("slow", { ms: 300, nonce: "first" });
+    const { raw, reason } = await stage.caller("patient");
+    const [inFront, client] = [new AbortController(), new AbortController()];
+    const first = raw("slow", { ms: 30_000, nonce: "first" }, inFront.signal).catch(() => null);
     await until(() => upstream.executions.some(({ id }) => id === "first"));
-    const client = new AbortController();
     const leaving = raw("echo", { text: "x", nonce: "left-the-line" }, client.signal).catch(() => null);
     const waiting = reason("echo", { text: "waited" });
     await until(async () => /tollgate_calls_waiting 2/.test(await stage.metrics()));
     client.abort();
     await leaving;
+    await until(async () => /tollgate_calls_waiting 1/.test(await stage.metrics()));
+    inFront.abort();
+    await first;
     expect(await waiting).toBe("waited");
-    expect((await first).result).toBeDefined();
     expect(upstream.executions.some(({ id }) => id === "left-the-line")).toBe(false);
     expect(await stage.metrics()).toMatch(/tollgate_limit_wait_seconds_count\{passed="true"\} [1-9]/);
     expect((await stage.records("patient")).map((record) => record.reason)).toContain("request_timeout");
+  });
+
+  test("an agent that is suspended while it waits is refused when its turn comes", async () => {
+    const made = await stage.agent("waits-in-vain", "patient");
+    const { call, raw } = caller(stage.gateway, await stage.gateway.accessToken(made, "up"), "up");
+    const client = new AbortController();
+    const first = raw("slow", { ms: 30_000, nonce: "ahead" }, client.signal).catch(() => null);
+    await until(() => upstream.executions.some(({ id }) => id === "ahead"));
+    const waiting = call("echo", { text: "x", nonce: "in-vain" });
+    await until(async () => /tollgate_calls_waiting 1/.test(await stage.metrics()));
+    await stage.admin("POST", `/agents/${made.id}/suspend`, {});
+    client.abort();
+    await first;
+    expect((await waiting).error?.code).toBe(40310);
+    expect(upstream.executions.some(({ id }) => id === "in-vain")).toBe(false);
   });
 
   test("lists count only where a pattern names them, and what a client needs to connect is never refused", async () => {
@@ -235,8 +263,14 @@ describe("refusals: jsonrpc", () => {
   });
 
   test("action: suspend stops the agent until somebody reinstates it", async () => {
-    const { reason } = await stage.caller("spiralling");
-    for (let i = 0; i < 3; i++) expect(await reason()).toBe("x");
+    // Each call from another instance: to the limit's counters somebody else, and the same caller all the same.
+    const made = await stage.agent("spiralling", "spiralling");
+    const [one, two] = await Promise.all(
+      ["one", "two"].map(async (instance) => caller(stage.gateway, await instanceToken(stage.gateway, made, instance), "up")),
+    );
+    if (one === undefined || two === undefined) throw new Error("no callers");
+    for (const { reason } of [one, two, one]) expect(await reason()).toBe("x");
+    const { reason } = two;
     expect([await reason(), await reason("echo", { text: "other" })]).toEqual(["loop_detected", "agent_suspended"]);
     const kinds = (await stage.records("spiralling")).map(({ kind }) => kind).filter((kind) => kind !== "call");
     expect(kinds.slice(-2)).toEqual(["limit.loop_detected", "agent.suspended"]);
@@ -252,14 +286,16 @@ describe("refusals: jsonrpc", () => {
   });
 
   test("a gateway that drains lets nobody wait", async () => {
-    const { call } = await stage.caller("last", "patient");
-    const first = call("slow", { ms: 400, nonce: "last-one" });
+    const { call, raw } = await stage.caller("last", "patient");
+    const client = new AbortController();
+    const first = raw("slow", { ms: 30_000, nonce: "last-one" }, client.signal).catch(() => null);
     await until(() => upstream.executions.some(({ id }) => id === "last-one"));
     const waiting = call();
     await until(async () => /tollgate_calls_waiting 1/.test(await stage.metrics()));
     const stopped = stage.stop();
     expect((await waiting).error?.data.reason).toBe("overloaded");
-    expect((await first).result).toBeDefined();
+    client.abort();
+    await first;
     expect(await stopped).toBe(0);
   });
 });
