@@ -20,6 +20,7 @@ import { FEATURES } from "./control/me/reservation-story.ts";
 import { createReservations, type ReservationsParts } from "./control/me/reservations.ts";
 import type { ControlStore } from "./control/store.ts";
 import type { ServerName } from "./ids.ts";
+import type { Limiting } from "./limiting.ts";
 import { isRefusal } from "./refusal.ts";
 import type { Reserve } from "./reserving.ts";
 import type { Upstreams } from "./upstreams.ts";
@@ -40,6 +41,7 @@ export type EmbeddingParts = {
   readonly costOf: ReservationsParts["costOf"];
   /** All that amounts may stand on. */
   readonly meters: ReadonlySet<string>;
+  readonly limiting: Pick<Limiting, "leftOf">;
   readonly exchange: Exchange["exchange"];
   readonly upstreams: Upstreams;
   readonly journal: Journal;
@@ -78,7 +80,7 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
   const vouching = { find: registry.find, publicUrl, isStale: registry.isStale };
   const mayDefine = (server: string) => upstreams.credentials.get(server)?.kind !== "tokenExchange";
   return {
-    me: createMe({ ...rehearsing, authenticate, reader, accessRequests, fault }),
+    me: createMe({ ...rehearsing, leftOf: parts.limiting.leftOf, authenticate, reader, accessRequests, fault }),
     routes: [
       ...authorizeRoutes({ ...vouching, rehearsing: { ...rehearsing, policies: withFeatures }, mayDefine }),
       ...reservationRoutes({ ...vouching, reservations, meters: parts.meters }),

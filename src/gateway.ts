@@ -32,6 +32,7 @@ import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
+import { openLimiting } from "./limiting.ts";
 import { doorOf, listen, loopbackHosts } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
@@ -181,9 +182,12 @@ async function assemble(
   };
   const approval = openHumanApproval({ config, store, registry, seal, ledger, reserve, rounds, scribe, audit: act, now, fault });
   closing.push(() => approval.close());
+  const limiting = openLimiting({ config, registry, rounds, authorize: views.authorize, act, metrics, mono, fault });
+  closing.push(() => limiting.close());
   const steps = createSteps({
     approval: approval.step,
     ...charging,
+    limiting,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
     journal: evidence.journal,
     retries: openRetries({ config, seal, journal, reader, rounds, now, fault, closing }),
@@ -200,7 +204,7 @@ async function assemble(
     });
   };
   const embedding = createEmbedding({
-    ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
+    ...{ config, policies: inForce, ledger, limiting, upstreams, reader, scribe, registry, store, now, fault },
     ...charging,
     journal: evidence.journal,
     exchange: exchange.exchange,
@@ -281,6 +285,7 @@ async function assemble(
       state = "draining";
       listener.drain();
       streams.endAll();
+      limiting.drain();
       const late = setTimeout(() => stopping.abort(), DRAIN_MS);
       while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       clearTimeout(late);

@@ -30,6 +30,8 @@ export type Metrics = {
   text(): Promise<string>;
   tell(story: Story, durationMs: number, fault: boolean): void;
   parserRefusal(): void;
+  /** A call has waited for its turn. */
+  waited(waitedMs: number, passed: boolean): void;
   gauge(name: string, help: string, read: () => number): void;
   /** One figure for each value of a label. */
   gauges(name: string, help: string, label: string, read: () => Promise<readonly (readonly [string, number])[]>): void;
@@ -71,6 +73,13 @@ export function createMetrics(): Metrics {
     buckets: DURATION_BUCKETS,
     registers,
   });
+  const waits = new Histogram({
+    name: "tollgate_limit_wait_seconds",
+    help: "Time that calls have waited for their turn under a limit, by whether they then passed.",
+    labelNames: ["passed"],
+    buckets: DURATION_BUCKETS,
+    registers,
+  });
   const faults = new Counter({ name: "tollgate_faults_total", help: "Requests that met a bug of the gateway.", registers });
   const parserRefusals = new Counter({
     name: "tollgate_http_parser_refusals_total",
@@ -80,6 +89,7 @@ export function createMetrics(): Metrics {
   return {
     text: () => registry.metrics(),
     parserRefusal: () => parserRefusals.inc(),
+    waited: (waitedMs, passed) => waits.observe({ passed: String(passed) }, waitedMs / 1000),
     tell(story, durationMs, fault) {
       const outcome = fault ? "fault" : (story.refusal?.refused ?? story.outcome?.kind ?? "none");
       duration.observe({ mcp_method_name: methodLabel(story.opening.method), outcome }, durationMs / 1000);

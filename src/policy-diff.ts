@@ -4,7 +4,10 @@ import type { Agent } from "./call/authenticate/agent.ts";
 import { candidatesOf, isInForce, type PolicySet, viewOf } from "./call/authorize/candidates.ts";
 import { isPattern } from "./call/authorize/glob.ts";
 import { guardText } from "./call/authorize/guards.ts";
-import { writtenAs } from "./call/authorize/pattern.ts";
+import { holdBackNoLess, limitText } from "./call/authorize/pace-text.ts";
+import { type TargetPattern, writtenAs } from "./call/authorize/pattern.ts";
+import type { Pace } from "./call/authorize/permit.ts";
+import type { WhoFile } from "./call/authorize/policy-file.ts";
 import type { Rule } from "./call/authorize/policy-set.ts";
 import { visible } from "./call/authorize/visible.ts";
 import { type ImaginedAgent, imagine } from "./imagined.ts";
@@ -21,8 +24,11 @@ export type Difference = {
 
 /** Each is judged with every scope, role and instance that a rule asks for: what could be had is compared, not what one token has. */
 export function compareSets(before: PolicySet, after: PolicySet, declared: readonly ImaginedAgent[], nowMs: number): Difference[] {
-  const agents = [...declared, ...representatives([...before.rules, ...after.rules], declared)].map(imagine);
-  const targets = targetsOf([...before.rules, ...after.rules], new Set([...before.servers, ...after.servers]));
+  const limits = [...before.limits.all, ...after.limits.all];
+  const whos = [...before.rules, ...after.rules].map(({ written }) => written.who).concat(limits.map(({ written }) => written));
+  const agents = [...declared, ...representatives(whos, declared)].map(imagine);
+  const named = [...before.rules, ...after.rules, ...limits].flatMap(({ targets: patterns }) => patterns ?? []);
+  const targets = targetsOf(named, new Set([...before.servers, ...after.servers]));
   const all = agents.flatMap((agent) => targets.flatMap((place) => compareOne(before, after, agent, place, nowMs) ?? []));
   // An agent that is declared, and one that stands for those whom a rule names, may have one name.
   return [...new Map(all.map((each) => [JSON.stringify(each), each])).values()];
@@ -43,13 +49,16 @@ function compareOne(
     (list) => new Set(list),
   ) as [Set<string>, Set<string>, Set<string>, Set<string>];
   const same = oldPermits.symmetricDifference(newPermits).size + oldForbids.symmetricDifference(newForbids).size === 0;
-  if (same) return null;
+  const slower = holdBackNoLess(was.paces, is.paces);
+  if (same && slower && holdBackNoLess(is.paces, was.paces)) return null;
   // Only what is plainly less is called so: one permit fewer, one forbid more, a bound moved inwards.
   const covers = (mores: ReadonlySet<string>, less: string) => mores.has(less) || [...mores].some((more) => isTighter(more, less));
   const narrower =
+    slower &&
     [...newPermits].every((permit) => covers(oldPermits, permit)) &&
     [...oldForbids].every((forbid) => newForbids.has(forbid) || [...newForbids].some((wider) => isTighter(wider, forbid)));
-  const shown = { ...facts, before: [...facts.before, ...was.forbids], after: [...facts.after, ...is.forbids] };
+  const all = ({ permits, forbids, paces }: Demands) => [...permits, ...forbids, ...paces.map((pace) => `limit ${limitText(pace.limit)}`)];
+  const shown = { ...facts, before: all(was), after: all(is) };
   return { change: narrower ? "narrower" : "wider", ...shown };
 }
 
@@ -72,14 +81,14 @@ function boundsOf(demand: string): [operator: string, bound: number][] {
   return [...demand.matchAll(BOUND)].map(([, operator = "", bound]) => [operator, Number(bound)]);
 }
 
-type Demands = { readonly permits: readonly string[]; readonly forbids: readonly string[] };
+type Demands = { readonly permits: readonly string[]; readonly forbids: readonly string[]; readonly paces: readonly Pace[] };
 
 /** Null: not to be had. */
 function demandsOf(policySet: PolicySet, agent: Agent, server: string, target: Target, nowMs: number): Demands | null {
   if (!visible(policySet, agent, server, nowMs)(target)) return null;
-  const { permits, forbids } = candidatesOf(policySet, viewOf(policySet, agent), server, target);
+  const { permits, forbids, paces } = candidatesOf(policySet, viewOf(policySet, agent), server, target);
   const inForce = (rules: readonly Rule[]) => rules.filter((rule) => isInForce(rule, nowMs)).map(demandOf);
-  return { permits: inForce(permits), forbids: inForce(forbids) };
+  return { permits: inForce(permits), forbids: inForce(forbids), paces };
 }
 
 /** What a rule asks for; its name and place change nothing. */
@@ -99,19 +108,19 @@ function demandOf({ effect, written, requires, approval, guards, pins, validity,
 }
 
 /** For every `who` that is written somebody whom it matches, and one stranger whom only rules for everybody match. */
-function representatives(rules: readonly Rule[], declared: readonly ImaginedAgent[]): ImaginedAgent[] {
+function representatives(whos: readonly (WhoFile | null)[], declared: readonly ImaginedAgent[]): ImaginedAgent[] {
   const taken = new Set(declared.map(({ name }) => name));
   const found = new Map<string, ImaginedAgent>([["", { name: "(any other agent)" }]]);
-  for (const { written } of rules) {
-    if (written.who === null) continue;
+  for (const who of whos) {
+    if (who === null) continue;
     const one = (value: string | readonly string[] | undefined) =>
       value === undefined ? undefined : [value].flat()[0]?.replaceAll("*", "x");
-    const { agent, customer, team, workflow, kind, instance, subject, role } = written.who;
+    const { agent, customer, team, workflow, kind, instance, subject, role } = who;
     const name = one(agent);
-    if (name !== undefined && taken.has(name) && Object.keys(written.who).length === 1) continue;
-    const label = Object.entries(written.who).map(([key, value]) => `${key} ${[value].flat().join("|")}`);
+    if (name !== undefined && taken.has(name) && Object.keys(who).length === 1) continue;
+    const label = Object.entries(who).map(([key, value]) => `${key} ${[value].flat().join("|")}`);
     const [roleName, ofKind] = [one(role), one(kind)];
-    found.set(JSON.stringify(written.who), {
+    found.set(JSON.stringify(who), {
       name: name ?? `(${label.join(", ")})`,
       ...{ customer: one(customer), team: one(team), workflow: one(workflow), instance: one(instance), subject: one(subject) },
       ...{ kind: ofKind as ImaginedAgent["kind"], roles: roleName === undefined ? [] : [roleName] },
@@ -124,9 +133,9 @@ function representatives(rules: readonly Rule[], declared: readonly ImaginedAgen
 type Place = { readonly written: string; readonly server: string; readonly target: Target };
 
 /** Every name that a rule writes, and for every pattern a name that only it means. */
-function targetsOf(rules: readonly Rule[], servers: ReadonlySet<string>): Place[] {
+function targetsOf(named: readonly TargetPattern[], servers: ReadonlySet<string>): Place[] {
   const found = new Map<string, Place>();
-  for (const { kind, server, name } of rules.flatMap(({ targets }) => targets)) {
+  for (const { kind, server, name } of named) {
     for (const each of isPattern(server) ? servers : [server]) {
       const target: Target = { kind, name: name.replaceAll("*", "x") };
       const written = writtenAs(each, { kind, name });

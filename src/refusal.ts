@@ -14,6 +14,8 @@ export type Facts = {
   readonly allow?: string;
   readonly header?: string;
   readonly limit?: number;
+  /** Of the policies' limits, the one that says no. */
+  readonly limit_name?: string;
   readonly upstream_status?: number;
   /** A guard's own short word for why. */
   readonly code?: string;
@@ -52,8 +54,19 @@ export type Refusal = {
   readonly code: number | null;
   /** The rule that says no, for our own record; null where none does. */
   readonly rule: RuleRef | null;
+  /** How the limit that says no stands, for the RateLimit fields. */
+  readonly quotas?: readonly Quota[];
   /** Set where the client can put a question to its user in place of the error (multi round-trip requests, MCP 2026-07-28). */
   readonly question?: Question;
+};
+
+/** One window of a limit, or its places (draft-ietf-httpapi-ratelimit-headers). Null: of places there is no window, and nobody knows when one is free. */
+export type Quota = {
+  readonly name: string;
+  readonly quota: number;
+  readonly windowMs: number | null;
+  readonly left: number;
+  readonly resetMs: number | null;
 };
 
 /** One form without fields: the user is told something, and continues or does not. */
@@ -197,6 +210,14 @@ export const WIRE = {
   agent_suspended: row(200, 40310, 403, "This agent is suspended", "Ask the agent's owner to have it reinstated."),
   agent_revoked: row(200, 40311, 403, "This agent is revoked", "Register a new agent; a revocation is final."),
   agent_unknown: row(200, 40313, 403, "This identity is not a registered agent", "Ask the operator to register the agent."),
+  rate_limited: row(200, 42901, 429, "Too many calls in too short a time", "Wait for retry_after_ms before the next call."),
+  loop_detected: row(
+    200,
+    42903,
+    429,
+    "The same call was made over and over",
+    "Do not repeat it: it changes nothing. It passes again once it has not been made for retry_after_ms.",
+  ),
   concurrency_limited: row(200, 42902, 429, "Too many requests of this agent are under way", "Wait until one of them is answered."),
   access_requests_full: row(429, null, 429, "Too many requests for a right are undecided", "Wait until one of them is decided."),
   budget_exhausted: row(200, 42910, 429, "The budget is used up", "Wait until it resets, or ask the budget's owner."),

@@ -14,6 +14,7 @@ import type { Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
 import type { Approving } from "./control/approvals/approve.ts";
+import type { Limiting } from "./limiting.ts";
 import type { OpenStreams } from "./open-streams.ts";
 import type { PinnedUpstreams } from "./pinned-upstreams.ts";
 import { isRefusal, refuse } from "./refusal.ts";
@@ -24,6 +25,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
   readonly views: Views;
   readonly sessions: Sessions;
   readonly taskRules: TaskRules;
+  readonly limiting: Pick<Limiting, "admit" | "leave">;
   readonly approval: Approving;
   readonly exchange: Pick<Exchange, "exchange">;
   readonly upstreams: PinnedUpstreams;
@@ -45,7 +47,22 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
 const NO_TOOL: Recognised = Object.freeze({ definition: null, shadow: null });
 
 export function createSteps(parts: VerbParts): Steps {
-  const { authenticate, views, sessions, taskRules, approval, exchange, upstreams, rounds, ledger, streams, journal, scribe, now } = parts;
+  const {
+    authenticate,
+    views,
+    sessions,
+    taskRules,
+    limiting,
+    approval,
+    exchange,
+    upstreams,
+    rounds,
+    ledger,
+    streams,
+    journal,
+    scribe,
+    now,
+  } = parts;
   const { tasks } = taskRules;
   return {
     authenticate,
@@ -67,8 +84,12 @@ export function createSteps(parts: VerbParts): Steps {
       return course === "list" ? visible() : course === "stream" ? (...element) => visible()(...element) : null;
     },
     approve: approval.approve,
-    admit: parts.retries.admit,
+    async admit(story, agent, request, permit, answer) {
+      // Rates first: a replay costs work too.
+      return (await limiting.admit(story, agent, request, permit, answer)) ?? parts.retries.admit(story, agent, request, permit);
+    },
     leave(story) {
+      limiting.leave(story);
       const left = approval.leave(story);
       // Last: a retry that comes now finds the yes where it was.
       return left === undefined ? parts.retries.leave(story) : left.then(() => parts.retries.leave(story));

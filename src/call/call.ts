@@ -49,7 +49,7 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
   const permit = judgedIn(story, steps.authorize(agent, addressed));
   if (isRefusal(permit)) return permit;
   story.round = steps.round(agent, addressed);
-  const before = await steps.admit(story, agent, addressed, permit);
+  const before = await steps.admit(story, agent, addressed, permit, answer);
   if (before !== null) return isRefusal(before) ? before : close(story, before, answer, steps);
   const approved = approvedIn(story, await steps.approve(agent, addressed, permit, story.round));
   if (isRefusal(approved)) return approved;

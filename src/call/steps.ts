@@ -26,7 +26,7 @@ export type Steps = {
    * What is looked at before a person is asked and anything is held: rates, calls at once, and whether this is a retry. Null: it goes
    * on. An outcome: what the call that this one repeats was answered with. `leave` takes back what is counted until the call ends.
    */
-  admit(story: Story, agent: Agent, request: McpRequest, permit: Permit): Admitted | Promise<Admitted>;
+  admit(story: Story, agent: Agent, request: McpRequest, permit: Permit, answer: Answer): Admitted | Promise<Admitted>;
   /** Where the permit asks for a person's yes: the call as it goes on with it, or the refusal that tells how to wait for it. */
   approve(agent: Agent, request: McpRequest, permit: Permit, round: Round): Approved | Unapproved | Promise<Approved | Unapproved>;
   /** The call has ended: what a person approved and was then not sent may be called again, and its place is free. Never fails. */

@@ -106,7 +106,7 @@ async function describedBy(options: ExplainOptions, config: Config, io: Io, decl
 }
 
 function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanation, { mode }: Config, hints: readonly string[]): string {
-  const { decision, reason, rule, facts, considered, others } = explanation;
+  const { decision, reason, rule, facts, considered, limits, others } = explanation;
   const by = rule === null ? "no rule permits it" : `${rule.name} (${rule.file}:${rule.line})`;
   const verdict =
     decision === "permit" ? paint(io, "green", `permit ${agent} ${tool}`) : paint(io, "red", `refuse ${agent} ${tool}: ${reason}`);
@@ -117,6 +117,7 @@ function textOf(io: Io, { agent, tool }: ExplainOptions, explanation: Explanatio
     ...hints.map((hint) => paint(io, "yellow", `  hint: ${plain(hint)}`)),
     ...(mode === "observe" ? ["  mode is observe: this would be recorded, and the call would go on"] : []),
     ...considered.map((each) => consideredLine(io, each)),
+    ...limits.map(({ name, scope, text }) => `  limit ${name}${scope === "" ? "" : ` for ${scope}`}: ${text}`),
     ...(others > 0 ? [paint(io, "dim", `${others} more rules are about something else`)] : []),
   ];
   return lines.map((line) => (io.color ? line : plain(line))).join("\n");

@@ -9,7 +9,7 @@ test("every problem of a policy file shows at once, each where it stands", () =>
     problemsIn(`agents:
   bot: { owner: x, purpose: y, kind: robot }
   agt_1: { owner: x, purpose: y }
-limits: []
+gadgetry: []
 entitlements:
   - name: both
     permit: [tickets/*]
@@ -31,7 +31,7 @@ budgets:
   ).toEqual([
     "3:38: agents.bot.kind: must be autonomous or service or fleet or collective or synthetic or human-driven",
     "4:3: agents.agt_1: must not look like an agent's id: a rule for that id would match it",
-    "5:1: limits: unknown key; known here: apiVersion, agents, groups, entitlements, budgets",
+    "5:1: gadgetry: unknown key; known here: apiVersion, agents, groups, entitlements, limits, budgets",
     "7:5: entitlements[0]: must have either permit or forbid",
     "12:11: entitlements[1].when: is empty; leave it out, or put the expression in quotes",
     "13:26: entitlements[2].who: names nobody; leave it out to mean every agent",

@@ -133,7 +133,7 @@ export function randomCase(random: Random): Case {
 }
 
 export function asFile(entitlements: readonly EntitlementFile[]): PolicyFile {
-  return { agents: {}, groups: { agents: {}, tools: {} }, budgets: [], entitlements };
+  return { agents: {}, groups: { agents: {}, tools: {} }, budgets: [], limits: [], entitlements };
 }
 
 /** Order by name is not order by number, by case or by place. */

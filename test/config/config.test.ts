@@ -340,10 +340,10 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
 test("check looks on into the policies where the config is wrong", async () => {
   const file = fileOf(`${GOOD}oops: 1\npolicies: ./rules\n`);
   mkdirSync(join(file, "../rules"));
-  writeFileSync(join(file, "../rules/p.yaml"), "apiVersion: tollgate/v1\nlimits: []\n");
+  writeFileSync(join(file, "../rules/p.yaml"), "apiVersion: tollgate/v1\nwidgets: []\n");
   const { problems } = await inspectAll(file, {});
   expect(problems.map(({ file: at, message }) => `${basename(at)} ${message}`)).toEqual([
-    expect.stringContaining("p.yaml limits: unknown key"),
+    expect.stringContaining("p.yaml widgets: unknown key"),
     expect.stringContaining("tollgate.yaml oops: unknown key"),
   ]);
 });

@@ -10,6 +10,12 @@ entitlements:
   - { name: others-only, who: { team: others }, permit: ["secret/vault"] }
   - { name: nobody-deletes, forbid: ["*/delete_*"] }
   - { name: small, forbid: ["*/search"], when: args.limit > 100 }
+limits:
+  - { name: paced, who: { team: support }, each: agent, rate: [50/s, 1000/h], concurrent: 9, wait: 1s }
+  - { name: of-others, who: { team: others }, rate: 1/h }
+  - { name: of-vault, tools: ["secret/vault"], rate: 1/h }
+  - { name: lists, who: { team: support }, tools: ["method:up/tools/list"], rate: 500/s }
+  - { name: no-circles, who: { team: support }, loop: { calls: 50, within: 1m } }
 budgets:
   - { name: each-own, who: { team: [support, scoped] }, each: agent, meter: calls, limit: 3, period: day }
   - { name: shared-tokens, who: { team: support }, meter: tool_tokens, limit: 1_000_000, period: month }
@@ -95,6 +101,25 @@ describe("GET /v1/me", () => {
     expect(budgets.map(({ budget }) => budget)).toEqual(["each-own", "shared-tokens"]);
     expect(budgets[0]).toMatchObject({ meter: "calls", limit: 3, remaining: 3, each: ["agent"], scope: `agent=${bot.id}`, hard: true });
     expect(budgets[0]?.resets_at).toMatch(/T00:00:00.000Z$/);
+  });
+
+  test("shows the limits that it is held against with what is left of them, and nothing of those that it is not", async () => {
+    const { rate_limits: limits } = await json<{ rate_limits: Json[] }>(ask(""));
+    expect(limits.map(({ limit }) => limit)).toEqual(["paced", "lists", "no-circles"]);
+    const window = (rate: string, burst: number) => ({ rate, burst, remaining: expect.any(Number), resets_in_ms: expect.any(Number) });
+    expect(limits[0]).toEqual({
+      ...{ limit: "paced", each: ["agent"], scope: `agent=${bot.id}`, wait_ms: 1_000, loop: null },
+      rates: [window("50/s", 50), window("1000/h", 1000)],
+      concurrent: { limit: 9, remaining: 9 },
+    });
+    expect(limits[2]).toMatchObject({ rates: [], concurrent: null, loop: { calls: 50, within_ms: 60_000, action: "refuse" } });
+    const left = async () => {
+      const page = await json<{ rate_limits: { rates: { remaining: number }[] }[] }>(ask(""));
+      return page.rate_limits[0]?.rates[1]?.remaining ?? 0;
+    };
+    const before = await left();
+    await modernRequest(`${gateway.publicUrl}/mcp`, token, "tools/call", { name: "up__fail", arguments: {} });
+    expect(await left()).toBe(before - 1);
   });
 
   test("a counter for each tool shows for the tools that policies name, scopes stand with their tools", async () => {

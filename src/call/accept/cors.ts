@@ -6,7 +6,7 @@ const REQUEST_HEADERS = new Set([
   ...["authorization", "content-type", "accept", "dpop", "last-event-id", "traceparent", "tracestate", "baggage"],
   ...["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "idempotency-key"],
 ]);
-const EXPOSED = "mcp-session-id, mcp-protocol-version, www-authenticate, retry-after";
+const EXPOSED = "mcp-session-id, mcp-protocol-version, www-authenticate, retry-after, ratelimit, ratelimit-policy";
 /** Ten minutes: what browsers keep at most, give or take. */
 const PREFLIGHT_SECONDS = "600";
 

@@ -1,5 +1,5 @@
 /** Pure. How each no is said on the wire: the table of refusals turned into status, headers and body. */
-import { type Facts, type Question, type Refusal, WIRE, type Wire } from "../../refusal.ts";
+import { type Facts, type Question, type Quota, type Refusal, WIRE, type Wire } from "../../refusal.ts";
 import type { Course, Era } from "./request.ts";
 
 export type RefusalMode = "jsonrpc" | "http" | "toolResult";
@@ -97,9 +97,10 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget, approval_id, of, code, first_call } = factsOf(refusal);
+  const { resets_at, budget, limit_name, retry_after_ms = 0, approval_id, of, code, first_call } = factsOf(refusal);
   const facts = [
     ...[budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`],
+    ...[limit_name && `limit ${limit_name}`, limit_name && `again in ${Math.max(1, Math.ceil(retry_after_ms / 1000))} s`],
     ...[first_call && `call ${first_call.call_id}, ${first_call.outcome ?? "its fate is unknown"}`],
     ...[of && `the ${of}`, code && `code ${code}`],
   ]
@@ -142,5 +143,16 @@ function hints(refusal: Refusal, status: number): Record<string, string> {
   else if (status === 503) headers["retry-after"] = "1";
   // RFC 9110 section 10.2.3 takes a date as well, and this file has no clock.
   else if (status === 429 && resets_at !== undefined) headers["retry-after"] = new Date(resets_at).toUTCString();
-  return headers;
+  return { ...headers, ...rateLimitOf(refusal.quotas ?? []) };
+}
+
+/** draft-ietf-httpapi-ratelimit-headers-10: lists of Strings with parameters (RFC 9651). A limit's name holds no quote. */
+function rateLimitOf(quotas: readonly Quota[]): Record<string, string> {
+  if (quotas.length === 0) return {};
+  const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
+  const policies = quotas.map(({ name, quota, windowMs }) =>
+    windowMs === null ? `"${name}";q=${quota};qu="concurrent-requests"` : `"${name}";q=${quota};w=${seconds(windowMs)}`,
+  );
+  const states = quotas.map(({ name, left, resetMs }) => `"${name}";r=${left}${resetMs === null ? "" : `;t=${seconds(resetMs)}`}`);
+  return { "ratelimit-policy": policies.join(", "), ratelimit: states.join(", ") };
 }

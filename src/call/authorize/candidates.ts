@@ -1,5 +1,4 @@
 /** Which rules and budgets can matter to an agent at a target: found once, kept while they are asked for. */
-import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { RuleRef } from "../../refusal.ts";
 import type { Target } from "../accept/request.ts";
@@ -7,11 +6,12 @@ import type { Agent } from "../authenticate/agent.ts";
 import { type Ceiling, ceilingOf } from "./ceiling.ts";
 import { globOf } from "./glob.ts";
 import { isLapsed, type LastUses } from "./idle.ts";
-import { writtenAs } from "./pattern.ts";
-import type { Draw } from "./permit.ts";
+import { type CompiledLimit, limitsFor, pacesAt } from "./limits.ts";
+import type { Draw, Pace } from "./permit.ts";
 import { NOTHING_READ, type OfferedAt } from "./pins.ts";
-import { type Budget, byName, type Each, type Rule, type Rules, rulesFor } from "./policy-set.ts";
+import { byName, type Rule, type Rules, rulesFor } from "./policy-set.ts";
 import { asciiUri, isPlainUri } from "./resource-uri.ts";
+import { scopeOf } from "./scope.ts";
 import { type Facets, facetsOf } from "./who.ts";
 
 /** The rules of one load with what has been looked up in them since. A reload makes a new one; nothing needs to be forgotten. */
@@ -40,6 +40,10 @@ export type View = {
   readonly agent: ReadonlyMap<string, unknown>;
   /** What the customer's account allows at most; null: no bound. */
   readonly ceiling: Ceiling | null;
+  /** Limits that are about the caller, in the order of the files. */
+  readonly limits: readonly CompiledLimit[];
+  /** Of requests that need no permit, by server and method: a closed list. */
+  readonly freePaces: Map<string, readonly Pace[]>;
   /** By server: the rules that permit anything there, by name. */
   readonly reach: Map<string, readonly Rule[]>;
   /** What was found before, by server, kind and name: text keys of all three took longer to make than the look-ups take. */
@@ -55,6 +59,7 @@ export type Candidates = {
   readonly permits: readonly Rule[];
   readonly forbids: readonly Rule[];
   readonly draws: readonly Draw[];
+  readonly paces: readonly Pace[];
   /** What is left of them at every call, where no time, no pin and no condition but on the arguments has a say; null: it differs. */
   readonly settled: Open | null;
   /** None of them has a condition, a pin or a lapse: nothing has to be looked at. */
@@ -119,6 +124,8 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
       Object.entries({ id, name, kind, customer, team, workflow, owner, purpose, riskClass, instance, roles }),
     ),
     ceiling: ceilingOf(account.tools),
+    limits: limitsFor(policySet.limits, facets),
+    freePaces: new Map(),
     reach: new Map(),
     known: new Map(),
   };
@@ -129,7 +136,7 @@ function viewByKey(policySet: PolicySet, agent: Agent): View {
 // Model Context Protocol 2025-11-25, tools: names SHOULD be of these. Others are twins in waiting: hidden and refused.
 const TOOL_NAME = /^[A-Za-z0-9_./-]{1,128}$/;
 const NOTHING: Candidates = Object.freeze({
-  ...{ permits: [], forbids: [], draws: [], withShadows: null },
+  ...{ permits: [], forbids: [], draws: [], paces: [], withShadows: null },
   ...{ settled: { hiddenBy: null }, unconditional: true },
 });
 
@@ -144,10 +151,12 @@ export function candidatesOf(policySet: PolicySet, view: View, server: string, a
   if (found.length === 0) return NOTHING;
   const isCovered = view.ceiling?.covers(server, target) !== false;
   const draws = drawsOf(policySet, view, server, target);
+  const paces = pacesAt(policySet.limits, view, server, target);
   const among = (rules: readonly Rule[], withShadows: Candidates | null): Candidates => {
     const permits = isCovered ? rules.filter((rule) => rule.effect === "permit") : [];
     const forbids = rules.filter((rule) => rule.effect === "forbid");
-    return { permits, forbids, draws, withShadows, settled: settledBy(permits, forbids), unconditional: !rules.some(looksAtCall) };
+    const facts = { settled: settledBy(permits, forbids), unconditional: !rules.some(looksAtCall) };
+    return { permits, forbids, draws, paces, withShadows, ...facts };
   };
   const enforced = found.filter((rule) => !rule.shadow);
   const candidates = among(enforced, enforced.length === found.length ? null : among(found, null));
@@ -217,23 +226,11 @@ export function drawsOf(policySet: PolicySet, view: View, server: string, target
     .map((budget) => ({ ...budget.draw, scope: scopeOf(budget, view.facets, server, target) }));
 }
 
-/** `team=support&server=tickets`: whose counter it is, in the order of `each`. */
-export function scopeOf(budget: Budget, facets: Facets, server: string, target: Target): string {
-  const value: Record<Each, () => string | null | undefined> = {
-    agent: () => facets.agent[0],
-    instance: () => facets.instance,
-    team: () => facets.team,
-    workflow: () => facets.workflow,
-    customer: () => facets.customer,
-    subject: () => (typeof facets.person === "string" ? pseudonym(facets.person) : null),
-    server: () => server,
-    tool: () => writtenAs(server, target),
-  };
-  // Callers without the attribute share one counter, so that leaving it out is no way around the budget.
-  return budget.each.map((each) => `${each}=${(value[each]() ?? "").replace(/[%&=]/g, encodeURIComponent)}`).join("&");
-}
-
-/** A person's name does not enter the journal: the record holds it under a key of its own. */
-function pseudonym(subject: string): string {
-  return `sha256:${createHash("sha256").update(subject).digest("hex").slice(0, 16)}`;
+/** Of a method that whoever may use the server may call: its name is one of few. */
+export function freePaces(policySet: PolicySet, view: View, server: string, target: Target): readonly Pace[] {
+  if (view.limits.length === 0) return [];
+  const key = `${server} ${target.name}`;
+  const paces = view.freePaces.get(key) ?? pacesAt(policySet.limits, view, server, target);
+  view.freePaces.set(key, paces);
+  return paces;
 }

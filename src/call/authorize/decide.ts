@@ -6,6 +6,7 @@ import {
   type Candidates,
   candidatesOf,
   drawsOf,
+  freePaces,
   type Hidden,
   isInForce,
   type Open,
@@ -18,7 +19,7 @@ import { type Asked, circumstancesOf, type Situation } from "./circumstances.ts"
 import type { Circumstances } from "./condition.ts";
 import { NO_GUARDS } from "./guards.ts";
 import { writtenAs } from "./pattern.ts";
-import type { Draw, Permit, ShadowVerdict } from "./permit.ts";
+import type { Draw, Pace, Permit, ShadowVerdict } from "./permit.ts";
 import { meets } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
 import { subscribed } from "./subscriptions.ts";
@@ -112,7 +113,7 @@ function passFree(
   const forbid = forbids.find((rule) => isInForce(rule, nowMs) && holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("method_unknown", {}, noteOf(forbid, asked.server, target, faults), forbid.ref);
   const closed = target.name === "subscriptions/listen" ? closedSubscription(policySet, view, agent, asked, nowMs) : null;
-  return closed ?? permitBy(policySet, reach, NO_DRAWS, faults);
+  return closed ?? { ...permitBy(policySet, reach, NO_DRAWS, faults), limits: freePaces(policySet, view, asked.server, target) };
 }
 
 /** To hear that a resource changes is to learn of it: what may not be read may not be listened to. */
@@ -149,8 +150,10 @@ function decideTarget(
     return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
   const draws = asked.course === "metered" ? candidates.draws : NO_DRAWS;
+  const limits = asked.course === "metered" || target.kind === "method" ? candidates.paces : NO_LIMITS;
   return {
     ...permitBy(policySet, rule.ref, draws, faults),
+    limits,
     approval: rule.approval,
     guards: rule.guards,
     replayMs: rule.replayMs,
@@ -207,6 +210,7 @@ export function holds(rule: Rule, circumstances: Circumstances, faults: string[]
 /** For rules without conditions: making the real one costs more than the decision. */
 const NOT_LOOKED_AT = Object.freeze({ lapse: () => null }) as unknown as Situation;
 const NO_DRAWS: readonly Draw[] = Object.freeze([]);
+const NO_LIMITS: readonly Pace[] = Object.freeze([]);
 const NO_FAULTS: readonly string[] = Object.freeze([]);
 
 export function permitBy(
@@ -215,7 +219,18 @@ export function permitBy(
   draws: readonly Draw[],
   conditionFaults: readonly string[],
 ): Permit {
-  return { rule, policyVersion, draws, conditionFaults, approval: null, guards: NO_GUARDS, replayMs: null, observed: null, reserve: null };
+  return {
+    rule,
+    policyVersion,
+    draws,
+    limits: NO_LIMITS,
+    conditionFaults,
+    approval: null,
+    guards: NO_GUARDS,
+    replayMs: null,
+    observed: null,
+    reserve: null,
+  };
 }
 
 /** The same words for what does not exist and for what is not permitted, unless a rule for this caller says that it may be named. */

@@ -8,6 +8,7 @@ import type { Circumstances } from "./condition.ts";
 import { decide } from "./decide.ts";
 import { globOf } from "./glob.ts";
 import { guardText } from "./guards.ts";
+import { limitText } from "./pace-text.ts";
 import { writtenAs } from "./pattern.ts";
 import { pinsDiffer } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
@@ -32,6 +33,8 @@ export type Explanation = {
   readonly rule: RuleRef | null;
   readonly note: string | null;
   readonly considered: readonly Considered[];
+  /** That the call would be held against; what they have left is not looked at. */
+  readonly limits: readonly { readonly name: string; readonly scope: string; readonly text: string }[];
   /** Rules about something else. */
   readonly others: number;
 };
@@ -61,6 +64,9 @@ export function explainDecision(policySet: PolicySet, agent: Agent, asked: Asked
     rule,
     note: isRefusal(verdict) ? verdict.note : null,
     considered: near.toSorted((a, b) => rank(a) - rank(b)).slice(0, CONSIDERED_MAX),
+    limits: isRefusal(verdict)
+      ? []
+      : verdict.limits.map((pace) => ({ name: pace.limit.name, scope: pace.scope, text: limitText(pace.limit) })),
     others: policySet.rules.length - Math.min(near.length, CONSIDERED_MAX),
   };
 }

@@ -32,6 +32,33 @@ export type Draw = {
   readonly lease: number;
 };
 
+/** So many calls in so long. `text` as it was written: `60/min`. `burst`: how many at once after a pause. */
+export type Rate = { readonly text: string; readonly count: number; readonly perMs: number; readonly burst: number };
+
+/** One caller makes the same call of the same tool more than `calls` times within `withinMs`. */
+export type Loop = { readonly calls: number; readonly withinMs: number; readonly action: "refuse" | "suspend" };
+
+/** One of the policies' `limits`. Null: without that bound. */
+export type Limit = {
+  readonly name: string;
+  /** None, one, or a short and a long one. */
+  readonly rates: readonly Rate[];
+  /** Calls under way at once. */
+  readonly concurrent: number | null;
+  /** How long a call waits for its turn; 0: not at all. */
+  readonly waitMs: number;
+  readonly loop: Loop | null;
+};
+
+/** A limit that a call is held against, and whose counter of it. */
+export type Pace = {
+  readonly limit: Limit;
+  /** As a draw's scope. */
+  readonly scope: string;
+  /** Of the counter: no two limits or scopes share one. */
+  readonly key: string;
+};
+
 /** A person has to say yes: who may (`role:approver`, `key:NAME`), and how long the question stands. */
 export type Approval = { readonly by: readonly string[]; readonly withinMs: number };
 
@@ -93,6 +120,8 @@ export type Permit = {
   readonly draws: readonly Draw[];
   /** Ceilings that the permit declares, by meter, in place of the server's; null: none. */
   readonly reserve: Readonly<Record<string, number>> | null;
+  /** In the order of the files. */
+  readonly limits: readonly Pace[];
   /** Rules whose condition failed to evaluate (a permit then does not apply, a forbid does); recorded. */
   readonly conditionFaults: readonly string[];
   /** Null: it may go on. */

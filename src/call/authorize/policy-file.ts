@@ -2,8 +2,9 @@
 import { z } from "zod";
 import { type BudgetFile, budget } from "./budget-file.ts";
 import { inspect } from "./guards.ts";
+import { contradictionsIn, pace } from "./limit-file.ts";
 import { idempotency } from "./replays.ts";
-import { KINDS, name, patterns, text, who } from "./rule-parts.ts";
+import { each, KINDS, name, patterns, text, who } from "./rule-parts.ts";
 import { durationMs, instantMs } from "./written.ts";
 
 const instant = (description: string) =>
@@ -129,6 +130,20 @@ const groups = z.strictObject({
     .describe("Patterns of what is permitted or forbidden."),
 });
 
+const limit = z
+  .strictObject({
+    name: name.describe("Unique among the limits of all policy files; refusals name it."),
+    who: who.optional(),
+    tools: patterns(
+      "Which calls it is about. Default: tools/call, resources/read, prompts/get and completion/complete; anything else where a method: pattern names it.",
+    ).optional(),
+    each: each.optional(),
+    ...pace,
+  })
+  .superRefine((written, context) => {
+    for (const { path, message } of contradictionsIn(written)) context.addIssue({ code: "custom", path: [...path], message });
+  });
+
 const agent = z.strictObject({
   customer: text.default("default").describe("Who pays."),
   team: text.optional(),
@@ -155,15 +170,18 @@ export const policyFileSchema = z.strictObject({
     .array(entitlement)
     .default([])
     .describe("Who may use what. Nothing permitted is refused; a forbid wins; order never matters."),
+  limits: z.array(limit).default([]).describe("How fast and how much at once."),
   budgets: z.array(budget).default([]).describe("How much may be used."),
 });
 
 export type EntitlementFile = z.output<typeof entitlement>;
+export type LimitFile = z.output<typeof limit>;
 /** Null: an element that the schema refuses; the others are still looked at, so that all problems show at once. */
 export type PolicyFile = {
   readonly agents: z.output<typeof policyFileSchema>["agents"];
   readonly groups: z.output<typeof groups>;
   readonly entitlements: readonly (EntitlementFile | null)[];
+  readonly limits: readonly (LimitFile | null)[];
   readonly budgets: readonly (BudgetFile | null)[];
 };
 export type WhoFile = NonNullable<EntitlementFile["who"]>;
@@ -171,11 +189,12 @@ export type DeclaredAgent = { readonly name: string; readonly file: string; read
 
 /** What can be read of a file that the schema refuses. */
 export function readablePart(data: unknown): PolicyFile {
-  const { agents, groups: named, entitlements, budgets } = (data ?? {}) as Record<string, unknown>;
+  const { agents, groups: named, entitlements, limits, budgets } = (data ?? {}) as Record<string, unknown>;
   return {
     agents: policyFileSchema.shape.agents.safeParse(agents).data ?? {},
     groups: policyFileSchema.shape.groups.safeParse(named).data ?? { agents: {}, tools: {} },
     entitlements: Array.isArray(entitlements) ? entitlements.map((item) => entitlement.safeParse(item).data ?? null) : [],
+    limits: Array.isArray(limits) ? limits.map((item) => limit.safeParse(item).data ?? null) : [],
     budgets: Array.isArray(budgets) ? budgets.map((item) => budget.safeParse(item).data ?? null) : [],
   };
 }

@@ -5,14 +5,16 @@ import { type Condition, type ConditionFault, compileCondition } from "./conditi
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
 import { guardsOf, type InspectorFacts } from "./guards.ts";
+import { limitOf, tooLongWaits } from "./limit-file.ts";
+import { type CompiledLimit, type Limits, limitsOf } from "./limits.ts";
 import { checkMeter, type MeterFacts } from "./meter-facts.ts";
 import { didYouMean } from "./nearest.ts";
 import { parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
-import type { EntitlementFile, PolicyFile, WhoFile } from "./policy-file.ts";
+import type { EntitlementFile, LimitFile, PolicyFile, WhoFile } from "./policy-file.ts";
 import { replayMsOf } from "./replays.ts";
-import type { EACH } from "./rule-parts.ts";
+import { type Each, eachOf } from "./scope.ts";
 import { TargetIndex } from "./target-index.ts";
 import { compileWho, type Facets, type Who } from "./who.ts";
 import { WhoIndex } from "./who-index.ts";
@@ -24,7 +26,10 @@ export type Path = readonly (string | number)[];
 export type PolicyFault = { readonly file: string; readonly path: Path; readonly offset: number | null; readonly message: string };
 
 /** What the config says of a server, as far as policies depend on it. */
-export type ServerFacts = ReadonlyMap<string, { readonly reserve: Readonly<Record<string, number>>; readonly region?: string | null }>;
+export type ServerFacts = ReadonlyMap<
+  string,
+  { readonly reserve: Readonly<Record<string, number>>; readonly region?: string | null; readonly timeoutMs?: number }
+>;
 
 /** Milliseconds since the epoch: the first at which it counts, and the first at which it counts no more; null: without that border. */
 export type Validity = { readonly fromMs: number | null; readonly untilMs: number | null };
@@ -56,8 +61,6 @@ export type Rule = {
   readonly shadow: boolean;
 };
 
-export type Each = (typeof EACH)[number];
-
 export type Budget = {
   readonly who: Who;
   /** Null: every call. */
@@ -74,6 +77,7 @@ export type Rules = {
   readonly pinned: readonly Rule[];
   /** In the order of the files: the first that cannot carry a call is the one named. */
   readonly budgets: readonly Budget[];
+  readonly limits: Limits;
   readonly index: TargetIndex<Rule>;
   readonly whoIndex: WhoIndex<Rule>;
   readonly budgetIndex: TargetIndex<Budget>;
@@ -93,6 +97,7 @@ export function compilePolicies(
   const compiler = new Compiler(servers, groupsOf(sources), inspectors, meters);
   for (const source of sources) compiler.read(source);
   const { rules, budgets, faults, warnings } = compiler;
+  const limits = limitsOf(compiler.limits);
   const index = new TargetIndex<Rule>();
   for (const rule of rules) for (const target of rule.targets) index.add(target, rule);
   const whoIndex = new WhoIndex<Rule>();
@@ -104,7 +109,7 @@ export function compilePolicies(
   const names = new Set(servers.keys());
   const pinned = sorted.filter(({ pins }) => pins !== null);
   return {
-    rules: { policyVersion, rules: sorted, pinned, budgets, index, whoIndex, budgetIndex, servers: names, regions },
+    rules: { policyVersion, rules: sorted, pinned, budgets, limits, index, whoIndex, budgetIndex, servers: names, regions },
     faults,
     warnings,
   };
@@ -126,6 +131,7 @@ const PATTERNS_MAX = 500_000;
 class Compiler {
   readonly rules: Rule[] = [];
   readonly budgets: Budget[] = [];
+  readonly limits: CompiledLimit[] = [];
   readonly faults: PolicyFault[] = [];
   readonly warnings: PolicyFault[] = [];
   readonly #servers: ServerFacts;
@@ -159,6 +165,11 @@ class Compiler {
       const path = ["budgets", index];
       this.#claim("budget", budget.name, source, [...path, "name"]);
       this.budgets.push(this.#budget(file, budget, path));
+    }
+    for (const [index, limit] of policy.limits.entries()) {
+      if (limit === null) continue;
+      this.#claim("limit", limit.name, source, ["limits", index, "name"]);
+      this.limits.push(this.#limit(file, limit, ["limits", index]));
     }
   }
 
@@ -214,8 +225,16 @@ class Compiler {
     const targets = budget.tools === undefined ? null : this.#targets(file, budget.tools, [...path, "tools"]);
     const say = (message: string) => this.#say(file, [...path, "meter"], message);
     checkMeter(budget, targets, this.#servers, this.#meters, say);
-    const each = [...new Set(budget.each === undefined ? [] : [budget.each].flat())];
-    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each, draw: drawOf(budget) };
+    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each: eachOf(budget), draw: drawOf(budget) };
+  }
+
+  #limit(file: string, written: LimitFile, path: Path): CompiledLimit {
+    const who = this.#who(file, written.who, [...path, "who"]);
+    const targets = written.tools === undefined ? null : this.#targets(file, written.tools, [...path, "tools"]);
+    const limit = limitOf(written.name, written);
+    for (const message of tooLongWaits(limit, targets, this.#servers))
+      this.warnings.push({ file, path: [...path, "wait"], offset: null, message });
+    return { limit, who: compileWho(who), written: who ?? null, targets, each: eachOf(written), index: this.limits.length };
   }
 
   #targets(file: string, written: readonly string[], path: Path): TargetPattern[] {

@@ -28,6 +28,7 @@ export const RECORD_KINDS = [
   "approval.created",
   "approval.decided",
   "approval.expired",
+  "limit.loop_detected",
   "tool.pinned",
   "tool.changed",
   "tool.approved",

@@ -3,7 +3,17 @@ import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal } from "../../refusal.ts";
 import type { Era, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { ApprovalLine, Approved, Inspected, InspectionLine, Judged, Permit, Recognised, Unapproved } from "../authorize/permit.ts";
+import type {
+  ApprovalLine,
+  Approved,
+  Inspected,
+  InspectionLine,
+  Judged,
+  Permit,
+  Recognised,
+  ShadowVerdict,
+  Unapproved,
+} from "../authorize/permit.ts";
 import type { Reservation, Settlement, Usage } from "../budget/reservation.ts";
 import type { Round } from "../budget/rounds.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
@@ -122,6 +132,11 @@ export function measuredIn(story: Story, { tokenCount, measures, usage }: Measur
   story.measures = measures;
   story.usage = usage;
   return usage;
+}
+
+/** A limit would have refused it, where policies are only observed. What was said before stands. */
+export function limitedIn(story: Story, shadow: ShadowVerdict): void {
+  if (story.judged !== null && story.judged.shadow?.decision !== "refuse") story.judged = { ...story.judged, shadow };
 }
 
 export function inspectedIn(story: Story, { inspections, refusal, shadow }: Inspected): Refusal | null {

@@ -1,11 +1,18 @@
 /** Pure. What an agent is told of itself: who it is here, with which token, and what it may do. */
 import type { Agent } from "../../call/authenticate/agent.ts";
+import type { LimitRow } from "./paces.ts";
 import type { PermittedServer } from "./permitted.ts";
 import type { Share } from "./shares.ts";
 
 export type Limits = Readonly<Record<string, number>>;
 
-export function identityPage(agent: Agent, servers: readonly PermittedServer[], budgets: readonly Share[], limits: Limits): object {
+export function identityPage(
+  agent: Agent,
+  servers: readonly PermittedServer[],
+  budgets: readonly Share[],
+  rateLimits: readonly LimitRow[],
+  limits: Limits,
+): object {
   const { profile, instance, subject, actors, roles, scopes } = agent;
   const { id, name, kind, customer, team, workflow, owner, purpose, state, account } = profile;
   return {
@@ -22,6 +29,7 @@ export function identityPage(agent: Agent, servers: readonly PermittedServer[], 
     // What the customer's account allows at most, whatever the patterns above permit; null: no bound.
     within: account,
     budgets,
+    rate_limits: rateLimits,
     limits,
   };
 }

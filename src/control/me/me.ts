@@ -11,6 +11,7 @@ import { RegistryAway } from "../postgres.ts";
 import { type AccessRequests, OPEN_MAX, requestPage } from "./access-requests.ts";
 import { identityPage } from "./identity-page.ts";
 import { isOwn, ownCallPage } from "./own-call.ts";
+import { limitRowsOf } from "./paces.ts";
 import { permittedTo } from "./permitted.ts";
 import { readIntent, readWish } from "./posted.ts";
 import { isInspected, type RehearseParts, rehearse } from "./rehearse.ts";
@@ -22,6 +23,8 @@ export type MeParts = RehearseParts & {
   readonly authenticate: (authorization: string | null, nowMs: number) => Agent | Refusal | Promise<Agent | Refusal>;
   readonly reader: Pick<Reader, "ask">;
   readonly accessRequests: AccessRequests;
+  /** Of the counters of limits. */
+  readonly leftOf: Parameters<typeof limitRowsOf>[1];
   readonly fault: (thrown: unknown) => void;
 };
 
@@ -70,11 +73,12 @@ function send(answer: Answer, { status, json }: Page): void {
 type Answering = (parts: MeParts, agent: Agent, question: OwnQuestion) => Promise<Page | Refusal>;
 
 const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
-  async identity({ policies, ledger, now }, agent) {
+  async identity({ policies, ledger, leftOf, now }, agent) {
     const { policySet } = policies;
     const nowMs = now();
     const servers = permittedTo(policySet, agent, policySet.servers, nowMs);
-    return { status: 200, json: identityPage(agent, servers, await sharesOf(policySet, ledger, agent, nowMs), LIMITS) };
+    const shares = await sharesOf(policySet, ledger, agent, nowMs);
+    return { status: 200, json: identityPage(agent, servers, shares, limitRowsOf(policySet, leftOf, agent, nowMs), LIMITS) };
   },
 
   async call(parts, agent, { about }) {

@@ -1,10 +1,11 @@
 /** The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
+import type { Target } from "../../call/accept/request.ts";
 import type { Agent } from "../../call/authenticate/agent.ts";
-import { type PolicySet, reachOf, scopeOf, viewOf } from "../../call/authorize/candidates.ts";
+import { type PolicySet, reachOf, viewOf } from "../../call/authorize/candidates.ts";
 import { globOf, isPattern } from "../../call/authorize/glob.ts";
 import type { TargetPattern } from "../../call/authorize/pattern.ts";
-import type { Draw } from "../../call/authorize/permit.ts";
 import type { Budget } from "../../call/authorize/policy-set.ts";
+import { scopeOf } from "../../call/authorize/scope.ts";
 import { visible } from "../../call/authorize/visible.ts";
 import type { Ledger } from "../../call/budget/reservation.ts";
 import { permits } from "./permitted.ts";
@@ -24,7 +25,12 @@ export async function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh
   const { facets } = viewOf(policySet, agent);
   const rows: Share[] = [];
   for (const budget of policySet.budgets.filter(({ who }) => who(facets))) {
-    const draws = new Map(placesOf(policySet, budget, agent, nowMs).map((draw) => [draw.scope, draw]));
+    const drawAt = ({ server, target }: Place) => ({ ...budget.draw, scope: scopeOf(budget, facets, server, target) });
+    const draws = new Map(
+      placesOf(policySet, budget, agent, nowMs)
+        .map(drawAt)
+        .map((draw) => [draw.scope, draw]),
+    );
     const { left } = await ledger.weigh([...draws.values()], NONE, nowMs);
     for (const each of left) {
       const { scope, period, hard } = each.draw;
@@ -34,8 +40,11 @@ export async function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh
   return rows;
 }
 
-/** The counters that calls of this agent draw on, as far as they are known before there is a call. */
-function placesOf(policySet: PolicySet, budget: Budget, agent: Agent, nowMs: number): Draw[] {
+/** One of the things that are called, where each thing of its kind has the same counter. */
+export type Place = { readonly server: string; readonly target: Target };
+
+/** Where calls of this agent draw on a budget or a limit, as far as it is known before there is a call. */
+export function placesOf(policySet: PolicySet, budget: Pick<Budget, "targets" | "each">, agent: Agent, nowMs: number): Place[] {
   const view = viewOf(policySet, agent);
   const byTool = budget.each.includes("tool");
   return [...policySet.servers].flatMap((server) => {
@@ -47,7 +56,7 @@ function placesOf(policySet: PolicySet, budget: Budget, agent: Agent, nowMs: num
       .filter((target) => budget.targets === null || budget.targets.some((drawn) => mayMeet(drawn, target, server)));
     // A counter for each tool has no number before the tool is known: a pattern names none.
     const places = byTool ? named.filter((target) => !isPattern(target.name)) : named.slice(0, 1);
-    return places.map(({ kind, name }) => ({ ...budget.draw, scope: scopeOf(budget, view.facets, server, { kind, name }) }));
+    return places.map(({ kind, name }) => ({ server, target: { kind, name } }));
   });
 }
 

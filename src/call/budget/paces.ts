@@ -1,0 +1,180 @@
+/** Pure. The counters of all limits: what a call would meet, and all that it takes or nothing. */
+import type { Limit, Pace, Rate } from "../authorize/permit.ts";
+import { type Bucket, delayMs, fill, fullBucket, isFull, take, tokensIn } from "./bucket.ts";
+
+/** One limit's count for one scope. `Turn`: what waits for it, the first in front. */
+export type Counter<Turn> = {
+  readonly key: string;
+  /** Who made it. */
+  readonly owner: string;
+  limit: Limit;
+  readonly buckets: Bucket[];
+  underWay: number;
+  readonly turns: Turn[];
+};
+
+/** A limit that does not let the call pass now. `delayMs`: how long until it may; of a place nobody knows, and it is 0. */
+export type Blocked<Turn> = {
+  readonly reason: "rate_limited" | "concurrency_limited";
+  readonly pace: Pace;
+  readonly counter: Counter<Turn>;
+  readonly delayMs: number;
+};
+
+/** What is left of one rate, or of the places. */
+export type LeftOf = {
+  readonly limit: Limit;
+  /** Null: of the places. */
+  readonly rate: Rate | null;
+  readonly left: number;
+  /** Until one more is there, or until all are where some are left; null where nobody knows. */
+  readonly resetMs: number | null;
+};
+
+export type Paces<Turn> = {
+  /** The counters of a call, in its order; null: there is no room for a new one. */
+  countersOf(paces: readonly Pace[], owner: string, nowMs: number): readonly Counter<Turn>[] | null;
+  leftOf(paces: readonly Pace[], nowMs: number): readonly LeftOf[];
+  /** Forgets what says nothing: full buckets, nothing under way, nobody waiting. Returns how many. */
+  sweep(nowMs: number): number;
+  readonly size: number;
+};
+
+/** About 300 bytes each: 60 MB. */
+const COUNTERS_MAX = 200_000;
+/** Of one agent: `each: subject` would let it fill the memory with the people it acts for. */
+const OWN_MAX = 20_000;
+/** Of one agent whatever others have made: nobody is locked out by them. */
+const OWN_MIN = 16;
+/** A sweep of all counters takes some 10 ms. */
+const SWEEP_PAUSE_MS = 1_000;
+
+export type PacesBounds = { readonly countersMax: number; readonly ownMax: number; readonly ownMin: number };
+
+export function createPaces<Turn>(
+  { countersMax, ownMax, ownMin }: PacesBounds = { countersMax: COUNTERS_MAX, ownMax: OWN_MAX, ownMin: OWN_MIN },
+): Paces<Turn> {
+  const counters = new Map<string, Counter<Turn>>();
+  const owned = new Map<string, number>();
+  let sweptAtMs = Number.NEGATIVE_INFINITY;
+
+  function sweep(nowMs: number): number {
+    sweptAtMs = nowMs;
+    let forgotten = 0;
+    for (const counter of counters.values()) {
+      if (!saysNothing(counter, nowMs)) continue;
+      counters.delete(counter.key);
+      const left = (owned.get(counter.owner) ?? 1) - 1;
+      if (left > 0) owned.set(counter.owner, left);
+      else owned.delete(counter.owner);
+      forgotten++;
+    }
+    return forgotten;
+  }
+
+  function hasRoom(owner: string, nowMs: number): boolean {
+    const fits = () => {
+      const own = owned.get(owner) ?? 0;
+      return own < ownMin || (own < ownMax && counters.size < countersMax);
+    };
+    if (fits()) return true;
+    if (nowMs - sweptAtMs < SWEEP_PAUSE_MS) return false;
+    sweep(nowMs);
+    return fits();
+  }
+
+  function counterFor({ limit, key }: Pace, owner: string, nowMs: number): Counter<Turn> | null {
+    const known = counters.get(key);
+    if (known !== undefined) return adapt(known, limit, nowMs);
+    if (!hasRoom(owner, nowMs)) return null;
+    const buckets = limit.rates.map((rate) => fullBucket(rate, nowMs));
+    const made: Counter<Turn> = { key, owner, limit, buckets, underWay: 0, turns: [] };
+    counters.set(key, made);
+    owned.set(owner, (owned.get(owner) ?? 0) + 1);
+    return made;
+  }
+
+  return {
+    countersOf(paces, owner, nowMs) {
+      const found: Counter<Turn>[] = [];
+      for (const pace of paces) {
+        const counter = counterFor(pace, owner, nowMs);
+        if (counter === null) return null;
+        found.push(counter);
+      }
+      return found;
+    },
+    leftOf: (paces, nowMs) => paces.flatMap(({ limit, key }) => leftIn(counters.get(key), limit, nowMs)),
+    sweep,
+    get size() {
+      return counters.size;
+    },
+  };
+}
+
+/** The first limit that blocks, each of them, in the order given; `isNext`: whose turn it is where others wait. */
+export function blockedBy<Turn>(
+  paces: readonly Pace[],
+  counters: readonly Counter<Turn>[],
+  isNext: (counter: Counter<Turn>) => boolean,
+): Blocked<Turn>[] {
+  return paces.flatMap((pace, i): Blocked<Turn>[] => {
+    const counter = counters[i];
+    if (counter === undefined) return [];
+    const ahead = isNext(counter) ? 0 : counter.turns.length;
+    const waitMs = Math.max(0, ...pace.limit.rates.map((rate, at) => waitIn(counter.buckets[at], rate, ahead + 1)));
+    if (waitMs > 0) return [{ reason: "rate_limited", pace, counter, delayMs: waitMs }];
+    const { concurrent } = pace.limit;
+    if (concurrent !== null && counter.underWay + ahead >= concurrent)
+      return [{ reason: "concurrency_limited", pace, counter, delayMs: 0 }];
+    // Nobody overtakes: who came first may be held back by another limit for a moment.
+    if (ahead > 0) return [{ reason: pace.limit.rates.length > 0 ? "rate_limited" : "concurrency_limited", pace, counter, delayMs: 1 }];
+    return [];
+  });
+}
+
+function waitIn(bucket: Bucket | undefined, rate: Rate, tokens: number): number {
+  return bucket === undefined ? 0 : delayMs(bucket, rate, tokens);
+}
+
+/** A token of every rate and a place of every limit that counts them. Only where nothing blocks. */
+export function takeAll(paces: readonly Pace[], counters: readonly Counter<unknown>[]): void {
+  for (const [i, counter] of counters.entries()) {
+    for (const bucket of counter.buckets.slice(0, paces[i]?.limit.rates.length)) take(bucket);
+    counter.underWay += 1;
+  }
+}
+
+/** What the newest policies say counts from now on. */
+function adapt<Turn>(counter: Counter<Turn>, limit: Limit, nowMs: number): Counter<Turn> {
+  counter.limit = limit;
+  for (const [i, rate] of limit.rates.entries()) {
+    const bucket = counter.buckets[i];
+    if (bucket === undefined) counter.buckets.push(fullBucket(rate, nowMs));
+    else fill(bucket, rate, nowMs);
+  }
+  return counter;
+}
+
+function saysNothing({ limit, buckets, underWay, turns }: Counter<unknown>, nowMs: number): boolean {
+  if (underWay > 0 || turns.length > 0) return false;
+  return limit.rates.every((rate, i) => {
+    const bucket = buckets[i];
+    if (bucket === undefined) return true;
+    fill(bucket, rate, nowMs);
+    return isFull(bucket, rate);
+  });
+}
+
+/** Looked at, and nothing changed: not even a counter is made. */
+function leftIn(counter: Counter<unknown> | undefined, limit: Limit, nowMs: number): LeftOf[] {
+  const ofRates = limit.rates.map((rate, i): LeftOf => {
+    const known = counter?.buckets[i];
+    const bucket = known === undefined ? fullBucket(rate, nowMs) : { ...known };
+    fill(bucket, rate, nowMs);
+    const left = tokensIn(bucket);
+    return { limit, rate, left, resetMs: delayMs(bucket, rate, left === 0 ? 1 : rate.burst) };
+  });
+  if (limit.concurrent === null) return ofRates;
+  return [...ofRates, { limit, rate: null, left: Math.max(0, limit.concurrent - (counter?.underWay ?? 0)), resetMs: null }];
+}
