@@ -2,9 +2,10 @@
 
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import type { Adjustment, HoldLine, Reservation, Settlement } from "../budget/reservation.ts";
-import type { AuditRecord, BudgetLine, Digest, RecordKind } from "./audit-record.ts";
+import type { HoldLine, Reservation, Settlement } from "../budget/reservation.ts";
+import type { AuditRecord, Digest, RecordKind } from "./audit-record.ts";
 import { type Billed, usageEventOf } from "./billed.ts";
+import { heldLine, instant, settledLine } from "./budget-line.ts";
 import type { Notice, PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Measures } from "./measures.ts";
 import { endingOf, type KeptAnswer } from "./retry-key.ts";
@@ -217,42 +218,6 @@ function agentMembers({ profile, instance, clientId }: Agent): AgentMembers["age
     owner: profile.owner,
     purpose: profile.purpose,
     risk_class: profile.riskClass,
-  };
-}
-
-function heldLine(line: HoldLine): BudgetLine {
-  return { ...windowMembers(line), held: line.amount, posted: 0, debt: 0 };
-}
-
-/** Of a correction, which holds nothing. */
-export function budgetLines(lines: readonly Adjustment[]): BudgetLine[] {
-  return lines.map(settledLine);
-}
-
-function settledLine({ line, posted, debt }: Adjustment): BudgetLine {
-  return { ...windowMembers(line), held: line.amount, posted, debt };
-}
-
-/** Instants of budget windows as text: the same few stand in every record. */
-const instants = new Map<number, string>();
-const INSTANTS_MAX = 256;
-
-function instant(ms: number): string {
-  const known = instants.get(ms);
-  if (known !== undefined) return known;
-  if (instants.size >= INSTANTS_MAX) instants.clear();
-  const text = rfc3339(ms);
-  instants.set(ms, text);
-  return text;
-}
-
-function windowMembers(line: HoldLine) {
-  return {
-    budget: line.draw.budget,
-    scope: line.draw.scope,
-    meter: line.draw.meter,
-    window_start: instant(line.windowStartMs),
-    window_end: line.windowEndMs === null ? null : instant(line.windowEndMs),
   };
 }
 

@@ -3,7 +3,7 @@ import type { PolicySet } from "../../call/authorize/candidates.ts";
 import type { Draw } from "../../call/authorize/permit.ts";
 import type { Adjusting, Adjustment } from "../../call/budget/reservation.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
-import { budgetLines } from "../../call/record/compose.ts";
+import { budgetLines } from "../../call/record/budget-line.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
 
