@@ -219,14 +219,16 @@ sync: [{ type: cloudevents, url: "https://m.example/events", bearer: env:KEY, ev
   expect(local?.kind === "stdio" && local.env.API_KEY?.reveal()).toBe("from env");
 });
 
-test("a webhook that could never be told anything is refused, with what was meant; kinds that are announced are taken", () => {
+test("a webhook that could never be told anything is refused, with what was meant; kinds that there are are taken", () => {
   const key = { HOOK: `whsec_${Buffer.alloc(32, 7).toString("base64")}` };
   const toldOf = (events: string) => `${GOOD}webhooks: [{ url: "https://ops.example/hook", secret: env:HOOK, events: [${events}] }]\n`;
   expect(problemsIn(toldOf("agnt.created, agent.*, agnt.*, call, nonsense, tool.*x"), key)).toEqual([
     "3:74: webhooks[0].events[0]: fits no kind of record; did you mean agent.created?",
     "3:97: webhooks[0].events[2]: fits no kind of record; did you mean agent.*?",
     "3:105: webhooks[0].events[3]: fits calls alone, of which nobody is told: sync sends them",
-    expect.stringMatching(/^3:111: webhooks\[0\].events\[4\]: fits no kind of record; there are agent\.\*, credential\.\*, .*budget\.\*$/),
+    expect.stringMatching(
+      /^3:111: webhooks\[0\].events\[4\]: fits no kind of record; there are agent\.\*, credential\.\*, .*budget\.\*, .*$/,
+    ),
     expect.stringContaining("webhooks[0].events[5]: fits no kind of record"),
   ]);
   expect(problemsIn(toldOf('budget.*, "*", "*.created", usage.adjusted'), key)).toEqual([]);

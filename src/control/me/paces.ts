@@ -6,7 +6,7 @@ import { globOf, isPattern } from "../../call/authorize/glob.ts";
 import { type CompiledLimit, paceOf } from "../../call/authorize/limits.ts";
 import type { Loop, Pace } from "../../call/authorize/permit.ts";
 import type { LeftOf } from "../../call/budget/paces.ts";
-import { type Place, placesOf } from "./shares.ts";
+import { type Place, placesOf } from "./places.ts";
 
 export type LimitRow = {
   readonly limit: string;
