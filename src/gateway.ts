@@ -6,7 +6,6 @@ import { createPages } from "./call/accept/pages.ts";
 import type { AgentProfile } from "./call/authenticate/agent.ts";
 import type { TaskRules } from "./call/authorize/task-access.ts";
 import { createTasks } from "./call/authorize/tasks.ts";
-import { createLedger } from "./call/budget/memory-ledger.ts";
 import { createRounds } from "./call/budget/rounds.ts";
 import { live, refuseAtDoor } from "./call/call.ts";
 import { createExchange } from "./call/exchange/exchange.ts";
@@ -42,6 +41,7 @@ import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
 import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
+import { openBudgets } from "./shared-budgets.ts";
 import { followStops } from "./stopped-agents.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
@@ -59,7 +59,6 @@ export type GatewayOptions = { readonly configFile: string; readonly env: Enviro
 
 /** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
 const DRAIN_MS = 30_000;
-const SWEEP_MS = 60_000;
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const loaded = await load(options.configFile, options.env, options.log);
@@ -122,13 +121,14 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const ledger = createLedger(journal.balances);
-  const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
-  closing.push(() => clearInterval(sweep));
+  const shared = await openBudgets({ config, journal, store, act, metrics, log, now, mono, fault });
+  const { ledger, balances } = shared;
+  closing.push(() => shared.close());
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
   const evidence = await openEvidence({ config, journal, registry, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
+  const callJournal = shared.heard(evidence.journal);
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
   const run = randomUUID();
@@ -186,7 +186,7 @@ async function assemble(
     approval: approval.step,
     ...charging,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
-    journal: evidence.journal,
+    journal: callJournal,
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     used: uses.note,
@@ -202,7 +202,7 @@ async function assemble(
   const embedding = createEmbedding({
     ...{ config, policies: inForce, ledger, upstreams, reader, scribe, registry, store, now, fault },
     ...charging,
-    journal: evidence.journal,
+    journal: callJournal,
     exchange: exchange.exchange,
     used: uses.note,
     audit: act,
@@ -225,8 +225,8 @@ async function assemble(
     fault: (thrown) => fault(thrown),
   });
   const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
-  const budgets = () => budgetRows(budgetFacts(policySet()), ledger.balances(), now());
-  const budgetsOf = (profile: AgentProfile) => budgetRowsOf(policySet(), profile, ledger.balances(), now());
+  const budgets = async () => budgetRows(budgetFacts(policySet()), await balances(), now());
+  const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now());
   const issuers = new Set(config.issuers.map(({ issuer }) => issuer));
   const routeNames = [...config.servers.keys(), ...config.views.keys()];
   const api = createAdminApi({
@@ -238,6 +238,7 @@ async function assemble(
       ...embedding.routes,
       ...approval.routes(),
       ...pinRoutes,
+      ...shared.routes,
     ],
     linked: approval.page(keys),
     hosts: () => loopbackHosts(config.admin),
@@ -253,6 +254,7 @@ async function assemble(
       registry,
       policies: reloading,
       waitingTools: pins.waiting,
+      sharedLedger: shared.status,
       outdated: env.TOLLGATE_OLD_NODE !== undefined,
     },
     isListening: () => state === "ready",

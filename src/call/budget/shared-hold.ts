@@ -29,6 +29,8 @@ export class SharedHold implements Reservation {
   readonly metersResult: boolean;
   readonly #parts: HoldParts;
   #state: "held" | "sent" | "ended" = "held";
+  /** Whether its permit may be on disk although it failed: its room is not free before that is known. */
+  doubtful = false;
   /** Waits for the journal; null: there is nothing (more) to tell. */
   #ending: Ending | null = null;
 
@@ -77,7 +79,7 @@ export class SharedHold implements Reservation {
     if (this.#state === "ended") demand(this.callId, this.#state, "held", "voided");
     const settlement = this.#end("voided", () => [0, 0, 0]);
     // What was not marked sent has no permit in the journal: after a crash nobody would charge it.
-    if (!wasSent) this.tell();
+    if (!wasSent && !this.doubtful) this.tell();
     return settlement;
   }
 
@@ -85,6 +87,7 @@ export class SharedHold implements Reservation {
   tell(): void {
     const ending = this.#ending;
     this.#ending = null;
+    this.doubtful = false;
     if (ending !== null) this.#parts.end(ending);
   }
 

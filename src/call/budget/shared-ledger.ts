@@ -17,6 +17,8 @@ export interface SharedLedger extends Ledger {
   balances(): Promise<readonly Balance[]>;
   /** The journal has how this call ended. */
   settled(callId: CallId): void;
+  /** Whether its permit is in the journal is not known: what it held is not free before it is `settled`. */
+  doubt(callId: CallId): void;
 }
 
 export type SharedLedgerParts = {
@@ -215,6 +217,10 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     },
 
     settled: (callId) => open.get(callId)?.tell(),
+    doubt(callId) {
+      const hold = open.get(callId);
+      if (hold !== undefined) hold.doubtful = true;
+    },
   };
 }
 

@@ -55,7 +55,8 @@ export interface Sharing {
   force(): Promise<readonly string[]>;
   /** `alive`: it still gives signs of life. `lapsing`: its holds are not ended yet. */
   forget(gateway: string): Promise<"forgotten" | "alive" | "lapsing">;
-  close(): void;
+  /** What was told has arrived, and what was set aside is given back, where that takes no longer than one answer may. */
+  close(): Promise<void>;
 }
 
 const BEAT_MS = 2_000;
@@ -260,8 +261,10 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
       const [word] = await here().run("forget", [of, String(lapseMs)]);
       return word === "alive" || word === "lapsing" ? word : "forgotten";
     },
-    close() {
+    async close() {
       closed = true;
+      const slices = [...shares.all()].filter(({ slice }) => slice > 0).map(nameOf);
+      if (state === "ready") await link?.run("release", [epoch, gateway, session, ...slices]).catch(() => {});
       link?.break("this gateway stops");
       wake();
     },

@@ -17,7 +17,7 @@ export type AgentParts = {
   readonly publicUrl: string;
   /** Servers and views. */
   readonly routeNames: readonly string[];
-  readonly budgetsOf: (profile: AgentProfile) => readonly BudgetRow[];
+  readonly budgetsOf: (profile: AgentProfile) => Promise<readonly BudgetRow[]>;
 };
 
 const AGENTS_MAX = 1_000;
@@ -124,7 +124,10 @@ export function agentRoutes(parts: AgentParts): readonly Route[] {
       summary: "The budgets that the agent's calls count against, with what remains.",
       body: null,
       answer: ({ caller, params }) =>
-        withAgent(caller, params.id, (profile) => ({ status: 200, json: { items: parts.budgetsOf(profile), next_cursor: null } })),
+        withAgent(caller, params.id, async (profile) => ({
+          status: 200,
+          json: { items: await parts.budgetsOf(profile), next_cursor: null },
+        })),
     }),
     route({
       method: "POST",

@@ -26,6 +26,7 @@ export type Permission =
   | "approvals:read"
   | "tools:read"
   | "tools:approve"
+  | "budgets:force"
   | "sync:read"
   | "sync:write";
 

@@ -10,7 +10,7 @@ import { usageQuestion } from "./usage-question.ts";
 export type UsageParts = {
   readonly reader: Reader;
   readonly registry: Registry;
-  readonly budgets: () => readonly BudgetRow[];
+  readonly budgets: () => Promise<readonly BudgetRow[]>;
   readonly now: () => number;
 };
 
@@ -23,7 +23,7 @@ export function usageRoutes({ reader, registry, budgets, now }: UsageParts): rea
       summary: "Every counter in use, and every budget that nobody has drawn on yet.",
       body: null,
       async answer({ caller }) {
-        const rows = budgets();
+        const rows = await budgets();
         if (caller.customer === null) return { status: 200, json: { items: rows, next_cursor: null } };
         const theirs = new Set([`customer=${encodedScope(caller.customer)}`]);
         for (const { id, customer } of registry.all()) if (customer === caller.customer) theirs.add(`agent=${encodedScope(id)}`);
