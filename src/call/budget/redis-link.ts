@@ -107,6 +107,8 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
 
 function incarnationIn(info: string): Incarnation {
   const said = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
+  // A process that was made a replica and promoted again keeps its run_id, and has another replication id. So has one whose first
+  // replica has come, or whose last has been gone for an hour: its counters are filled again for nothing then.
   return { id: `${said("run_id")} ${said("master_replid")}`, role: said("role"), policy: said("maxmemory_policy") };
 }
 
