@@ -1,7 +1,7 @@
 /** How much is left and who is told of it, put together: the ledger, what is told of its thresholds, and corrections by hand. */
 import type { AgentProfile } from "./call/authenticate/agent.ts";
 import type { PolicySet } from "./call/authorize/candidates.ts";
-import { createLedger, type MemoryLedger } from "./call/budget/memory-ledger.ts";
+import type { HoldLine } from "./call/budget/reservation.ts";
 import { auditOfAct, noticeOf } from "./call/record/compose.ts";
 import { unlessAway } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
@@ -11,35 +11,51 @@ import { budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
 import type { Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { createAdjust } from "./control/budgets/adjust.ts";
+import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
 
 export type Budgets = {
-  readonly ledger: MemoryLedger;
+  readonly ledger: OpenLedger["ledger"];
+  /** The same journal, whose settlements the ledger hears of. */
+  readonly heard: OpenLedger["heard"];
+  readonly status: OpenLedger["status"];
   /** Of the admin API. */
   routes(registry: Registry, reader: Pick<Reader, "ask">): readonly Route[];
-  close(): void;
+  close(): void | Promise<void>;
 };
 
-export type BudgetsParts = {
+export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "journal"> & {
   readonly journal: OpenJournal;
   readonly policySet: () => PolicySet;
-  readonly now: () => number;
   readonly configVersion: () => string;
-  readonly fault: (thrown: unknown) => void;
 };
 
-const SWEEP_MS = 60_000;
+/** Windows of which it has been told that nothing is left; whatever is forgotten here the journal still knows. */
+const EXHAUSTED_MAX = 10_000;
 /** What a forecast goes by. */
 const PACE_MS = 86_400_000;
 
-export function openBudgets({ journal, policySet, now, configVersion, fault }: BudgetsParts): Budgets {
+export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
+  const { journal, policySet, now, configVersion, fault } = parts;
   const scribe = { now, configVersion };
-  const ledger = createLedger(journal.balances, {
+  const exhausted = new Set<string>();
+  const tell = (line: Omit<HoldLine, "amount">, percent: number, spent: number) =>
+    void journal
+      .notice(noticeOf(line, percent, spent, scribe))
+      .catch(unlessAway)
+      .catch(fault);
+  const opened = await openLedger({
+    ...parts,
+    // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
+    onCrossed: (line, percents, spent) => percents.forEach((percent) => tell(line, percent, spent)),
     onExhausted(draw, windowStartMs, windowEndMs, spent) {
-      const notice = noticeOf({ draw, windowStartMs, windowEndMs }, 0, spent, scribe);
-      void journal.notice(notice).catch(unlessAway).catch(fault);
+      const window = `${draw.budget} ${draw.scope} ${windowStartMs}`;
+      if (exhausted.has(window)) return;
+      if (exhausted.size >= EXHAUSTED_MAX) exhausted.clear();
+      exhausted.add(window);
+      tell({ draw, windowStartMs, windowEndMs }, 0, spent);
     },
   });
-  const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
+  const { ledger, balances } = opened;
   const adjust = createAdjust({
     ...{ policySet, ledger, now },
     run: journal.run,
@@ -47,15 +63,19 @@ export function openBudgets({ journal, policySet, now, configVersion, fault }: B
   });
   return {
     ledger,
-    routes: (registry, reader) =>
-      budgetRoutes({
+    heard: opened.heard,
+    status: opened.status,
+    routes: (registry, reader) => [
+      ...opened.routes,
+      ...budgetRoutes({
         ...{ registry, adjust },
         async budgets() {
           const paces = await reader.ask("pace", now() - PACE_MS);
-          return budgetRows(policySet().budgets, await ledger.balances(), now(), paces);
+          return budgetRows(policySet().budgets, await balances(), now(), paces);
         },
-        budgetsOf: async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await ledger.balances(), now()),
+        budgetsOf: async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now()),
       }),
-    close: () => clearInterval(sweep),
+    ],
+    close: opened.close,
   };
 }

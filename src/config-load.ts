@@ -80,7 +80,7 @@ function without(data: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   return copy;
 }
 
-const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres", "password", "secret"]);
+const SECRET_KEYS = new Set<string | number | undefined>(["bearer", "value", "clientSecret", "postgres", "redis", "password", "secret"]);
 
 /** Null: no secret stands there. */
 function formOf(path: Path): ReferenceForm | null {
@@ -150,6 +150,10 @@ function configOf(document: Document, file: ConfigFile, references: References):
     shared: {
       postgres: file.shared.postgres === undefined ? null : secretIn(file.shared.postgres, references),
       staleAfterMs: durationMs(file.shared.staleAfter),
+      redis: file.shared.redis === undefined ? null : secretIn(file.shared.redis, references),
+      namespace: file.shared.namespace,
+      timeoutMs: durationMs(file.shared.timeout),
+      lapseMs: durationMs(file.shared.lapse),
     },
     policies: resolve(folder, file.policies),
     mode: file.mode,

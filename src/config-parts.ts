@@ -29,6 +29,18 @@ export const postgresUrl = z
     "must not hold a password in clear text: write env:NAME or file:PATH for the whole URL",
   );
 
+/** As postgresUrl. */
+export const redisUrl = z
+  .string()
+  .regex(
+    /^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|rediss?:\/\/.+)$/,
+    "must be a redis:// or rediss:// URL, or env:NAME or file:PATH that holds one",
+  )
+  .refine(
+    (written) => !/^redis/.test(written) || (URL.parse(written)?.password ?? "") === "",
+    "must not hold a password in clear text: write env:NAME or file:PATH for the whole URL",
+  );
+
 const DURATION_WORDS = "must be a whole number with ms, s, m, h or d: 30s";
 export const duration = (maxMs: number, what: string) =>
   z

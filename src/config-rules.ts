@@ -6,6 +6,7 @@ import { judgeCredentials } from "./config-credential-rules.ts";
 import { judgeMetering } from "./config-metering-rules.ts";
 import { judgePrices } from "./config-prices.ts";
 import type { ConfigFile } from "./config-schema.ts";
+import { judgeShared } from "./config-shared.ts";
 import type { Document, Path, Problem } from "./document.ts";
 import { problemAtValue } from "./issues.ts";
 
@@ -20,6 +21,7 @@ export function rulesOf(document: Document, file: Partial<ConfigFile>): Problem[
   if (file.admin !== undefined) judgeLoopback("admin", file.admin.host, say);
   if (file.probes !== undefined) judgeLoopback("probes", file.probes.host, say);
   judgePorts(file, say);
+  judgeShared(file, say);
   judgeIssuers(file, say);
   judgeServers(file.servers ?? {}, say);
   judgeCredentials(file.servers ?? {}, file.clients ?? {}, say);

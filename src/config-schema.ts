@@ -7,9 +7,10 @@ import { idempotency, idempotent } from "./config-idempotency.ts";
 import { inspectors } from "./config-inspectors.ts";
 import { issuers } from "./config-issuers.ts";
 import { eventTypes, metering, meters, outcomes, receipts } from "./config-metering.ts";
-import { amount, duration, HOUR, httpUrl, plain, postgresUrl, text } from "./config-parts.ts";
+import { amount, duration, HOUR, httpUrl, plain, text } from "./config-parts.ts";
 import { prices } from "./config-prices.ts";
 import { retention } from "./config-retention.ts";
+import { shared } from "./config-shared.ts";
 import { sync, webhooks } from "./config-sync.ts";
 
 const serverCommon = {
@@ -120,17 +121,7 @@ export const configSchema = z.strictObject({
   logKey,
   checkpoint,
   witness,
-  shared: z
-    .strictObject({
-      postgres: postgresUrl
-        .optional()
-        .describe("The PostgreSQL database of the registry that several gateways share. Default: a SQLite file in data, for one gateway."),
-      staleAfter: duration(HOUR, "How long this gateway goes on from memory while that database is away; then it refuses calls.").default(
-        "60s",
-      ),
-    })
-    .prefault({})
-    .describe("What several gateways have in common."),
+  shared,
   policies: plain.default("./policies").describe("Folder of the policy files."),
   mode: z
     .enum(["enforce", "observe"])

@@ -27,7 +27,15 @@ export type Config = {
   readonly logKey: string;
   readonly checkpointEveryMs: number;
   readonly witness: Witness | null;
-  readonly shared: { readonly postgres: Secret | null; readonly staleAfterMs: number };
+  readonly shared: {
+    readonly postgres: Secret | null;
+    readonly staleAfterMs: number;
+    /** Null: budgets are counted in this process alone. */
+    readonly redis: Secret | null;
+    readonly namespace: string;
+    readonly timeoutMs: number;
+    readonly lapseMs: number;
+  };
   readonly policies: string;
   /** `observe`: policies are judged and recorded, and refuse nothing. */
   readonly mode: "enforce" | "observe";

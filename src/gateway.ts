@@ -121,13 +121,14 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const budgets = openBudgets({ journal, policySet, now, configVersion, fault });
+  const budgets = await openBudgets({ config, journal, store, policySet, act, metrics, log, now, mono, configVersion, fault });
   const { ledger } = budgets;
   closing.push(() => budgets.close());
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
   const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
+  const callJournal = budgets.heard(evidence.journal);
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
   const run = randomUUID();
@@ -189,7 +190,7 @@ async function assemble(
     ...charging,
     limiting,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
-    journal: evidence.journal,
+    journal: callJournal,
     retries: openRetries({ config, seal, journal, reader, rounds, now, fault, closing }),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
@@ -206,7 +207,7 @@ async function assemble(
   const embedding = createEmbedding({
     ...{ config, policies: inForce, ledger, limiting, upstreams, reader, scribe, registry, store, now, fault },
     ...charging,
-    journal: evidence.journal,
+    journal: callJournal,
     exchange: exchange.exchange,
     used: uses.note,
     audit: act,
@@ -256,6 +257,7 @@ async function assemble(
       registry,
       policies: reloading,
       waitingTools: pins.waiting,
+      sharedLedger: budgets.status,
       outdated: env.TOLLGATE_OLD_NODE !== undefined,
     },
     isListening: () => state === "ready",

@@ -16,6 +16,8 @@ export type VitalsParts = {
   readonly policies: Pick<LivePolicies, "isCurrent">;
   /** Definitions of tools that wait for a yes. */
   readonly waitingTools: () => number;
+  /** Null: budgets are counted here alone. */
+  readonly sharedLedger: (() => { readonly open: boolean }) | null;
   readonly isListening: () => boolean;
   readonly inFlight: () => number;
   /** True where Node.js has faults that a newer one mends. */
@@ -30,6 +32,7 @@ export function showVitals({
   registry,
   policies,
   waitingTools,
+  sharedLedger,
   isListening,
   inFlight,
   outdated,
@@ -52,5 +55,7 @@ export function showVitals({
     // The last good ones go on: a slip in a file must not take every gateway out of service.
     { check: "policies", ok: policies.isCurrent(), advisory: true },
     { check: "tools", ok: waitingTools() === 0, advisory: true },
+    // Every gateway has the same one: another could answer no better, and calls without a hard budget go on.
+    ...(sharedLedger === null ? [] : [{ check: "shared_ledger", ok: sharedLedger().open, advisory: true }]),
   ];
 }

@@ -1,16 +1,21 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
 
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 type Dialect = "sqlite" | "postgres";
 
 /** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
-export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 = 0): readonly string[] {
+export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 | 4 = 0): readonly string[] {
   const words: Record<string, string> =
     dialect === "sqlite"
       ? { int: "INTEGER", bytes: "BLOB", serial: "INTEGER PRIMARY KEY AUTOINCREMENT", end: " STRICT" }
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
-  const statements = { 0: SCHEMA, 2: [...FROM_VERSION_2, ...FROM_VERSION_3], 3: FROM_VERSION_3 }[from];
+  const statements = {
+    0: SCHEMA,
+    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4],
+    3: [...FROM_VERSION_3, ...FROM_VERSION_4],
+    4: FROM_VERSION_4,
+  }[from];
   return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
 
@@ -74,6 +79,8 @@ const TOOL_PIN = [
 ){end}`,
   "CREATE TABLE pinned_server (server TEXT PRIMARY KEY, version TEXT, pinned_at TEXT NOT NULL){end}",
 ];
+/** Gateways that may hold in a shared ledger, and the last epoch of it that each has told its share to. */
+const SHARING_GATEWAY = ["CREATE TABLE sharing_gateway (id TEXT PRIMARY KEY, epoch {int} NOT NULL, since TEXT NOT NULL){end}"];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
 
@@ -186,6 +193,7 @@ const SCHEMA = [
   ...ACCESS_REQUEST,
   ...APPROVAL,
   ...TOOL_PIN,
+  ...SHARING_GATEWAY,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -209,6 +217,9 @@ const FROM_VERSION_2 = [
 
 /** Version 3 knew no approvals and no pins. */
 const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
+
+/** Version 4 knew no shared ledger. */
+const FROM_VERSION_4 = SHARING_GATEWAY;
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

@@ -18,8 +18,12 @@ export type Tables = {
   readonly approval: ApprovalRow;
   readonly tool_pin: ToolPinRow;
   readonly pinned_server: PinnedServerRow;
+  readonly sharing_gateway: SharingGatewayRow;
   readonly change: ChangeRow;
 };
+
+/** A gateway that may hold in the shared ledger. */
+export type SharingGatewayRow = { readonly id: string; readonly epoch: number; readonly since: string };
 
 export type CustomerState = "active" | "suspended" | "ended";
 

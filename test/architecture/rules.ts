@@ -25,6 +25,7 @@ export const HOMES: Readonly<Record<string, readonly string[]>> = {
   kysely: ["src/control/"],
   // One home a plane: the registry that gateways share, and the ledger that they write to. Neither plane may know the other's.
   pg: ["src/control/postgres.ts", "src/call/sync/central"],
+  "@redis/client": ["src/call/budget/redis-link.ts"],
   "lru-cache": ["src/call/", "src/control/"],
   "@marcbachmann/cel-js": ["src/call/authorize/"],
   "gpt-tokenizer": ["src/call/record/"],

@@ -8,8 +8,8 @@ const bot = (name: string, more: object = {}) => ({ name, owner: "owner@example.
 const declared = (name: string, more: object = {}) => new Map([[name, { ...bot(name), ...more }]]);
 const ELSEWHERE = "https://login.example.com";
 const MINUTE = 60_000;
-/** Tables that version 4 brought. */
-const NEW_IN_4 = ["DROP TABLE approval", "DROP TABLE tool_pin", "DROP TABLE pinned_server"];
+/** Tables that versions 4 and 5 brought. */
+const NEW_SINCE_3 = ["DROP TABLE sharing_gateway", "DROP TABLE approval", "DROP TABLE tool_pin", "DROP TABLE pinned_server"];
 
 onBoth("what ends", (openAt, kind) => {
   test("with an agent that is suspended ends what others made of tokens that another issuer gave it, and not what itself made of them", async () => {
@@ -118,10 +118,10 @@ onBoth("what ends", (openAt, kind) => {
   test("a registry of the third schema gets what is new in this one", async () => {
     const first = await openAt();
     const version = kind === "sqlite" ? "PRAGMA user_version = 3" : "UPDATE tollgate_schema SET version = 3";
-    for (const statement of [...NEW_IN_4, version]) await sql.raw(statement).execute(first.store.db);
+    for (const statement of [...NEW_SINCE_3, version]) await sql.raw(statement).execute(first.store.db);
     await closeAll();
     const { store } = await openAt(first);
-    for (const table of ["approval", "tool_pin", "pinned_server"] as const)
+    for (const table of ["approval", "tool_pin", "pinned_server", "sharing_gateway"] as const)
       expect(await store.db.selectFrom(table).selectAll().execute()).toEqual([]);
   });
 
@@ -136,7 +136,7 @@ onBoth("what ends", (openAt, kind) => {
       "ALTER TABLE issued_token DROP COLUMN parent_agent_id",
       "ALTER TABLE issued_token DROP COLUMN actor_issuer",
       "DROP TABLE former_name",
-      ...NEW_IN_4,
+      ...NEW_SINCE_3,
       `INSERT INTO access_request VALUES ('req_1', '${profile.id}', 'default', '[]', 'needs it', NULL, 'pending', 'now', NULL, NULL, NULL)`,
       version,
     ])

@@ -3,6 +3,7 @@ import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
 import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { creditOver } from "./credit.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
 import type { Adjusting, Adjustment, Amounts, Balance, Ledger, Settlement, Weighing } from "./reservation.ts";
 import { createCalendar, freedAt, type Window } from "./windows.ts";
@@ -39,7 +40,6 @@ export function createLedger(initial: readonly Balance[], { countersMax = COUNTE
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
   const shares = new Map<string, Counter[]>();
-  const told = new WeakSet<Counter>();
   let size = 0;
   let latestMs = 0;
   const add = (counter: Counter): Counter => {
@@ -135,17 +135,9 @@ export function createLedger(initial: readonly Balance[], { countersMax = COUNTE
       latestMs = Math.max(latestMs, nowMs);
       const current = counterFor(draw);
       if (current === null) return null;
-      const lineOf = ({ windowStartMs, windowEndMs }: Counter) => ({ draw, windowStartMs, windowEndMs, amount: 0 });
-      if (change === "debit") return [{ line: lineOf(current), posted: 0, debt: amount }];
-      const planned: Adjustment[] = [];
-      let left = amount;
-      for (const slot of draw.period === "rolling" ? countingSlots(draw).toReversed() : [current]) {
-        const debt = Math.min(left, slot.debt);
-        const posted = Math.min(left - debt, slot.committed);
-        left -= debt + posted;
-        if (debt + posted > 0) planned.push({ line: lineOf(slot), posted: -posted, debt: -debt });
-      }
-      return left === 0 ? planned : null;
+      const { windowStartMs, windowEndMs } = current;
+      if (change === "debit") return [{ line: { draw, windowStartMs, windowEndMs, amount: 0 }, posted: 0, debt: amount }];
+      return creditOver(draw, draw.period === "rolling" ? countingSlots(draw) : [current], amount);
     },
 
     apply(adjustments) {

@@ -27,7 +27,7 @@ export function createCalendar(): Calendar {
 }
 
 /** A rolling window is counted in as many slots: the oldest counts whole until all of it has gone by, so that no stretch of it ever holds more. */
-const SLOTS = 60;
+export const SLOTS = 60;
 
 /** What is used in a slot counts until the whole slot is older than the window. */
 export function slotAt(rollingMs: number, nowMs: number): Window {

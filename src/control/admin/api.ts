@@ -1,6 +1,7 @@
 /** The admin API: a table of routes, each behind an admin key whose role has the permission that the route names. */
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { LedgerAway } from "../../call/budget/redis-link.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
 import { RegistryAway } from "../postgres.ts";
 import type { ControlStore } from "../store.ts";
@@ -57,7 +58,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
   api.onError((fault) => {
     // An outage is told by the journal itself, once.
     if (fault instanceof StoreUnavailable) return fail(503, "the gateway cannot record now", { "retry-after": "1" });
-    if (fault instanceof RegistryAway) return fail(503, fault.message, { "retry-after": "1" });
+    if (fault instanceof RegistryAway || fault instanceof LedgerAway) return fail(503, fault.message, { "retry-after": "1" });
     options.fault(fault);
     return fail(500, "see the gateway's log");
   });

@@ -27,6 +27,7 @@ export type Permission =
   | "approvals:read"
   | "tools:read"
   | "tools:approve"
+  | "budgets:force"
   | "sync:read"
   | "sync:write";
 

@@ -1,0 +1,95 @@
+/** What this gateway has of each shared counter: the absolute truth, as its journal and its open calls have it, to be told anew at any time. */
+import type { Balance, HoldLine } from "./reservation.ts";
+
+/** `held`: by calls that have not ended. `slice`: set aside beside that, for when the shared ledger is away. */
+export type Share = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly windowStartMs: number;
+  windowEndMs: number | null;
+  committed: number;
+  held: number;
+  debt: number;
+  slice: number;
+  /** Holds on it that are asked for just now. */
+  asking: number;
+  usedMonoMs: number;
+};
+
+export type Place = Pick<Share, "budget" | "scope" | "windowStartMs" | "windowEndMs">;
+export type Change = { readonly held: number; readonly posted: number; readonly debt: number };
+
+export type OwnShares = {
+  at(place: Place): Share;
+  find(place: Place): Share | undefined;
+  all(): IterableIterator<Share>;
+  /** What the shared ledger has not been told: taken out of it by whoever tells it. */
+  readonly untold: Set<Share>;
+  /** From now on all of it is untold. */
+  tellAll(): void;
+  /** Forgets what ended before that instant, and nobody holds. */
+  sweep(endedBeforeMs: number): void;
+  /** The start of the latest window. */
+  latestMs(): number;
+};
+
+export function createOwnShares(initial: readonly Balance[]): OwnShares {
+  const shares = new Map<string, Share>();
+  const untold = new Set<Share>();
+  const at = ({ budget, scope, windowStartMs, windowEndMs }: Place): Share => {
+    const name = nameOf({ budget, scope, windowStartMs });
+    const known = shares.get(name);
+    if (known !== undefined) return known;
+    const made = { budget, scope, windowStartMs, windowEndMs, committed: 0, held: 0, debt: 0, slice: 0, asking: 0, usedMonoMs: 0 };
+    shares.set(name, made);
+    return made;
+  };
+  // What was held is settled when a gateway starts: its calls have ended, or their fate is unknown and posted.
+  for (const balance of initial) Object.assign(at(balance), { committed: balance.committed, debt: balance.debt });
+  return {
+    at,
+    find: (place) => shares.get(nameOf(place)),
+    all: () => shares.values(),
+    untold,
+    tellAll() {
+      for (const share of shares.values()) untold.add(share);
+    },
+    sweep(endedBeforeMs) {
+      for (const [name, { windowEndMs, held, asking }] of shares)
+        if (windowEndMs !== null && windowEndMs < endedBeforeMs && held === 0 && asking === 0) shares.delete(name);
+    },
+    latestMs() {
+      let latest = 0;
+      for (const { windowStartMs } of shares.values()) latest = Math.max(latest, windowStartMs);
+      return latest;
+    },
+  };
+}
+
+export function change(share: Share, { held, posted, debt }: Change): void {
+  share.held += held;
+  share.committed += posted;
+  share.debt += debt;
+}
+
+/** No name of a budget holds a NUL, and no number does: no two counters have one name, whatever a scope holds. */
+export function nameOf({ budget, scope, windowStartMs }: Omit<Place, "windowEndMs">): string {
+  return `${shareOf({ budget, scope })}\0${windowStartMs}`;
+}
+
+export function shareOf({ budget, scope }: { readonly budget: string; readonly scope: string }): string {
+  return `${budget}\0${scope}`;
+}
+
+/** The counter that a name means; null where it is none of ours. */
+export function placeIn(name: string, windowEndMs: number | null): Place | null {
+  const first = name.indexOf("\0");
+  const last = name.lastIndexOf("\0");
+  const windowStartMs = Number(name.slice(last + 1));
+  if (first === -1 || last === first || !Number.isSafeInteger(windowStartMs)) return null;
+  return { budget: name.slice(0, first), scope: name.slice(first + 1, last), windowStartMs, windowEndMs };
+}
+
+export function placeOf({ draw, windowStartMs, windowEndMs }: HoldLine): Place {
+  return { budget: draw.budget, scope: draw.scope, windowStartMs, windowEndMs };
+}

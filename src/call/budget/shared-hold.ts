@@ -1,0 +1,126 @@
+/** One call's hold in the shared ledger. What leaves room for others is told only once the journal has it. */
+import type { CallId } from "../../ids.ts";
+import { ceilingOf, mayWithhold, remaining, type Standing } from "./counter.ts";
+import { assertWhole, demand, metersResult, refuseResult } from "./held-call.ts";
+import type { Amounts, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
+
+/** `standing`: of all gateways, as the hold was answered. */
+export type AnsweredLine = HoldLine & { readonly standing: Readonly<Standing> };
+
+/** By line: what was added to the hold, and what no ceiling carries; or the line that is over, with what it has left. */
+export type Extension =
+  | { readonly extended: readonly number[]; readonly owed: readonly number[] }
+  | { readonly over: number; readonly standing: Readonly<Standing> };
+
+/** How a hold ends on each line: what of it goes, what is committed, what is owed. */
+export type Ending = readonly { readonly line: HoldLine; readonly held: number; readonly posted: number; readonly debt: number }[];
+
+export type HoldParts = {
+  readonly callId: CallId;
+  readonly lines: readonly AnsweredLine[];
+  /** One question for all lines; `excess` by line. */
+  readonly extend: (excess: readonly number[]) => Promise<Extension>;
+  readonly end: (ending: Ending) => void;
+};
+
+export class SharedHold implements Reservation {
+  readonly callId: CallId;
+  readonly lines: readonly HoldLine[];
+  readonly metersResult: boolean;
+  readonly #parts: HoldParts;
+  #state: "held" | "sent" | "ended" = "held";
+  /** Whether its permit may be on disk although it failed: its room is not free before that is known. */
+  doubtful = false;
+  /** Waits for the journal; null: there is nothing (more) to tell. */
+  #ending: Ending | null = null;
+
+  constructor(parts: HoldParts) {
+    this.callId = parts.callId;
+    this.#parts = parts;
+    this.lines = parts.lines.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
+    this.metersResult = metersResult(parts.lines);
+  }
+
+  sent(): void {
+    demand(this.callId, this.#state, "held", "marked sent");
+    this.#state = "sent";
+  }
+
+  async post(usage: Amounts): Promise<Settlement> {
+    demand(this.callId, this.#state, "sent", "posted");
+    assertWhole(usage);
+    // Before anything is waited for: a hold ends once.
+    this.#state = "ended";
+    const used = this.#parts.lines.map(({ draw }) => usage[draw.meter] ?? 0);
+    const excess = this.#parts.lines.map((line, i) => (ceilingOf(line.draw) === null ? 0 : Math.max(0, (used[i] ?? 0) - line.amount)));
+    const asked: Extension = excess.some((more) => more > 0) ? await this.#parts.extend(excess) : { extended: [], owed: [] };
+    if ("over" in asked) {
+      const over = this.#parts.lines[asked.over];
+      if (over === undefined) throw new Error("a line that was not asked about");
+      return { ...this.#end("posted", (line) => [line.amount, 0, 0]), withheld: refuseResult(over, usage, asked.standing) };
+    }
+    return this.#end("posted", (line, i) => {
+      const [extended, owed] = [asked.extended[i] ?? 0, asked.owed[i] ?? 0];
+      const posted = ceilingOf(line.draw) === null ? (used[i] ?? 0) : Math.min(used[i] ?? 0, line.amount) + extended;
+      return [posted, owed, extended];
+    });
+  }
+
+  postUnknown(): Settlement {
+    demand(this.callId, this.#state, "sent", "posted as unknown");
+    const settlement = this.#end("unknown", (line) => [line.amount, 0, 0]);
+    // It leaves no room for anybody, whatever becomes of the journal.
+    this.tell();
+    return settlement;
+  }
+
+  voidUnsent(): Settlement {
+    const wasSent = this.#state === "sent";
+    if (this.#state === "ended") demand(this.callId, this.#state, "held", "voided");
+    const settlement = this.#end("voided", () => [0, 0, 0]);
+    // What was not marked sent has no permit in the journal: after a crash nobody would charge it.
+    if (!wasSent && !this.doubtful) this.tell();
+    return settlement;
+  }
+
+  /** The journal has how it ended. */
+  tell(): void {
+    const ending = this.#ending;
+    this.#ending = null;
+    this.doubtful = false;
+    if (ending !== null) this.#parts.end(ending);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#state === "held") this.voidUnsent();
+    else if (this.#state === "sent") this.postUnknown();
+  }
+
+  /** `outcome`: posted, owed, and by how much the hold was extended. */
+  #end(state: Settlement["state"], outcome: (line: AnsweredLine, i: number) => readonly [number, number, number]): Settlement {
+    this.#state = "ended";
+    const lines: PostedLine[] = [];
+    const ending: Ending[number][] = [];
+    for (const [i, line] of this.lines.entries()) {
+      const answered = this.#parts.lines[i];
+      if (answered === undefined) throw new Error("a line without its answer");
+      const [posted, debt, extended] = outcome(answered, i);
+      const { committed, held, debt: owed } = answered.standing;
+      const after = { committed: committed + posted, held: held - line.amount, debt: owed + debt };
+      // Which thresholds were crossed is known once all gateways' postings are in one order: the ledger tells it then.
+      lines.push({ line, posted, debt, spent: after.committed + after.debt, remaining: remaining(line.draw, after), crossed: NONE });
+      ending.push({ line, held: line.amount + extended, posted, debt });
+    }
+    this.#ending = ending;
+    return { state, lines, withheld: null };
+  }
+}
+
+const NONE: readonly number[] = Object.freeze([]);
+
+/** While nobody can be asked: a result that may be withheld is, and what is delivered all the same is owed. */
+export function extendAlone(lines: readonly AnsweredLine[], excess: readonly number[]): Extension {
+  const over = lines.findIndex(({ draw }, i) => (excess[i] ?? 0) > 0 && mayWithhold(draw));
+  const full = { committed: Number.MAX_SAFE_INTEGER, held: 0, debt: 0 };
+  return over === -1 ? { extended: excess.map(() => 0), owed: excess } : { over, standing: full };
+}

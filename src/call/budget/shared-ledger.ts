@@ -1,0 +1,283 @@
+/** The ledger of several gateways: one atomic script of Redis decides for all of them, and each gateway's journal stays the truth of its share. */
+import type { CallId } from "../../ids.ts";
+import { type Refusal, refuse } from "../../refusal.ts";
+import type { Draw } from "../authorize/permit.ts";
+import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { creditOver } from "./credit.ts";
+import { assertWhole } from "./held-call.ts";
+import { type LedgerOptions, refuseHold } from "./memory-ledger.ts";
+import { change, type OwnShares, placeIn, placeOf, type Share, shareOf } from "./own-shares.ts";
+import { LedgerAway, type Reply } from "./redis-link.ts";
+import type { Adjusting, Amounts, Balance, HoldLine, Ledger, Left } from "./reservation.ts";
+import { type AnsweredLine, type Ending, type Extension, extendAlone, SharedHold } from "./shared-hold.ts";
+import { changesOf, lineOf, slotsIn, standingIn, toldLine } from "./shared-words.ts";
+import type { Sharing } from "./sharing.ts";
+import { createCalendar, freedAt, type Window } from "./windows.ts";
+
+export interface SharedLedger extends Ledger, Adjusting {
+  balances(): Promise<readonly Balance[]>;
+  /** The journal has how this call ended. */
+  settled(callId: CallId): void;
+  /** Whether its permit is in the journal is not known: what it held is not free before it is `settled`. */
+  doubt(callId: CallId): void;
+}
+
+export type SharedLedgerParts = {
+  readonly sharing: Sharing;
+  readonly shares: OwnShares;
+  readonly mono: () => number;
+  /** Thresholds in percent that a posting has crossed, decided once over all gateways. */
+  readonly onCrossed: (line: HoldLine, percents: readonly number[], spent: number) => void;
+  /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
+  readonly onExhausted?: LedgerOptions["onExhausted"];
+  readonly countersMax?: number;
+};
+
+/** Counters in one Redis at once, some 500 bytes each with four gateways. */
+export const SHARED_COUNTERS_MAX = 500_000;
+/** A window that turns while it is asked for turns once; more often the clocks are beyond help. */
+const TRIES_MAX = 4;
+const PAGE = 1_000;
+/** As long as a broken connection, or the filling of a new epoch, usually takes. */
+const RETRY_MS = 1_000;
+
+type Asked = { readonly draw: Draw; readonly window: Window; readonly amount: number | null };
+
+export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
+  const { sharing, shares, mono, onCrossed, countersMax = SHARED_COUNTERS_MAX } = parts;
+  const windowOf = createCalendar();
+  const open = new Map<CallId, SharedHold>();
+
+  const askedFor = (draws: readonly Draw[], amounts: Amounts): Asked[] => {
+    const nowMs = sharing.nowMs();
+    return draws.map((draw) => ({ draw, window: windowOf(draw, nowMs), amount: amounts[draw.meter] ?? null }));
+  };
+  const shareAt = ({ draw, window }: Asked): Share =>
+    shares.at({ budget: draw.budget, scope: draw.scope, windowStartMs: window.startMs, windowEndMs: window.endMs });
+
+  function holdOf(callId: CallId, lines: readonly AnsweredLine[]): SharedHold {
+    const hold: SharedHold = new SharedHold({
+      callId,
+      lines,
+      extend: (excess) => extend(lines, excess),
+      end(ending) {
+        open.delete(callId);
+        move(ending);
+      },
+    });
+    if (lines.length > 0) open.set(callId, hold);
+    return hold;
+  }
+
+  /** On this gateway's share at once; told as a change, or with all of the share at the next connection. */
+  function move(ending: Ending): void {
+    const isReady = sharing.isReady;
+    for (const { line, held, posted, debt } of ending) {
+      const share = shares.at(placeOf(line));
+      change(share, { held: -held, posted, debt });
+      if (!isReady) shares.untold.add(share);
+    }
+    if (isReady) void tell(ending);
+  }
+
+  async function tell(ending: Ending): Promise<void> {
+    // A connection that breaks meanwhile says all of the share again.
+    const reply = await sharing.run("post", ending.flatMap(toldLine)).catch(() => NOTHING);
+    for (let i = 1; i < reply.length; i += 3) {
+      const crossed = ending[Number(reply[i])];
+      if (crossed !== undefined) onCrossed(crossed.line, [Number(reply[i + 1])], Number(reply[i + 2]));
+    }
+  }
+
+  async function extend(lines: readonly AnsweredLine[], excess: readonly number[]): Promise<Extension> {
+    if (!sharing.isReady) return extendAlone(lines, excess);
+    try {
+      const asked = lines.flatMap((line, i) => changesOf(line, excess[i] ?? 0));
+      const [word, redisMs, ...rest] = await sharing.run("extend", asked);
+      sharing.heard(Number(redisMs));
+      if (word === "over") return { over: Number(rest[0]) - 1, standing: standingIn(rest, 1) };
+      const extended = lines.map((_, i) => Number(rest[3 * i]));
+      for (const [i, line] of lines.entries()) {
+        const share = shares.at(placeOf(line));
+        change(share, { held: extended[i] ?? 0, posted: 0, debt: 0 });
+        share.slice = Number(rest[3 * i + 2]);
+      }
+      return { extended, owed: lines.map((_, i) => Number(rest[3 * i + 1])) };
+    } catch (fault) {
+      if (!(fault instanceof LedgerAway)) throw fault;
+      return extendAlone(lines, excess);
+    }
+  }
+
+  function answered(asked: readonly Asked[], reply: Reply): AnsweredLine[] {
+    return asked.map((each, i) => {
+      const { draw, window } = each;
+      const amount = each.amount ?? 0;
+      const share = shareAt(each);
+      share.windowEndMs = window.endMs;
+      share.slice = Number(reply[4 * i + 5]);
+      share.usedMonoMs = mono();
+      change(share, { held: amount, posted: 0, debt: 0 });
+      return { draw, windowStartMs: window.startMs, windowEndMs: window.endMs, amount, standing: standingIn(reply, 4 * i + 2) };
+    });
+  }
+
+  function refusalIn(asked: readonly Asked[], reply: Reply): Refusal {
+    const line = asked[Number(reply[2]) - 1];
+    if (line === undefined) throw new Error("the shared ledger refuses a line that was not asked for");
+    const { draw, window, amount } = line;
+    const why = reply[3] === "exhausted" ? "exhausted" : "insufficient";
+    const resetsAtMs = resetOf(draw, window, slotsIn(draw, reply.slice(7)), amount ?? 1);
+    const standing = standingIn(reply, 4);
+    if (why === "exhausted") parts.onExhausted?.(draw, window.startMs, window.endMs, standing.committed + standing.debt);
+    return refuseHold(why, draw, standing, amount ?? 1, resetsAtMs);
+  }
+
+  /** Null: nobody could be asked. */
+  async function askHold(callId: CallId, draws: readonly Draw[], amounts: Amounts): Promise<SharedHold | Refusal | null> {
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const asked = askedFor(draws, amounts);
+      const touched = asked.map(shareAt);
+      for (const share of touched) share.asking += 1;
+      try {
+        const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, String(draw.lease)));
+        const reply = await sharing.run("hold", [String(countersMax), ...lines]);
+        if (reply[0] === "full") return FULL;
+        sharing.heard(Number(reply[1]));
+        if (reply[0] === "held") return holdOf(callId, answered(asked, reply));
+        if (reply[0] === "no") return refusalIn(asked, reply);
+        if (reply[0] === "filling") return away(`the shared ledger is being filled again: ${waiting(sharing)}`);
+      } catch (fault) {
+        if (!(fault instanceof LedgerAway)) throw fault;
+        return null;
+      } finally {
+        for (const share of touched) share.asking -= 1;
+      }
+    }
+    return away("the windows turn faster than they can be asked for");
+  }
+
+  /** What has no ceiling goes on, and so does what was set aside; all lines or none. */
+  function holdAlone(callId: CallId, draws: readonly Draw[], amounts: Amounts): SharedHold | Refusal {
+    const asked = askedFor(draws, amounts);
+    const taken: { readonly share: Share; readonly amount: number }[] = [];
+    for (const each of asked) {
+      const share = shareAt(each);
+      const amount = each.amount ?? 0;
+      if (judgeHold(NOBODY, each.draw, amount) === "carried" && hasNoCeiling(each.draw)) continue;
+      const spoken = taken.reduce((sum, one) => (one.share === share ? sum + one.amount : sum), 0);
+      if (share.slice - spoken < Math.max(amount, each.amount === null ? 1 : 0)) return away("the shared ledger is away");
+      taken.push({ share, amount });
+    }
+    for (const { share, amount } of taken) share.slice -= amount;
+    const lines = asked.map((each): AnsweredLine => {
+      const share = shareAt(each);
+      const amount = each.amount ?? 0;
+      change(share, { held: amount, posted: 0, debt: 0 });
+      shares.untold.add(share);
+      const { draw, window } = each;
+      return { draw, windowStartMs: window.startMs, windowEndMs: window.endMs, amount, standing: { ...share } };
+    });
+    return holdOf(callId, lines);
+  }
+
+  return {
+    async hold(callId, draws, amounts) {
+      assertWhole(amounts);
+      if (draws.length === 0) return holdOf(callId, []);
+      await sharing.settled();
+      const answer = sharing.isReady ? await askHold(callId, draws, amounts) : null;
+      return answer ?? holdAlone(callId, draws, amounts);
+    },
+
+    async weigh(draws, amounts) {
+      if (draws.length === 0) return { refusal: null, left: [] };
+      await sharing.settled();
+      for (let tries = 0; sharing.isReady && tries < TRIES_MAX; tries++) {
+        const asked = askedFor(draws, amounts);
+        try {
+          const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, ""));
+          const reply = await sharing.ask("weigh", [sharing.gateway, ...lines]);
+          if (reply[0] === "stranger") break;
+          sharing.heard(Number(reply[1]));
+          if (reply[0] !== "turned") return weighed(asked, reply, sharing);
+        } catch (fault) {
+          if (!(fault instanceof LedgerAway)) throw fault;
+        }
+      }
+      return { refusal: draws.every(hasNoCeiling) ? null : away("the shared ledger is away"), left: [] };
+    },
+
+    async balances() {
+      const found: Balance[] = [];
+      for (let offset = 0; offset < countersMax; offset += PAGE) {
+        const page = await sharing.ask("counters", [String(offset), String(PAGE)]);
+        for (let i = 0; i < page.length; i += 5) {
+          const place = placeIn(String(page[i]), page[i + 1] === "" ? null : Number(page[i + 1]));
+          if (place !== null) found.push({ ...place, ...standingIn(page, i + 2) });
+        }
+        if (page.length < 5 * PAGE) break;
+      }
+      return found;
+    },
+
+    /** Of what this gateway has posted itself: what others have is theirs to give back. */
+    plan(draw, change, amount) {
+      const { startMs, endMs } = windowOf(draw, sharing.nowMs());
+      if (change === "debit") return [{ line: { draw, windowStartMs: startMs, windowEndMs: endMs, amount: 0 }, posted: 0, debt: amount }];
+      const isCurrent = ({ windowStartMs, windowEndMs }: Share) =>
+        draw.period !== "rolling"
+          ? windowStartMs === startMs
+          : windowEndMs !== null && endMs !== null && windowEndMs > sharing.nowMs() && windowEndMs - windowStartMs === endMs - startMs;
+      const mine = [...shares.all()].filter((share) => shareOf(share) === shareOf(draw) && isCurrent(share));
+      return creditOver(
+        draw,
+        mine.toSorted((a, b) => a.windowStartMs - b.windowStartMs),
+        amount,
+      );
+    },
+    apply: (adjustments) => move(adjustments.map(({ line, posted, debt }) => ({ line, held: 0, posted, debt }))),
+
+    settled: (callId) => open.get(callId)?.tell(),
+    doubt(callId) {
+      const hold = open.get(callId);
+      if (hold !== undefined) hold.doubtful = true;
+    },
+  };
+}
+
+const NOTHING: Reply = [];
+const NOBODY: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
+const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the shared ledger keeps");
+
+function away(note: string): Refusal {
+  return refuse("store_unavailable", { retry_after_ms: RETRY_MS }, note);
+}
+
+function waiting(sharing: Sharing): string {
+  const { waitingFor } = sharing.status();
+  return waitingFor.length === 0 ? "it opens soon" : `waiting for ${waitingFor.join(", ")}`;
+}
+
+function hasNoCeiling({ hard, overage }: Draw): boolean {
+  return !hard && overage === null;
+}
+
+function resetOf(draw: Draw, window: Window, slots: readonly Counter[], amount: number): number | null {
+  return draw.period === "rolling" ? freedAt(slots, draw, amount) : window.endMs;
+}
+
+function weighed(asked: readonly Asked[], reply: Reply, sharing: Sharing): { refusal: Refusal | null; left: Left[] } {
+  let at = 2;
+  let refusal = reply[0] === "filling" && !asked.every(({ draw }) => hasNoCeiling(draw)) ? away(waiting(sharing)) : null;
+  const left = asked.map(({ draw, window, amount }) => {
+    const standing = standingIn(reply, at);
+    const count = Number(reply[at + 3]);
+    const slots = slotsIn(draw, reply.slice(at + 4, at + 4 + count));
+    at += 4 + count;
+    const judged = judgeHold(standing, draw, amount);
+    if (judged !== "carried") refusal ??= refuseHold(judged, draw, standing, amount ?? 1, resetOf(draw, window, slots, amount ?? 1));
+    return { draw, remaining: remaining(draw, standing), windowEndMs: resetOf(draw, window, slots, 1) };
+  });
+  return { refusal, left };
+}

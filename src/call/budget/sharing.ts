@@ -1,0 +1,294 @@
+/** A gateway's place in the shared ledger: it tells all of its share at each connection, gives signs of life, and ends the holds of the dead. */
+
+import { nameOf, type OwnShares, placeIn, type Share } from "./own-shares.ts";
+import { type Incarnation, judge, LedgerAway, LedgerUnfit, type Link, openLink, type Reply, type ScriptName } from "./redis-link.ts";
+
+/** Who may hold in the shared ledger, and the latest epoch that any of them has told its share to. */
+export type Registered = { readonly gateways: readonly string[]; readonly epoch: number };
+
+export type SharingParts = {
+  readonly url: string;
+  /** Of the keys, for several installations on one Redis. */
+  readonly namespace: string;
+  /** This gateway's id. */
+  readonly gateway: string;
+  readonly timeoutMs: number;
+  readonly lapseMs: number;
+  readonly beatMs?: number;
+  readonly shares: OwnShares;
+  readonly registered: () => Promise<Registered>;
+  /** This gateway has told its share to that epoch. */
+  readonly told: (epoch: number) => Promise<void>;
+  readonly now: () => number;
+  readonly mono: () => number;
+  readonly onState: (state: "away" | "filling" | "open" | "lapsed", message: string) => void;
+  /** Lua that returns milliseconds since the epoch; whoever tests turns the clock here. */
+  readonly time?: string;
+};
+
+export type SharingStatus = {
+  readonly connected: boolean;
+  /** False: counters are being filled again, and nothing is held on a budget that has a ceiling. */
+  readonly open: boolean;
+  readonly epoch: number;
+  /** Gateways that have not told their share to this epoch. */
+  readonly waitingFor: readonly string[];
+  readonly setAside: number;
+};
+
+export interface Sharing {
+  /** This gateway's id. */
+  readonly gateway: string;
+  /** A script in the name of this gateway's session. Rejects with `LedgerAway`. */
+  run(name: ScriptName, args: readonly string[]): Promise<Reply>;
+  /** With the epoch alone. */
+  ask(name: ScriptName, args: readonly string[]): Promise<Reply>;
+  /** True while what is asked now comes after all of the share was told. */
+  readonly isReady: boolean;
+  /** Resolves once it is ready, or away, or has taken longer than one answer may. */
+  settled(): Promise<void>;
+  /** By the clock of Redis, as far as it was heard last. */
+  nowMs(): number;
+  heard(redisMs: number): void;
+  status(): SharingStatus;
+  /** Opens the epoch without those who are missing; answers their names. */
+  force(): Promise<readonly string[]>;
+  /** `alive`: it still gives signs of life. `lapsing`: its holds are not ended yet. */
+  forget(gateway: string): Promise<"forgotten" | "alive" | "lapsing">;
+  /** What was told has arrived, and what was set aside is given back, where that takes no longer than one answer may. */
+  close(): Promise<void>;
+}
+
+const BEAT_MS = 2_000;
+/** While an epoch is being filled. */
+const REOPEN_MS = 200;
+const RECONNECT_MS = 250;
+/** Counters in one script: some 10 us each, while everybody waits. */
+const PAGE = 200;
+/** What is set aside and not used for so long is given back. */
+const IDLE_MS = 60_000;
+
+export async function openSharing(parts: SharingParts): Promise<Sharing> {
+  const { gateway, shares, now, mono, timeoutMs, lapseMs, onState } = parts;
+  let link: Link | null = null;
+  let state: "away" | "telling" | "ready" = "away";
+  let [epoch, session, isOpen, closed] = ["0", "", false, false];
+  let waitingFor: readonly string[] = [];
+  let settling = Promise.withResolvers<void>();
+  let heardAt: { readonly redisMs: number; readonly monoMs: number } | null = null;
+  let wake = () => {};
+  /** Said once, however often it is tried again. */
+  let saidAway = "";
+  settling.resolve();
+
+  const heard = (redisMs: number) => {
+    heardAt = { redisMs, monoMs: mono() };
+  };
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+      setTimeout(resolve, ms).unref();
+    });
+  const away = (why: string) => {
+    if (!closed && why !== saidAway) onState("away", why);
+    saidAway = why;
+  };
+  const lost = (why: string) => {
+    if (state !== "away") away(why);
+    [link, state] = [null, "away"];
+    settling.resolve();
+    wake();
+  };
+
+  /** From the first word to the last of one connection: afterwards it may hold. */
+  async function enter(): Promise<Link> {
+    let made: Link | null = null;
+    let [broken, isMine] = [false, false];
+    const onBroken = (why: string) => {
+      broken = true;
+      if (isMine) lost(why);
+    };
+    made = await openLink({ ...parts, onBroken });
+    try {
+      const { id } = judge(await made.incarnation());
+      const { epoch: latest } = await parts.registered().catch(() => ({ epoch: 0 }));
+      session = crypto.randomUUID();
+      const known = String(Math.max(latest, Number(epoch)));
+      const [entered, redisMs] = await made.run("enter", [id, gateway, session, known, String(shares.latestMs())]);
+      epoch = String(entered);
+      heard(Number(redisMs));
+      [link, state, isMine, isOpen] = [made, "telling", true, false];
+      settling = Promise.withResolvers();
+      await tellAll(made);
+      if (broken) throw new LedgerAway("the connection broke");
+      return made;
+    } catch (fault) {
+      made.break("entering failed");
+      throw fault;
+    }
+  }
+
+  async function tellAll(made: Link): Promise<void> {
+    for (let offset = 0; ; offset += PAGE) {
+      const page = await made.run("shares", [epoch, gateway, String(offset), String(PAGE)]);
+      // One that is known there and not here is nothing: it has been settled, and its window has ended.
+      for (let i = 0; i < page.length; i += 2) {
+        const place = page[i + 1] === "gone" ? null : placeIn(String(page[i]), page[i + 1] === "" ? null : Number(page[i + 1]));
+        if (place !== null) shares.at(place);
+      }
+      if (page.length < 2 * PAGE) break;
+    }
+    shares.tellAll();
+    for (;;) {
+      const some = [...shares.untold].slice(0, PAGE);
+      if (some.length === 0) break;
+      for (const share of some) shares.untold.delete(share);
+      inSession(await made.run("tell", [epoch, gateway, session, ...some.flatMap(toldOf)]), made);
+    }
+    // In one step: what changes from here on is told as a change, and comes after this.
+    state = "ready";
+    const ready = made.run("ready", [epoch, gateway, session]);
+    settling.resolve();
+    inSession(await ready, made);
+    await parts.told(Number(epoch)).catch(() => {});
+  }
+
+  async function live(made: Link, incarnation: Incarnation): Promise<void> {
+    await open(made);
+    while (link === made) {
+      await pause(isOpen ? (parts.beatMs ?? BEAT_MS) : REOPEN_MS);
+      if (link !== made) return;
+      const { id, policy } = judge(await made.incarnation());
+      if (id !== incarnation.id || policy !== incarnation.policy) return made.break("another process answers there");
+      const [word, redisMs, ...silent] = inSession(await made.run("beat", [epoch, gateway, session, String(lapseMs)]), made);
+      heard(Number(redisMs));
+      for (const of of silent) await lapse(made, String(of));
+      if (word === "open") opened();
+      else await open(made);
+      await giveBack(made);
+      shares.sweep(sharing.nowMs() - KEPT_MS);
+    }
+  }
+
+  async function open(made: Link): Promise<void> {
+    const registered = await parts.registered().catch(() => null);
+    if (registered === null) waitingFor = ["the registry"];
+    else {
+      const [word, ...missing] = await made.run("open", [epoch, "", ...registered.gateways]);
+      if (word === "open") return opened();
+      if (missing.join() !== waitingFor.join()) onState("filling", `waiting for ${missing.join(", ")}`);
+      waitingFor = missing.map(String);
+    }
+    isOpen = false;
+  }
+
+  function opened(): void {
+    if (!isOpen) onState("open", `epoch ${epoch}`);
+    saidAway = "";
+    [isOpen, waitingFor] = [true, []];
+  }
+
+  async function lapse(made: Link, of: string): Promise<void> {
+    let offset = "0";
+    for (;;) {
+      const [word, next] = await made.run("lapse", [epoch, of, String(lapseMs), offset, String(PAGE)]);
+      if (word === "lapsed") onState("lapsed", of);
+      if (word !== "more") return;
+      offset = String(next);
+    }
+  }
+
+  /** Not while a hold on it is under way, whose answer would say that it is still there. */
+  async function giveBack(made: Link): Promise<void> {
+    const idle: Share[] = [];
+    const isIdle = (share: Share) => mono() - share.usedMonoMs > IDLE_MS || (share.windowEndMs ?? Infinity) <= sharing.nowMs();
+    for (const share of shares.all()) if (share.slice > 0 && share.asking === 0 && isIdle(share) && idle.length < PAGE) idle.push(share);
+    if (idle.length === 0) return;
+    for (const share of idle) share.slice = 0;
+    inSession(await made.run("release", [epoch, gateway, session, ...idle.map(nameOf)]), made);
+  }
+
+  async function keepUp(first: Link | null): Promise<void> {
+    for (let made = first; !closed; made = null) {
+      try {
+        made ??= await enter();
+        if (closed) return made.break("this gateway stops");
+        await live(made, await made.incarnation());
+      } catch (fault) {
+        const why = fault instanceof Error ? fault.message : String(fault);
+        made?.break(why);
+        away(why);
+      }
+      if (!closed) await pause(RECONNECT_MS);
+    }
+  }
+
+  const here = (): Link => {
+    if (link === null) throw new LedgerAway("the shared ledger is away");
+    return link;
+  };
+  const sharing: Sharing = {
+    gateway,
+    async run(name, args) {
+      const made = here();
+      return inSession(await made.run(name, [epoch, gateway, session, ...args]), made);
+    },
+    ask: async (name, args) => here().run(name, [epoch, ...args]),
+    get isReady() {
+      return state === "ready";
+    },
+    async settled() {
+      if (state !== "telling") return;
+      let timer: NodeJS.Timeout | undefined;
+      await Promise.race([settling.promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
+      clearTimeout(timer);
+    },
+    nowMs: () => (heardAt === null ? now() : Math.floor(heardAt.redisMs + mono() - heardAt.monoMs)),
+    heard,
+    status() {
+      let setAside = 0;
+      for (const { slice } of shares.all()) setAside += slice;
+      return { connected: state === "ready", open: isOpen && state === "ready", epoch: Number(epoch), waitingFor, setAside };
+    },
+    async force() {
+      const { gateways } = await parts.registered();
+      const [, ...missing] = await here().run("open", [epoch, "1", ...gateways]);
+      opened();
+      return missing.map(String);
+    },
+    async forget(of) {
+      await lapse(here(), of);
+      const [word] = await here().run("forget", [of, String(lapseMs)]);
+      return word === "alive" || word === "lapsing" ? word : "forgotten";
+    },
+    async close() {
+      closed = true;
+      const slices = [...shares.all()].filter(({ slice }) => slice > 0).map(nameOf);
+      if (state === "ready") await link?.run("release", [epoch, gateway, session, ...slices]).catch(() => {});
+      link?.break("this gateway stops");
+      wake();
+    },
+  };
+  const first = await enter().catch((fault: unknown) => {
+    if (fault instanceof LedgerUnfit) throw fault;
+    away(fault instanceof Error ? fault.message : String(fault));
+    return null;
+  });
+  void keepUp(first);
+  return sharing;
+}
+
+/** As long as counters are kept after their windows. */
+const KEPT_MS = 3_600_000;
+
+function inSession(reply: Reply, made: Link): Reply {
+  if (reply[0] !== "stranger") return reply;
+  const why = "its session has ended, or the counters are others";
+  made.break(why);
+  throw new LedgerAway(why);
+}
+
+function toldOf(share: Share): string[] {
+  const { windowEndMs, committed, held, debt, slice } = share;
+  return [nameOf(share), windowEndMs === null ? "" : String(windowEndMs), ...[committed, held + slice, debt, slice].map(String)];
+}

@@ -1,0 +1,37 @@
+/** The gateways that may hold in the shared ledger: each is written down before it does, so that none is forgotten when it is filled again. */
+import { iso } from "./agents/profiles.ts";
+import type { ControlStore } from "./store.ts";
+
+export type SharingGateways = {
+  all(): Promise<{ readonly gateways: readonly string[]; readonly epoch: number }>;
+  register(id: string): Promise<void>;
+  /** It has told its share to that epoch. */
+  told(id: string, epoch: number): Promise<void>;
+  /** False: there was none of that name. */
+  remove(id: string): Promise<boolean>;
+};
+
+export function sharingGateways(store: ControlStore, now: () => number): SharingGateways {
+  const { db } = store;
+  return {
+    async all() {
+      const rows = await db.selectFrom("sharing_gateway").select(["id", "epoch"]).orderBy("id").execute();
+      return { gateways: rows.map(({ id }) => id), epoch: Math.max(0, ...rows.map(({ epoch }) => epoch)) };
+    },
+    async register(id) {
+      const row = { id, epoch: 0, since: iso(now()) };
+      await db
+        .insertInto("sharing_gateway")
+        .values(row)
+        .onConflict((conflict) => conflict.column("id").doNothing())
+        .execute();
+    },
+    async told(id, epoch) {
+      await db.updateTable("sharing_gateway").set({ epoch }).where("id", "=", id).execute();
+    },
+    async remove(id) {
+      const { numDeletedRows } = await db.deleteFrom("sharing_gateway").where("id", "=", id).executeTakeFirst();
+      return numDeletedRows > 0n;
+    },
+  };
+}

@@ -1,0 +1,284 @@
+/** Several gateways of one shared ledger: what each has used is counted once, whatever becomes of Redis, of a connection, of a gateway. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Reservation } from "../../src/call/budget/reservation.ts";
+import { isRefusal } from "../../src/refusal.ts";
+import { type RedisServer, startRedis, withoutRedis } from "../fixtures/redis.ts";
+import { callId, drawOf, usageOf } from "./draws.ts";
+import { createStage, type Sharer } from "./shared-stage.ts";
+
+const once = usageOf(1, 100);
+const draw = drawOf({ limit: 100, period: "total" });
+
+describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
+  let redis: RedisServer;
+  let stage: ReturnType<typeof createStage>;
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterEach(() => stage.close());
+  afterAll(() => redis?.close());
+
+  const opened = (sharer: Sharer) => expect.poll(() => sharer.sharing.status().open, { timeout: 20_000, interval: 10 }).toBe(true);
+  const awayFrom = (sharer: Sharer) => expect.poll(() => sharer.sharing.status().connected, { timeout: 20_000, interval: 10 }).toBe(false);
+  const hold = (sharer: Sharer, on = draw) => sharer.journaled.hold(callId(), [on], once, Date.now());
+  const held = async (sharer: Sharer, on = draw): Promise<Reservation> => {
+    const answer = await hold(sharer, on);
+    if (isRefusal(answer)) throw new Error(`refused: ${answer.refused} ${answer.note}`);
+    return answer;
+  };
+  const used = async (sharer: Sharer, count: number, on = draw): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const reservation = await held(sharer, on);
+      reservation.sent();
+      await reservation.post(once);
+    }
+  };
+  const reasonOf = async (sharer: Sharer, on = draw) => {
+    const answer = await hold(sharer, on);
+    return isRefusal(answer) ? answer.refused : "held";
+  };
+  /** [committed, held] of the one counter, as Redis has it. */
+  const counted = async (sharer: Sharer, budget = draw.budget): Promise<readonly [number, number]> => {
+    const row = (await sharer.journaled.balances()).find((each) => each.budget === budget);
+    return [row?.committed ?? 0, row?.held ?? 0];
+  };
+  const pair = async (changes: Parameters<ReturnType<typeof createStage>["join"]>[0] = {}) => {
+    stage = createStage(redis);
+    const [first, second] = [await stage.join({ id: "gw-1", ...changes }), await stage.join({ id: "gw-2", ...changes })];
+    await Promise.all([opened(first), opened(second)]);
+    return [first, second] as const;
+  };
+  /** As the journal of that gateway has it. */
+  const journalOf = ({ shares }: Sharer) => [...shares.all()].map((share) => ({ ...share, held: 0 }));
+
+  test("200 calls at once through two gateways against a limit of 100 give exactly 100 holds", async () => {
+    const gateways = await pair();
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => hold(gateways[i % 2 === 0 ? 0 : 1])));
+    expect(answers.filter((answer) => !isRefusal(answer))).toHaveLength(100);
+    expect(answers.filter((answer) => isRefusal(answer) && answer.refused === "budget_exhausted")).toHaveLength(100);
+    expect(await counted(gateways[0])).toEqual([0, 100]);
+  });
+
+  test("a gateway that dies with calls under way and starts again has charged each once, and holds nothing", async () => {
+    const [first, second] = await pair();
+    await used(second, 10);
+    const open = await Promise.all(Array.from({ length: 5 }, () => held(second)));
+    expect(await counted(first)).toEqual([10, 5]);
+    expect(open).toHaveLength(5);
+    second.sharing.close();
+    // Its journal has found five calls open, and posted them as unknown.
+    const initial = journalOf(second).map((share) => ({ ...share, committed: share.committed + 5 }));
+    const again = await stage.join({ id: "gw-2", initial });
+    await opened(again);
+    expect(await counted(first)).toEqual([15, 0]);
+  });
+
+  test("a word of the session before changes nothing", async () => {
+    const [first, second] = await pair();
+    const reservation = await held(second);
+    const again = await stage.join({ id: "gw-2", initial: [] });
+    await opened(again);
+    expect(await counted(first)).toEqual([0, 0]);
+    reservation.sent();
+    await reservation.post(once);
+    await awayFrom(second);
+    expect(await counted(first)).toEqual([0, 0]);
+  });
+
+  test("Redis that starts again empty is filled again by every gateway before anything is held", async () => {
+    const [first, second] = await pair();
+    await Promise.all([used(first, 30), used(second, 40)]);
+    const open = await held(first);
+    await redis.kill();
+    await awayFrom(first);
+    expect(await reasonOf(first)).toBe("store_unavailable");
+    // What was under way ends meanwhile.
+    open.sent();
+    await open.post(once);
+    await redis.start();
+    await Promise.all([opened(first), opened(second)]);
+    expect(await counted(second)).toEqual([71, 0]);
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => hold(i % 2 === 0 ? first : second)));
+    expect(answers.filter((answer) => !isRefusal(answer))).toHaveLength(29);
+  });
+
+  test("Redis that was emptied under way is filled again, too", async () => {
+    const [first, second] = await pair();
+    await Promise.all([used(first, 30), used(second, 40)]);
+    await redis.command("FLUSHALL");
+    await expect.poll(() => reasonOf(first), { timeout: 20_000, interval: 20 }).toBe("held");
+    expect(await counted(first)).toEqual([70, 1]);
+  });
+
+  test("a new epoch waits for a gateway that is registered and not there, and says for whom", async () => {
+    const [first, second] = await pair();
+    await used(second, 60);
+    second.sharing.close();
+    await redis.kill();
+    await redis.start();
+    await expect.poll(() => first.sharing.status().waitingFor, { timeout: 20_000 }).toEqual(["gw-2"]);
+    const refusal = await hold(first);
+    expect(refusal).toMatchObject({
+      refused: "store_unavailable",
+      facts: { retry_after_ms: 1_000 },
+      note: "the shared ledger is being filled again: waiting for gw-2",
+    });
+    expect(await reasonOf(first, { ...draw, budget: "soft", hard: false })).toBe("held");
+    const again = await stage.join({ id: "gw-2", initial: journalOf(second) });
+    await Promise.all([opened(first), opened(again)]);
+    expect(await counted(first)).toEqual([60, 0]);
+  });
+
+  test("an operator's force opens the epoch without it, and it is counted when it comes", async () => {
+    const [first, second] = await pair();
+    await used(second, 60);
+    second.sharing.close();
+    await redis.kill();
+    await redis.start();
+    await expect.poll(() => first.sharing.status().waitingFor, { timeout: 20_000 }).toEqual(["gw-2"]);
+    expect(await first.sharing.force()).toEqual(["gw-2"]);
+    await used(first, 50);
+    const again = await stage.join({ id: "gw-2", initial: journalOf(second) });
+    await opened(again);
+    expect(await counted(first)).toEqual([110, 0]);
+    expect(await reasonOf(first)).toBe("budget_exhausted");
+  });
+
+  test("a gateway without a sign of life lapses: what it holds counts as used, and it says the truth when it returns", async () => {
+    const [first, second] = await pair({ lapseMs: 300 });
+    await used(second, 3);
+    const open = await Promise.all([held(second), held(second)]);
+    expect(await second.sharing.forget("gw-1")).toBe("alive");
+    second.sharing.close();
+    await expect.poll(() => counted(first), { timeout: 20_000 }).toEqual([5, 0]);
+    expect(first.states.at(-1)).toEqual(["lapsed", "gw-2"]);
+    // One of the two calls was never sent, says its journal.
+    expect(open).toHaveLength(2);
+    const again = await stage.join({ id: "gw-2", lapseMs: 300, initial: journalOf(second).map((share) => ({ ...share, committed: 4 })) });
+    await opened(again);
+    expect(await counted(first)).toEqual([4, 0]);
+    again.sharing.close();
+    await expect.poll(() => first.sharing.forget("gw-2"), { timeout: 20_000 }).toBe("forgotten");
+    expect(await counted(first)).toEqual([4, 0]);
+  });
+
+  test("a Redis that stalls is away after the time limit, and the connection after it tells the truth", async () => {
+    const [first, second] = await pair({ timeoutMs: 200 });
+    await used(first, 5);
+    const open = await held(first);
+    await redis.command("CLIENT", "PAUSE", "1500", "ALL");
+    expect(await reasonOf(first)).toBe("store_unavailable");
+    open.sent();
+    await open.post(once);
+    await expect.poll(() => reasonOf(first), { timeout: 20_000, interval: 50 }).toBe("held");
+    // Holds that were asked for and never answered are not there: one was answered.
+    await expect.poll(() => counted(second), { timeout: 20_000 }).toEqual([6, 1]);
+  });
+
+  test("a promoted replica that has not heard of the last postings is filled again before anything is held", async () => {
+    stage = createStage(redis);
+    const replica = await startRedis();
+    try {
+      const first = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 1 }) });
+      await opened(first);
+      await used(first, 10);
+      await replica.command("REPLICAOF", "127.0.0.1", String(redis.port));
+      await expect.poll(async () => String(await replica.command("INFO", "replication")), { timeout: 20_000 }).toContain("link_status:up");
+      await replica.command("REPLICAOF", "NO", "ONE");
+      await used(first, 50);
+      const before = first.sharing.status().epoch;
+      const initial = journalOf(first);
+      first.sharing.close();
+      const moved = await stage.join({ id: "gw-1", initial, url: replica.url });
+      await opened(moved);
+      expect(moved.sharing.status().epoch).toBeGreaterThan(before);
+      expect(await counted(moved)).toEqual([60, 0]);
+      await replica.command("REPLICAOF", "127.0.0.1", String(redis.port));
+      await awayFrom(moved);
+      expect(await reasonOf(moved)).toBe("store_unavailable");
+    } finally {
+      await replica.close();
+    }
+  });
+
+  test("scripts that Redis has forgotten are told again, and the call goes on", async () => {
+    const [first] = await pair();
+    await redis.command("SCRIPT", "FLUSH");
+    expect(await reasonOf(first)).toBe("held");
+  });
+
+  test("a Redis that would evict counters, and one that is a replica, refuse the start", async () => {
+    stage = createStage(redis);
+    const evicting = await startRedis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb");
+    try {
+      await expect(stage.join({ url: evicting.url })).rejects.toThrow(/maxmemory-policy is allkeys-lru.*set noeviction/);
+      await evicting.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
+      await evicting.command("REPLICAOF", "127.0.0.1", String(redis.port));
+      await expect(stage.join({ url: evicting.url })).rejects.toThrow("it is a slave");
+    } finally {
+      await evicting.close();
+    }
+  });
+
+  test("a Redis without memory refuses, and holds nothing", async () => {
+    const [first] = await pair();
+    await redis.command("CONFIG", "SET", "maxmemory", "1mb");
+    try {
+      expect(await reasonOf(first)).toBe("store_unavailable");
+    } finally {
+      await redis.command("CONFIG", "SET", "maxmemory", "0");
+    }
+    await expect.poll(() => reasonOf(first), { timeout: 20_000, interval: 50 }).toBe("held");
+    expect(await counted(first)).toEqual([0, 1]);
+  });
+
+  test("a threshold is told once over all gateways, by whose posting crosses it", async () => {
+    const [first, second] = await pair();
+    const watched = { ...draw, limit: 10, notify: [50, 100] };
+    await used(first, 4, watched);
+    expect([first.crossed, second.crossed]).toEqual([[], []]);
+    await used(second, 3, watched);
+    await used(first, 3, watched);
+    await expect.poll(() => [first.crossed, second.crossed]).toEqual([[["", [100]]], [["", [50]]]]);
+  });
+
+  test("a soft budget goes on while Redis is away, and is counted when it returns", async () => {
+    const [first, second] = await pair();
+    const soft = { ...draw, budget: "soft", hard: false };
+    await redis.kill();
+    await awayFrom(first);
+    await used(first, 7, soft);
+    await redis.start();
+    await Promise.all([opened(first), opened(second)]);
+    expect(await counted(second, "soft")).toEqual([7, 0]);
+  });
+
+  test("what is set aside carries calls while Redis is away, and no more than that; over all gateways nothing is exceeded", async () => {
+    const [first, second] = await pair();
+    const leased = { ...draw, limit: 20, lease: 5 };
+    await used(first, 1, leased);
+    await used(second, 1, leased);
+    expect(first.sharing.status().setAside).toBe(5);
+    const answers = await Promise.all(Array.from({ length: 30 }, () => hold(first, leased)));
+    // 18 are left; 5 of them are set aside for the other.
+    expect(answers.filter((answer) => !isRefusal(answer))).toHaveLength(13);
+    await redis.kill();
+    await Promise.all([awayFrom(first), awayFrom(second)]);
+    expect(await reasonOf(first, leased)).toBe("store_unavailable");
+    await used(second, 5, leased);
+    expect(await reasonOf(second, leased)).toBe("store_unavailable");
+    await redis.start();
+    await Promise.all([opened(first), opened(second)]);
+    expect(await counted(first)).toEqual([7, 13]);
+    expect(await reasonOf(second, leased)).toBe("budget_exhausted");
+  });
+
+  test("more counters than the shared ledger keeps are refused as overload", async () => {
+    stage = createStage(redis);
+    const first = await stage.join({ countersMax: 2 });
+    await opened(first);
+    const answers = [];
+    for (const scope of ["a", "b", "c", "a"]) answers.push(await reasonOf(first, { ...draw, scope }));
+    expect(answers).toEqual(["held", "held", "overloaded", "held"]);
+  });
+});

@@ -1,0 +1,94 @@
+/** Gateways of one shared ledger in one process: a real Redis, whose clock a test turns by a key that no shipped script reads. */
+import { createOwnShares, type OwnShares } from "../../src/call/budget/own-shares.ts";
+import type { Balance, Ledger, Reservation, Settlement } from "../../src/call/budget/reservation.ts";
+import { createSharedLedger, type SharedLedger } from "../../src/call/budget/shared-ledger.ts";
+import { openSharing, type Sharing, type SharingParts } from "../../src/call/budget/sharing.ts";
+import { isRefusal } from "../../src/refusal.ts";
+import type { RedisServer } from "../fixtures/redis.ts";
+
+export type Sharer = {
+  readonly ledger: SharedLedger;
+  /** As a gateway uses it: the journal has each settlement as soon as the call has it. */
+  readonly journaled: Ledger;
+  readonly sharing: Sharing;
+  readonly shares: OwnShares;
+  readonly states: [string, string][];
+  readonly crossed: [string, readonly number[]][];
+};
+
+export type Joining = Partial<SharingParts> & {
+  readonly id?: string;
+  readonly initial?: readonly Balance[];
+  readonly countersMax?: number;
+};
+
+let namespaces = 0;
+
+/** One installation: its namespace, its clock, and who is registered. */
+export function createStage(redis: RedisServer) {
+  namespaces += 1;
+  const namespace = `test${namespaces}`;
+  const gateways = new Set<string>();
+  const sharers: Sharer[] = [];
+  let epoch = 0;
+  const setClock = (nowMs: number) => redis.command("SET", `{${namespace}}:test-clock`, String(nowMs));
+  return {
+    namespace,
+    gateways,
+    setClock,
+    /** `id`: the same one again is a gateway that has restarted. */
+    async join({ id = "gw-1", initial = [], countersMax, ...changes }: Joining = {}): Promise<Sharer> {
+      gateways.add(id);
+      const shares = createOwnShares(initial);
+      const states: [string, string][] = [];
+      const crossed: [string, readonly number[]][] = [];
+      const mono = () => performance.now();
+      const sharing = await openSharing({
+        ...{ url: redis.url, namespace, gateway: id, timeoutMs: 1_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
+        registered: async () => ({ gateways: [...gateways], epoch }),
+        told: async (to) => {
+          epoch = Math.max(epoch, to);
+        },
+        onState: (...state) => void states.push(state),
+        ...changes,
+      });
+      const ledger = createSharedLedger({
+        ...{ sharing, shares, mono, onCrossed: (line, percents) => void crossed.push([line.draw.scope, percents]) },
+        ...(countersMax === undefined ? {} : { countersMax }),
+      });
+      const sharer = { ledger, sharing, shares, states, crossed, journaled: journaled(ledger) };
+      sharers.push(sharer);
+      return sharer;
+    },
+    close() {
+      for (const { sharing } of sharers) sharing.close();
+    },
+  };
+}
+
+export const TURNED_BY_TEST = "return tonumber(redis.call('GET', P .. 'test-clock') or '0')";
+
+function journaled(ledger: SharedLedger): Ledger {
+  const told = (settlement: Settlement, reservation: Reservation): Settlement => {
+    ledger.settled(reservation.callId);
+    return settlement;
+  };
+  return {
+    weigh: (...asked) => ledger.weigh(...asked),
+    balances: () => ledger.balances(),
+    async hold(...asked) {
+      const held = await ledger.hold(...asked);
+      if (isRefusal(held)) return held;
+      return {
+        callId: held.callId,
+        lines: held.lines,
+        metersResult: held.metersResult,
+        sent: () => held.sent(),
+        post: async (usage) => told(await held.post(usage), held),
+        postUnknown: () => told(held.postUnknown(), held),
+        voidUnsent: () => told(held.voidUnsent(), held),
+        [Symbol.dispose]: () => held[Symbol.dispose](),
+      };
+    },
+  };
+}
