@@ -26,6 +26,14 @@ test("of an agent's refusals within a second those after the fiftieth wait, and 
   crowds.close();
 });
 
+test("at most 4,096 refusals are held at once", async () => {
+  const crowds = createCrowds(() => 0);
+  const held = Array.from({ length: 5_000 }, () => crowds.hold("agt_1", NEVER)).filter((each) => each !== null);
+  expect(held).toHaveLength(4_096);
+  crowds.close();
+  await Promise.all(held);
+});
+
 test("a held refusal is answered after a while, at once when its client leaves or the gateway drains, and none is held afterwards", async () => {
   const crowds = createCrowds(() => 0);
   for (let i = 0; i < 50; i++) crowds.hold("agt_1", NEVER);

@@ -242,3 +242,18 @@ test("rates and places hold at every instant, whatever comes and goes in whateve
     { numRuns: 300 },
   );
 });
+
+test("making room for a new counter does not lose what the same call draws from an old one", async () => {
+  let nowMs = 0;
+  const turns = createTurns(
+    () => nowMs,
+    () => {},
+    { countersMax: 2, ownMax: 2, ownMin: 0 },
+  );
+  const [old, other, fresh] = ["old", "other", "fresh"].map((name) => pace({ name, rates: [rate(1, 1_000)] })) as [Pace, Pace, Pace];
+  for (const each of [old, other]) expect(what(await at(turns, [each], each.limit.name))).toBe("passes");
+  for (const each of [old, other]) leave(turns, each.limit.name);
+  nowMs = 10_000;
+  expect(what(await at(turns, [old, fresh], "both"))).toBe("passes");
+  expect(what(await at(turns, [old], "again"))).toBe("rate_limited old");
+});

@@ -21,6 +21,8 @@ const REFUSALS_MAX = 50;
 const SECOND_MS = 1_000;
 /** Each of its connections then asks four times a second at most: measured with `npm run bench:flood`. */
 const HOLD_MS = 250;
+/** Held at once, of all agents: each keeps its request. Beyond it a refusal is answered at once. */
+const HELD_MAX = 4_096;
 /** Agents whose refusals are counted, 100 bytes each. */
 const AGENTS_MAX = 10_000;
 
@@ -52,7 +54,7 @@ export function createCrowds(mono: () => number): Crowds {
       const storm = known !== undefined && nowMs - known.sinceMs < SECOND_MS ? known : { sinceMs: nowMs, refusals: 0 };
       storms.set(agentId, storm);
       storm.refusals += 1;
-      if (storm.refusals <= REFUSALS_MAX || closed) return null;
+      if (storm.refusals <= REFUSALS_MAX || holding.size >= HELD_MAX || closed) return null;
       return new Promise((resolve) => {
         const { gone } = answer;
         const end = () => {

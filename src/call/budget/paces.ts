@@ -72,21 +72,24 @@ export function createPaces<Turn>(
     return forgotten;
   }
 
-  function hasRoom(owner: string, nowMs: number): boolean {
-    const fits = () => {
-      const own = owned.get(owner) ?? 0;
-      return own < ownMin || (own < ownMax && counters.size < countersMax);
-    };
-    if (fits()) return true;
-    if (nowMs - sweptAtMs < SWEEP_PAUSE_MS) return false;
-    sweep(nowMs);
-    return fits();
+  function fits(paces: readonly Pace[], owner: string): boolean {
+    const missing = paces.reduce((count, { key }) => count + (counters.has(key) ? 0 : 1), 0);
+    if (missing === 0) return true;
+    const own = (owned.get(owner) ?? 0) + missing;
+    return own <= ownMin || (own <= ownMax && counters.size + missing <= countersMax);
   }
 
-  function counterFor({ limit, key }: Pace, owner: string, nowMs: number): Counter<Turn> | null {
+  /** Before any of a call's counters is looked up: what makes room may forget one of them that is full. */
+  function hasRoom(paces: readonly Pace[], owner: string, nowMs: number): boolean {
+    if (fits(paces, owner)) return true;
+    if (nowMs - sweptAtMs < SWEEP_PAUSE_MS) return false;
+    sweep(nowMs);
+    return fits(paces, owner);
+  }
+
+  function counterFor({ limit, key }: Pace, owner: string, nowMs: number): Counter<Turn> {
     const known = counters.get(key);
     if (known !== undefined) return adapt(known, limit, nowMs);
-    if (!hasRoom(owner, nowMs)) return null;
     const buckets = limit.rates.map((rate) => fullBucket(rate, nowMs));
     const made: Counter<Turn> = { key, owner, limit, buckets, underWay: 0, turns: [] };
     counters.set(key, made);
@@ -95,15 +98,7 @@ export function createPaces<Turn>(
   }
 
   return {
-    countersOf(paces, owner, nowMs) {
-      const found: Counter<Turn>[] = [];
-      for (const pace of paces) {
-        const counter = counterFor(pace, owner, nowMs);
-        if (counter === null) return null;
-        found.push(counter);
-      }
-      return found;
-    },
+    countersOf: (paces, owner, nowMs) => (hasRoom(paces, owner, nowMs) ? paces.map((pace) => counterFor(pace, owner, nowMs)) : null),
     leftOf: (paces, nowMs) => paces.flatMap(({ limit, key }) => leftIn(counters.get(key), limit, nowMs)),
     sweep,
     get size() {
