@@ -96,9 +96,7 @@ export function createLedger(initial: readonly Balance[], { countersMax = COUNTE
         const judged = judgeHold(standing(), draw, amount);
         if (judged !== "carried") {
           const { committed, debt } = standing();
-          if (judged === "exhausted" && !told.has(counter))
-            onExhausted?.(draw, counter.windowStartMs, counter.windowEndMs, committed + debt);
-          if (judged === "exhausted") told.add(counter);
+          if (judged === "exhausted") onExhausted?.(draw, counter.windowStartMs, counter.windowEndMs, committed + debt);
           return giveBack(lines, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
         }
         counter.held += amount ?? 0;
