@@ -46,7 +46,9 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const opened = await openLedger({
     ...parts,
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
-    onCrossed: (line, percents, spent) => percents.forEach((percent) => tell(line, percent, spent)),
+    onCrossed(line, percents, spent) {
+      for (const percent of percents) tell(line, percent, spent);
+    },
     onExhausted(draw, windowStartMs, windowEndMs, spent) {
       const window = `${draw.budget} ${draw.scope} ${windowStartMs}`;
       if (exhausted.has(window)) return;
