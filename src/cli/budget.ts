@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { BudgetRow } from "../control/admin/budget-rows.ts";
 import { adminClient } from "./admin-client.ts";
 import { openBooks } from "./books.ts";
+import { registerBudgetShared } from "./budget-shared.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { grouped, memberTable, table } from "./table.ts";
@@ -29,6 +30,7 @@ const CHANGES = {
 
 export function registerBudget(program: Command, io: Io): void {
   const budget = branch(program, "budget", "budgets: how much is left");
+  registerBudgetShared(budget, io);
   leaf(budget, "list", "every counter in use, and budgets nobody has drawn on", "tollgate budget list").action(
     async (options: CommonOptions) => {
       const rows = await openBooks(configOf(options, io), io).budgets();

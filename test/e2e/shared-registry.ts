@@ -12,13 +12,14 @@ export type SharedRegistry = {
   close(): Promise<void>;
 };
 
-export async function startSharedRegistry(setup: Setup): Promise<SharedRegistry> {
+/** `shared`: further members of it, each after a comma. */
+export async function startSharedRegistry(setup: Setup, shared = ""): Promise<SharedRegistry> {
   const postgres = await startPostgres();
   const database = await postgres.database();
   const keys = mkdtempSync(join(tmpdir(), "tollgate-keys-"));
   const of = (id: string): Setup => ({
     ...setup,
-    more: `gatewayId: ${id}\nkeys: file:${keys}\nshared: { postgres: env:REGISTRY, staleAfter: 2s }\n${setup.more ?? ""}`,
+    more: `gatewayId: ${id}\nkeys: file:${keys}\nshared: { postgres: env:REGISTRY, staleAfter: 2s${shared} }\n${setup.more ?? ""}`,
     env: { ...setup.env, REGISTRY: database },
   });
   const first = await GatewayProcess.start(of("gw-1"));
