@@ -28,7 +28,7 @@ export type OpenLedger = {
 
 export type LedgerParts = {
   readonly config: Config;
-  readonly journal: Pick<OpenJournal, "balances" | "source">;
+  readonly journal: Pick<OpenJournal, "balances" | "source" | "openedMs">;
   readonly store: ControlStore;
   readonly act: (kind: ActKind, by: string, details: Readonly<Record<string, string>>) => Promise<void>;
   readonly metrics: Pick<Metrics, "gauge">;
@@ -51,7 +51,7 @@ export async function openLedger(parts: LedgerParts): Promise<OpenLedger> {
 }
 
 function ledgerAlone({ journal, now, onExhausted }: LedgerParts): OpenLedger {
-  const ledger = createLedger(journal.balances, { onExhausted });
+  const ledger = createLedger(journal.balances, { nowMs: journal.openedMs, onExhausted });
   const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
   return {
     ledger,

@@ -1,6 +1,6 @@
 /** Plays random steps on a ledger and on the reference: any difference is a violation. */
 import type { Draw } from "../../src/call/authorize/permit.ts";
-import type { Reservation } from "../../src/call/budget/reservation.ts";
+import type { Balance, Reservation } from "../../src/call/budget/reservation.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import { type Random, seededRandom } from "../fixtures/seeded-random.ts";
 import { callId, DAY_MS, drawOf, HOUR_MS, NOON } from "./draws.ts";
@@ -67,7 +67,7 @@ class Play {
       }
       for (const one of this.#live.splice(0)) this.#end(one, "dispose");
       await this.#compare();
-      const held = (await this.world.ledger().balances()).filter((row) => row.held !== 0);
+      const held = (await this.#current()).filter((row) => row.held !== 0);
       return { count, violation: held.length === 0 ? null : `at rest something is held: ${JSON.stringify(held)}` };
     } catch (thrown) {
       return { count: count + 1, violation: thrown instanceof Error ? thrown.message : String(thrown) };
@@ -113,6 +113,8 @@ class Play {
     };
     // A further round counts no call, whatever it held of anything else.
     const used = { ...usage, calls: draws.some(({ meter }, i) => meter === "calls" && rows[i]?.amount === 0) ? 0 : 1 };
+    // One that reads its own clock reads it anew.
+    if (this.world.keepsClock) this.#model.clockMs = Math.max(this.#model.clockMs, this.#nowMs);
     const withheld = this.#model.end(rows, draws, used);
     const settlement = await reservation.post(used);
     this.#books.post(settlement.lines);
@@ -170,14 +172,19 @@ class Play {
   }
 
   async #compare(): Promise<void> {
-    for (const { budget, windowStartMs, windowEndMs, committed, held, debt } of await this.world.ledger().balances()) {
-      if (windowEndMs !== null && windowEndMs <= Math.max(this.#model.clockMs, this.#nowMs)) continue;
+    for (const { budget, windowStartMs, committed, held, debt } of await this.#current()) {
       differ(
         `${budget} at ${windowStartMs}`,
         this.#model.sums((e) => e.budget === budget && e.startMs === windowStartMs),
         { committed, held, debt },
       );
     }
+  }
+
+  /** A window that is over decides nothing any more. */
+  async #current(): Promise<readonly Balance[]> {
+    const nowMs = Math.max(this.#model.clockMs, this.#nowMs);
+    return (await this.world.ledger().balances()).filter(({ windowEndMs }) => windowEndMs === null || windowEndMs > nowMs);
   }
 
   #below(most: number): number {

@@ -67,7 +67,7 @@ export class Model {
   /** What was sent is charged as held, what was not is free; the clock is what the open windows say. */
   crash(nowMs: number, keepsClock: boolean): void {
     for (const entry of this.entries) if (entry.open) Object.assign(entry, { open: false, committed: entry.sent ? entry.amount : 0 });
-    const open = this.entries.filter(({ endMs, committed, debt, sent }) => endMs > nowMs && (sent || committed + debt > 0));
-    if (!keepsClock) this.clockMs = open.reduce((latest, { startMs }) => Math.max(latest, startMs), 0);
+    const starts = this.entries.filter(({ endMs, committed, debt }) => endMs > nowMs && committed + debt > 0).map(({ startMs }) => startMs);
+    if (!keepsClock) this.clockMs = Math.max(nowMs, ...starts);
   }
 }

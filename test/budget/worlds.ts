@@ -40,7 +40,8 @@ export class Books {
     }
   }
   open(nowMs: number): readonly Balance[] {
-    return [...this.#rows.values()].filter(({ windowEndMs }) => windowEndMs === null || windowEndMs > nowMs);
+    const isOpen = ({ windowEndMs }: Balance) => windowEndMs === null || windowEndMs > nowMs;
+    return [...this.#rows.values()].filter((row) => isOpen(row) && row.committed + row.debt > 0);
   }
 }
 
@@ -51,8 +52,8 @@ export function memoryWorld(sabotaged: (ledger: Ledger) => Ledger = (ledger) => 
     keepsClock: false,
     ledger: () => ledger,
     turnTo: async () => {},
-    async restart(balances) {
-      ledger = sabotaged(createLedger(balances));
+    async restart(balances, nowMs) {
+      ledger = sabotaged(createLedger(balances, { nowMs }));
     },
     close: async () => {},
   };

@@ -24,6 +24,8 @@ export type LocalReservation = HeldCall & { post(usage: Amounts): Settlement };
 export const COUNTERS_MAX = 200_000;
 
 export type LedgerOptions = {
+  /** When `initial` was read: windows that had ended by then are not in it, and never count again, whatever the clock says later. */
+  readonly nowMs?: number;
   readonly countersMax?: number;
   /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
   readonly onExhausted?: (draw: Draw, windowStartMs: number, windowEndMs: number | null, spent: number) => void;
@@ -36,12 +38,15 @@ export type LedgerOptions = {
  * system clock that jumps back cannot reopen a window that has closed. One that jumped far ahead keeps later calls in that far
  * window until the real time has caught up: budgets then reset late, never early.
  */
-export function createLedger(initial: readonly Balance[], { countersMax = COUNTERS_MAX, onExhausted }: LedgerOptions = {}): MemoryLedger {
+export function createLedger(
+  initial: readonly Balance[],
+  { nowMs: startedMs = 0, countersMax = COUNTERS_MAX, onExhausted }: LedgerOptions = {},
+): MemoryLedger {
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
   const shares = new Map<string, Counter[]>();
   let size = 0;
-  let latestMs = 0;
+  let latestMs = startedMs;
   const add = (counter: Counter): Counter => {
     const share = shares.get(keyOf(counter));
     if (share === undefined) shares.set(keyOf(counter), [counter]);

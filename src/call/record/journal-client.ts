@@ -15,7 +15,9 @@ export type OpenJournal = Journal & {
   readonly recovered: number;
   /** Balances that were not what their lines say, and have been set right. */
   readonly repaired: number;
-  /** Those of windows that have not ended at `nowMs`: what the ledger goes on from. */
+  /** As the options have it. */
+  readonly openedMs: number;
+  /** Those of windows that had not ended then: what the ledger goes on from. */
   readonly balances: readonly Balance[];
   /** In the journal's thread. Rejects with `StoreUnavailable` while the store is away, or with the task's own fault. */
   run: RunTask;
@@ -43,6 +45,7 @@ export async function openJournal(options: JournalOptions): Promise<OpenJournal>
     recovered,
     repaired,
     balances,
+    openedMs: options.nowMs,
     get available() {
       return line.available();
     },
