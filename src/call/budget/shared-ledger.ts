@@ -1,13 +1,13 @@
 /** The ledger of several gateways: one atomic script of Redis decides for all of them, and each gateway's journal stays the truth of its share. */
 import type { CallId } from "../../ids.ts";
-import { type Refusal, refuse } from "../../refusal.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { type Counter, judgeHold, remaining } from "./counter.ts";
 import { assertWhole } from "./held-call.ts";
-import { refuseHold } from "./memory-ledger.ts";
+import { COUNTERS_MAX, refuseHold } from "./memory-ledger.ts";
 import { change, type OwnShares, placeIn, placeOf, type Share } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
-import type { Amounts, Balance, HoldLine, Ledger, Left } from "./reservation.ts";
+import type { Adjustment, Amounts, Balance, HoldLine, Ledger, Left } from "./reservation.ts";
 import { type AnsweredLine, type Ending, type Extension, extendAlone, SharedHold } from "./shared-hold.ts";
 import { changesOf, lineOf, slotsIn, standingIn, toldLine } from "./shared-words.ts";
 import type { Sharing } from "./sharing.ts";
@@ -15,6 +15,11 @@ import { createCalendar, freedAt, type Window } from "./windows.ts";
 
 export interface SharedLedger extends Ledger {
   balances(): Promise<readonly Balance[]>;
+  /**
+   * Adds to what is committed and to the debt, in the window of now. Null: it would fall below zero. A refusal: the ledger is away. By
+   * somebody at a desk, one at a time: a posting in between is not seen.
+   */
+  adjust(draw: Draw, posted: number, debt: number): Promise<Adjustment | Refusal | null>;
   /** The journal has how this call ended. */
   settled(callId: CallId): void;
   /** Whether its permit is in the journal is not known: what it held is not free before it is `settled`. */
@@ -32,6 +37,8 @@ export type SharedLedgerParts = {
 
 /** Counters in one Redis at once, some 500 bytes each with four gateways. */
 export const SHARED_COUNTERS_MAX = 500_000;
+/** In this process, as many as a ledger in memory keeps: without a limit callers would decide how much memory is used. */
+const OWN_COUNTERS_MAX = COUNTERS_MAX;
 /** A window that turns while it is asked for turns once; more often the clocks are beyond help. */
 const TRIES_MAX = 4;
 const PAGE = 1_000;
@@ -129,17 +136,18 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
   }
 
   /** Null: nobody could be asked. */
-  async function askHold(callId: CallId, draws: readonly Draw[], amounts: Amounts): Promise<SharedHold | Refusal | null> {
+  async function askHold(draws: readonly Draw[], amounts: Amounts): Promise<readonly AnsweredLine[] | Refusal | null> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const asked = askedFor(draws, amounts);
       const touched = asked.map(shareAt);
+      if (shares.size > OWN_COUNTERS_MAX) return letGo(touched, FULL);
       for (const share of touched) share.asking += 1;
       try {
         const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, String(draw.lease)));
         const reply = await sharing.run("hold", [String(countersMax), ...lines]);
         if (reply[0] === "full") return FULL;
         sharing.heard(Number(reply[1]));
-        if (reply[0] === "held") return holdOf(callId, answered(asked, reply));
+        if (reply[0] === "held") return answered(asked, reply);
         if (reply[0] === "no") return refusalIn(asked, reply);
         if (reply[0] === "filling") return away(`the shared ledger is being filled again: ${waiting(sharing)}`);
       } catch (fault) {
@@ -147,21 +155,29 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
         return null;
       } finally {
         for (const share of touched) share.asking -= 1;
+        letGo(touched, null);
       }
     }
     return away("the windows turn faster than they can be asked for");
   }
 
+  /** What was only asked about leaves nothing behind. */
+  function letGo<T>(touched: readonly Share[], answer: T): T {
+    for (const share of touched) shares.dropEmpty(share);
+    return answer;
+  }
+
   /** What has no ceiling goes on, and so does what was set aside; all lines or none. */
   function holdAlone(callId: CallId, draws: readonly Draw[], amounts: Amounts): SharedHold | Refusal {
     const asked = askedFor(draws, amounts);
+    if (shares.size > OWN_COUNTERS_MAX) return FULL;
     const taken: { readonly share: Share; readonly amount: number }[] = [];
     for (const each of asked) {
+      if (hasNoCeiling(each.draw)) continue;
       const share = shareAt(each);
       const amount = each.amount ?? 0;
-      if (judgeHold(NOBODY, each.draw, amount) === "carried" && hasNoCeiling(each.draw)) continue;
       const spoken = taken.reduce((sum, one) => (one.share === share ? sum + one.amount : sum), 0);
-      if (share.slice - spoken < Math.max(amount, each.amount === null ? 1 : 0)) return away("the shared ledger is away");
+      if (share.slice - spoken < (each.amount ?? 1)) return letGo([share], away("the shared ledger is away"));
       taken.push({ share, amount });
     }
     for (const { share, amount } of taken) share.slice -= amount;
@@ -181,8 +197,9 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       assertWhole(amounts);
       if (draws.length === 0) return holdOf(callId, []);
       await sharing.settled();
-      const answer = sharing.isReady ? await askHold(callId, draws, amounts) : null;
-      return answer ?? holdAlone(callId, draws, amounts);
+      const answer = sharing.isReady ? await askHold(draws, amounts) : null;
+      if (answer === null) return holdAlone(callId, draws, amounts);
+      return isRefusal(answer) ? answer : holdOf(callId, answer);
     },
 
     async weigh(draws, amounts) {
@@ -204,6 +221,7 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     },
 
     async balances() {
+      await sharing.settled();
       const found: Balance[] = [];
       for (let offset = 0; offset < countersMax; offset += PAGE) {
         const page = await sharing.ask("counters", [String(offset), String(PAGE)]);
@@ -216,6 +234,18 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       return found;
     },
 
+    async adjust(draw, posted, debt) {
+      await sharing.settled();
+      // Nothing is held by 0, but the counter is there, and its window is the one of now.
+      const answer = sharing.isReady ? await askHold([{ ...draw, lease: 0 }], { [draw.meter]: 0 }) : null;
+      if (answer === null || isRefusal(answer)) return answer ?? away("the shared ledger is away");
+      const [line] = answer;
+      if (line === undefined) throw new Error("the shared ledger answers no line");
+      const { committed, held, debt: owed } = line.standing;
+      if (committed + posted < 0 || owed + debt < 0) return null;
+      move([{ line, held: 0, posted, debt }]);
+      return { line, posted, debt, remaining: remaining(draw, { committed: committed + posted, held, debt: owed + debt }) };
+    },
     settled: (callId) => open.get(callId)?.tell(),
     doubt(callId) {
       const hold = open.get(callId);
@@ -225,7 +255,6 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
 }
 
 const NOTHING: Reply = [];
-const NOBODY: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the shared ledger keeps");
 
 function away(note: string): Refusal {
