@@ -48,7 +48,9 @@ function repairBalances(store: Store, nowMs: number): number {
            WHERE b.window_end IS NULL OR b.window_end > @nowMs GROUP BY b.id) AS truth
      WHERE truth.id = balance.id AND (committed <> truth.posted OR balance.debt <> truth.debt OR held <> 0)`,
   );
-  return repair.run({ nowMs }).changes + store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes;
+  return (
+    repair.run({ nowMs: nowMs - CLOCKS_APART_MS }).changes + store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes
+  );
 }
 
 function unknownSettlement(row: OpenCall, source: string, nowMs: number): SettleRow {
