@@ -44,7 +44,7 @@ export function createStage(redis: RedisServer) {
       const crossed: [string, readonly number[]][] = [];
       const mono = () => performance.now();
       const sharing = await openSharing({
-        ...{ url: redis.url, namespace, gateway: id, timeoutMs: 1_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
+        ...{ url: redis.url, namespace, gateway: id, timeoutMs: 10_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
         registered: async () => ({ gateways: [...gateways], epoch }),
         told: async (to) => {
           epoch = Math.max(epoch, to);
@@ -59,6 +59,11 @@ export function createStage(redis: RedisServer) {
       const sharer = { ledger, sharing, shares, states, crossed, journaled: journaled(ledger) };
       sharers.push(sharer);
       return sharer;
+    },
+    /** As one that is killed: what it holds, and its session, stay behind. */
+    async kill(id: string, { sharing }: Sharer): Promise<void> {
+      await sharing.close();
+      await redis.command("HSET", `{${namespace}}:control`, `s:${id}`, "of a process that is gone");
     },
     close() {
       for (const { sharing } of sharers) sharing.close();

@@ -312,6 +312,32 @@ test("keys are in the data folder, or in a folder beside the config file that is
   }
 });
 
+test("budgets are shared in Redis by gateways that share a registry, under names and limits that make sense", () => {
+  const postgres = "postgres: 'postgres://tollgate@db/tollgate'";
+  const plain = load(`${GOOD}shared: { ${postgres}, redis: "redis://cache:6379/2" }\n`).shared;
+  expect([plain.redis?.reveal(), plain.namespace, plain.timeoutMs, plain.lapseMs]).toEqual([
+    "redis://cache:6379/2",
+    "tollgate",
+    1_000,
+    300_000,
+  ]);
+  expect(load(`${GOOD}shared: { ${postgres}, redis: env:R }\n`, { R: "rediss://:pw@cache" }).shared.redis?.reveal()).toBe(
+    "rediss://:pw@cache",
+  );
+  expect(load(GOOD).shared.redis).toBeNull();
+  expect(problemsIn(`${GOOD}shared: { redis: "redis://cache" }\n`)).toEqual([expect.stringContaining("needs shared.postgres")]);
+  expect(problemsIn(`${GOOD}shared: { ${postgres}, redis: "redis://:pw@cache" }\n`)).toEqual([
+    expect.stringContaining("must not hold a password in clear text"),
+  ]);
+  expect(problemsIn(`${GOOD}shared: { ${postgres}, redis: "http://cache" }\n`)).toEqual([expect.stringContaining("must be a redis://")]);
+  expect(problemsIn(`${GOOD}shared: { ${postgres}, redis: "redis://cache", lapse: 119s }\n`)).toEqual([
+    expect.stringContaining("shared.lapse: must be at least 2 min"),
+  ]);
+  expect(problemsIn(`${GOOD}shared: { ${postgres}, redis: "redis://cache", namespace: "a{b}" }\n`)).toEqual([
+    expect.stringContaining("is not a name"),
+  ]);
+});
+
 test("config.example.yaml starts as it stands, and with every comment uncommented", async () => {
   expect((await inspectAll(join(ROOT, "config.example.yaml"), {})).problems).toEqual([]);
   const text = readFileSync(join(ROOT, "config.example.yaml"), "utf8");
@@ -328,6 +354,7 @@ test("config.example.yaml starts as it stands, and with every comment uncommente
     HOOK_SECRET: `whsec_${Buffer.alloc(32).toString("base64")}`,
     PII_TOKEN: "p",
     EVERYTHING_API_KEY: "e",
+    SHARED_REDIS_URL: "rediss://tollgate:r@127.0.0.1/0",
     REGISTRY_URL: "postgres://tollgate:r@127.0.0.1/tollgate",
   };
   const config = load(lines.join("\n"), env, { "shared-keys/keys.json": "" });

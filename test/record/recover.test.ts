@@ -76,12 +76,13 @@ test("a balance that is not what its lines say is set right at start, and that i
   expect(await verifyLog(journalFile(dir))).toMatchObject({ ok: true });
 });
 
-test("the ledger goes on from windows that have not ended, and from totals; ended windows stay on disk only", async () => {
+test("the ledger goes on from windows that have not ended by any clock, and from totals; windows that ended an hour ago stay on disk only", async () => {
   const dir = newFolder();
   const first = await open(dir);
   const callId = newCallId();
   const lines = [
-    holdLine("ended", "", "calls", 1, NOW_MS - 1),
+    holdLine("ended", "", "calls", 1, NOW_MS - 3_600_000),
+    holdLine("just-now", "", "calls", 1, NOW_MS - 3_599_999),
     holdLine("open", "", "calls", 1, NOW_MS + 1),
     holdLine("total", "", "calls", 1, null),
   ];
@@ -89,9 +90,9 @@ test("the ledger goes on from windows that have not ended, and from totals; ende
   await first.settle(settlementEntry(callId, 1, "posted", lines));
   await first.close();
   const second = await open(dir);
-  expect(second.balances.map((each) => each.budget)).toEqual(["open", "total"]);
+  expect(second.balances.map((each) => each.budget)).toEqual(["just-now", "open", "total"]);
   await second.close();
-  expect(query(journalFile(dir), "SELECT budget FROM balance ORDER BY budget")).toHaveLength(3);
+  expect(query(journalFile(dir), "SELECT budget FROM balance ORDER BY budget")).toHaveLength(4);
 });
 
 test("a start refuses a log whose end does not hold together, and leaves the file as it is", async () => {

@@ -29,6 +29,9 @@ export type OwnShares = {
   tellAll(): void;
   /** Forgets what ended before that instant, and nobody holds. */
   sweep(endedBeforeMs: number): void;
+  /** Forgets it where there is nothing of it: callers may not decide how much memory is used. */
+  dropEmpty(share: Share): void;
+  readonly size: number;
   /** The start of the latest window. */
   latestMs(): number;
 };
@@ -57,6 +60,13 @@ export function createOwnShares(initial: readonly Balance[]): OwnShares {
     sweep(endedBeforeMs) {
       for (const [name, { windowEndMs, held, asking }] of shares)
         if (windowEndMs !== null && windowEndMs < endedBeforeMs && held === 0 && asking === 0) shares.delete(name);
+    },
+    dropEmpty(share) {
+      const { committed, held, debt, slice, asking } = share;
+      if (committed === 0 && held === 0 && debt === 0 && slice === 0 && asking === 0 && !untold.has(share)) shares.delete(nameOf(share));
+    },
+    get size() {
+      return shares.size;
     },
     latestMs() {
       let latest = 0;

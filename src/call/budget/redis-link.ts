@@ -63,7 +63,11 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
     if (brokenBy !== null) return;
     brokenBy = why;
     clearInterval(watch);
-    client.destroy();
+    try {
+      client.destroy();
+    } catch {
+      // It was not open, or is closing by itself.
+    }
     onBroken(why);
   };
   const watch = setInterval(() => {
@@ -87,6 +91,8 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
   }
 
   await ask(() => client.connect());
+  // Known beforehand, so that nothing overtakes a first use.
+  await ask(() => Promise.all([...texts.values()].map(({ text }) => client.sendCommand(["SCRIPT", "LOAD", text]))));
   return {
     run: (name, args) =>
       ask(async () => {

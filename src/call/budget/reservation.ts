@@ -68,13 +68,13 @@ export type Adjustment = { readonly line: HoldLine; readonly posted: number; rea
 
 /** What a correction by a person changes: a credit gives back what was used, the newest first; a debit is a debt. */
 export interface Adjusting {
-  /** Null: so much is not used, or there is no room for another counter. Nothing is changed. */
+  /** Null: so much is not used, or there is no room for another counter. A refusal: the ledger is away. Nothing is changed. */
   plan(
     draw: Draw,
     change: "credit" | "debit",
     amount: number,
     nowMs: number,
-  ): readonly Adjustment[] | null | Promise<readonly Adjustment[] | null>;
+  ): readonly Adjustment[] | Refusal | null | Promise<readonly Adjustment[] | Refusal | null>;
   apply(adjustments: readonly Adjustment[]): void;
 }
 

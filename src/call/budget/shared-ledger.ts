@@ -1,11 +1,11 @@
 /** The ledger of several gateways: one atomic script of Redis decides for all of them, and each gateway's journal stays the truth of its share. */
 import type { CallId } from "../../ids.ts";
-import { type Refusal, refuse } from "../../refusal.ts";
+import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { type Counter, judgeHold, remaining } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
-import { type LedgerOptions, refuseHold } from "./memory-ledger.ts";
+import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
 import { change, type OwnShares, placeIn, placeOf, type Share, shareOf } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
 import type { Adjusting, Amounts, Balance, HoldLine, Ledger, Left } from "./reservation.ts";
@@ -35,6 +35,8 @@ export type SharedLedgerParts = {
 
 /** Counters in one Redis at once, some 500 bytes each with four gateways. */
 export const SHARED_COUNTERS_MAX = 500_000;
+/** In this process, as many as a ledger in memory keeps: without a limit callers would decide how much memory is used. */
+const OWN_COUNTERS_MAX = COUNTERS_MAX;
 /** A window that turns while it is asked for turns once; more often the clocks are beyond help. */
 const TRIES_MAX = 4;
 const PAGE = 1_000;
@@ -134,17 +136,18 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
   }
 
   /** Null: nobody could be asked. */
-  async function askHold(callId: CallId, draws: readonly Draw[], amounts: Amounts): Promise<SharedHold | Refusal | null> {
+  async function askHold(draws: readonly Draw[], amounts: Amounts): Promise<readonly AnsweredLine[] | Refusal | null> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const asked = askedFor(draws, amounts);
       const touched = asked.map(shareAt);
+      if (shares.size > OWN_COUNTERS_MAX) return letGo(touched, FULL);
       for (const share of touched) share.asking += 1;
       try {
         const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, String(draw.lease)));
         const reply = await sharing.run("hold", [String(countersMax), ...lines]);
         if (reply[0] === "full") return FULL;
         sharing.heard(Number(reply[1]));
-        if (reply[0] === "held") return holdOf(callId, answered(asked, reply));
+        if (reply[0] === "held") return answered(asked, reply);
         if (reply[0] === "no") return refusalIn(asked, reply);
         if (reply[0] === "filling") return away(`the shared ledger is being filled again: ${waiting(sharing)}`);
       } catch (fault) {
@@ -152,21 +155,29 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
         return null;
       } finally {
         for (const share of touched) share.asking -= 1;
+        letGo(touched, null);
       }
     }
     return away("the windows turn faster than they can be asked for");
   }
 
+  /** What was only asked about leaves nothing behind. */
+  function letGo<T>(touched: readonly Share[], answer: T): T {
+    for (const share of touched) shares.dropEmpty(share);
+    return answer;
+  }
+
   /** What has no ceiling goes on, and so does what was set aside; all lines or none. */
   function holdAlone(callId: CallId, draws: readonly Draw[], amounts: Amounts): SharedHold | Refusal {
     const asked = askedFor(draws, amounts);
+    if (shares.size > OWN_COUNTERS_MAX) return FULL;
     const taken: { readonly share: Share; readonly amount: number }[] = [];
     for (const each of asked) {
+      if (hasNoCeiling(each.draw)) continue;
       const share = shareAt(each);
       const amount = each.amount ?? 0;
-      if (judgeHold(NOBODY, each.draw, amount) === "carried" && hasNoCeiling(each.draw)) continue;
       const spoken = taken.reduce((sum, one) => (one.share === share ? sum + one.amount : sum), 0);
-      if (share.slice - spoken < Math.max(amount, each.amount === null ? 1 : 0)) return away("the shared ledger is away");
+      if (share.slice - spoken < (each.amount ?? 1)) return letGo([share], away("the shared ledger is away"));
       taken.push({ share, amount });
     }
     for (const { share, amount } of taken) share.slice -= amount;
@@ -186,8 +197,9 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       assertWhole(amounts);
       if (draws.length === 0) return holdOf(callId, []);
       await sharing.settled();
-      const answer = sharing.isReady ? await askHold(callId, draws, amounts) : null;
-      return answer ?? holdAlone(callId, draws, amounts);
+      const answer = sharing.isReady ? await askHold(draws, amounts) : null;
+      if (answer === null) return holdAlone(callId, draws, amounts);
+      return isRefusal(answer) ? answer : holdOf(callId, answer);
     },
 
     async weigh(draws, amounts) {
@@ -209,6 +221,7 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     },
 
     async balances() {
+      await sharing.settled();
       const found: Balance[] = [];
       for (let offset = 0; offset < countersMax; offset += PAGE) {
         const page = await sharing.ask("counters", [String(offset), String(PAGE)]);
@@ -222,7 +235,11 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     },
 
     /** Of what this gateway has posted itself: what others have is theirs to give back. */
-    plan(draw, change, amount) {
+    async plan(draw, change, amount) {
+      await sharing.settled();
+      // Nothing is held by 0, but the counter is there, and its window is the one of now.
+      const answer = sharing.isReady ? await askHold([{ ...draw, lease: 0 }], { [draw.meter]: 0 }) : null;
+      if (answer === null || isRefusal(answer)) return answer ?? away("the shared ledger is away");
       const { startMs, endMs } = windowOf(draw, sharing.nowMs());
       if (change === "debit") return [{ line: { draw, windowStartMs: startMs, windowEndMs: endMs, amount: 0 }, posted: 0, debt: amount }];
       const isCurrent = ({ windowStartMs, windowEndMs }: Share) =>
@@ -247,7 +264,6 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
 }
 
 const NOTHING: Reply = [];
-const NOBODY: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the shared ledger keeps");
 
 function away(note: string): Refusal {

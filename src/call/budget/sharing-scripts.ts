@@ -162,6 +162,14 @@ end
 return { 'released' }
 `;
 
+/** ARGV: epoch, gateway, session. It stops, and holds nothing that it knows of. */
+const LEAVE = `
+local epoch, gw = ARGV[1], ARGV[2]
+if stranger(epoch, gw, ARGV[3]) then return { 'stranger' } end
+redis.call('HSET', control, 's:' .. gw, '')
+return { 'left' }
+`;
+
 /** ARGV: epoch, offset, count. Every counter, the oldest window first: name, end, committed, held, debt. Changes nothing. */
 const COUNTERS = `
 local epoch, first = ARGV[1], number(ARGV[2])
@@ -187,5 +195,6 @@ export const SHARING = {
   open: OPEN,
   forget: FORGET,
   release: RELEASE,
+  leave: LEAVE,
   counters: COUNTERS,
 } as const;

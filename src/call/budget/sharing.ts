@@ -1,7 +1,8 @@
 /** A gateway's place in the shared ledger: it tells all of its share at each connection, gives signs of life, and ends the holds of the dead. */
 
-import { nameOf, type OwnShares, placeIn, type Share } from "./own-shares.ts";
+import type { OwnShares, Share } from "./own-shares.ts";
 import { type Incarnation, judge, LedgerAway, LedgerUnfit, type Link, openLink, type Reply, type ScriptName } from "./redis-link.ts";
+import { giveBack, knowTold, lapseOf, type Say, tellSome } from "./share-telling.ts";
 
 /** Who may hold in the shared ledger, and the latest epoch that any of them has told its share to. */
 export type Registered = { readonly gateways: readonly string[]; readonly epoch: number };
@@ -63,8 +64,6 @@ const BEAT_MS = 2_000;
 /** While an epoch is being filled. */
 const REOPEN_MS = 200;
 const RECONNECT_MS = 250;
-/** Counters in one script: some 10 us each, while everybody waits. */
-const PAGE = 200;
 /** What is set aside and not used for so long is given back. */
 const IDLE_MS = 60_000;
 
@@ -79,6 +78,7 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
   let wake = () => {};
   /** Said once, however often it is tried again. */
   let saidAway = "";
+  let noted = "";
   settling.resolve();
 
   const heard = (redisMs: number) => {
@@ -129,31 +129,19 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
   }
 
   async function tellAll(made: Link): Promise<void> {
-    for (let offset = 0; ; offset += PAGE) {
-      const page = await made.run("shares", [epoch, gateway, String(offset), String(PAGE)]);
-      // One that is known there and not here is nothing: it has been settled, and its window has ended.
-      for (let i = 0; i < page.length; i += 2) {
-        const place = page[i + 1] === "gone" ? null : placeIn(String(page[i]), page[i + 1] === "" ? null : Number(page[i + 1]));
-        if (place !== null) shares.at(place);
-      }
-      if (page.length < 2 * PAGE) break;
-    }
+    const say: Say = async (name, args) => inSession(await made.run(name, [epoch, gateway, session, ...args]), made);
+    await knowTold((name, args) => made.run(name, [epoch, gateway, ...args]), shares);
     shares.tellAll();
-    for (;;) {
-      const some = [...shares.untold].slice(0, PAGE);
-      if (some.length === 0) break;
-      for (const share of some) shares.untold.delete(share);
-      inSession(await made.run("tell", [epoch, gateway, session, ...some.flatMap(toldOf)]), made);
-    }
+    while (shares.untold.size > 0) await tellSome(say, shares);
     // In one step: what changes from here on is told as a change, and comes after this.
     state = "ready";
     const ready = made.run("ready", [epoch, gateway, session]);
     settling.resolve();
     inSession(await ready, made);
-    await parts.told(Number(epoch)).catch(() => {});
   }
 
   async function live(made: Link, incarnation: Incarnation): Promise<void> {
+    await note();
     await open(made);
     while (link === made) {
       await pause(isOpen ? (parts.beatMs ?? BEAT_MS) : REOPEN_MS);
@@ -165,9 +153,21 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
       for (const of of silent) await lapse(made, String(of));
       if (word === "open") opened();
       else await open(made);
-      await giveBack(made);
+      await giveBack(sharing.run, shares, isIdle);
+      if (noted !== epoch) await note();
       shares.sweep(sharing.nowMs() - KEPT_MS);
     }
+  }
+
+  const isIdle = (share: Share) => mono() - share.usedMonoMs > IDLE_MS || (share.windowEndMs ?? Infinity) <= sharing.nowMs();
+
+  /** Where the registry is away it is noted later. */
+  async function note(): Promise<void> {
+    const to = epoch;
+    noted = await parts.told(Number(to)).then(
+      () => to,
+      () => noted,
+    );
   }
 
   async function open(made: Link): Promise<void> {
@@ -189,23 +189,8 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
   }
 
   async function lapse(made: Link, of: string): Promise<void> {
-    let offset = "0";
-    for (;;) {
-      const [word, next] = await made.run("lapse", [epoch, of, String(lapseMs), offset, String(PAGE)]);
-      if (word === "lapsed") onState("lapsed", of);
-      if (word !== "more") return;
-      offset = String(next);
-    }
-  }
-
-  /** Not while a hold on it is under way, whose answer would say that it is still there. */
-  async function giveBack(made: Link): Promise<void> {
-    const idle: Share[] = [];
-    const isIdle = (share: Share) => mono() - share.usedMonoMs > IDLE_MS || (share.windowEndMs ?? Infinity) <= sharing.nowMs();
-    for (const share of shares.all()) if (share.slice > 0 && share.asking === 0 && isIdle(share) && idle.length < PAGE) idle.push(share);
-    if (idle.length === 0) return;
-    for (const share of idle) share.slice = 0;
-    inSession(await made.run("release", [epoch, gateway, session, ...idle.map(nameOf)]), made);
+    const isDone = await lapseOf((page) => made.run("lapse", [epoch, of, String(lapseMs), ...page]));
+    if (isDone) onState("lapsed", of);
   }
 
   async function keepUp(first: Link | null): Promise<void> {
@@ -263,9 +248,12 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     },
     async close() {
       closed = true;
-      const slices = [...shares.all()].filter(({ slice }) => slice > 0).map(nameOf);
-      if (state === "ready") await link?.run("release", [epoch, gateway, session, ...slices]).catch(() => {});
-      link?.break("this gateway stops");
+      const made = link;
+      if (made !== null && state === "ready")
+        await giveBack(sharing.run, shares, () => true)
+          .then(() => sharing.run("leave", []))
+          .catch(() => {});
+      made?.break("this gateway stops");
       wake();
     },
   };
@@ -286,9 +274,4 @@ function inSession(reply: Reply, made: Link): Reply {
   const why = "its session has ended, or the counters are others";
   made.break(why);
   throw new LedgerAway(why);
-}
-
-function toldOf(share: Share): string[] {
-  const { windowEndMs, committed, held, debt, slice } = share;
-  return [nameOf(share), windowEndMs === null ? "" : String(windowEndMs), ...[committed, held + slice, debt, slice].map(String)];
 }

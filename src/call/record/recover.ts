@@ -26,14 +26,17 @@ export function recover(store: Store, writer: Writer, source: string, nowMs: num
   return { recovered, repaired: repairBalances(store, nowMs) };
 }
 
-/** Balances of windows that have not ended: what a ledger goes on from. */
+/** By so much the clock that budgets are counted by may be behind this one: that of a shared ledger is another machine's. */
+const CLOCKS_APART_MS = 3_600_000;
+
+/** Balances of windows that have not ended by any clock: what a ledger goes on from. */
 export function currentBalances(store: Store, nowMs: number): Balance[] {
   return store
     .prepare(
       `SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance
        WHERE window_end IS NULL OR window_end > ? ORDER BY budget, scope, window_start`,
     )
-    .all(nowMs) as Balance[];
+    .all(nowMs - CLOCKS_APART_MS) as Balance[];
 }
 
 /** Recounts the windows that have not ended from their posted lines; returns how many rows had to be set right. */
@@ -45,7 +48,9 @@ function repairBalances(store: Store, nowMs: number): number {
            WHERE b.window_end IS NULL OR b.window_end > @nowMs GROUP BY b.id) AS truth
      WHERE truth.id = balance.id AND (committed <> truth.posted OR balance.debt <> truth.debt OR held <> 0)`,
   );
-  return repair.run({ nowMs }).changes + store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes;
+  return (
+    repair.run({ nowMs: nowMs - CLOCKS_APART_MS }).changes + store.prepare("UPDATE balance SET held = 0 WHERE held <> 0").run().changes
+  );
 }
 
 function unknownSettlement(row: OpenCall, source: string, nowMs: number): SettleRow {

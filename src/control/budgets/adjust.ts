@@ -4,8 +4,10 @@ import type { Draw } from "../../call/authorize/permit.ts";
 import type { Adjusting, Adjustment } from "../../call/budget/reservation.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import { budgetLines } from "../../call/record/budget-line.ts";
+import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
+import { isRefusal } from "../../refusal.ts";
 
 export type Wanted = {
   readonly budget: string;
@@ -40,6 +42,7 @@ export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustPa
     if (fault !== null) return { state: "refused", detail: fault };
     const draw: Draw = { ...budget.draw, scope };
     const lines = await ledger.plan(draw, change, amount, now());
+    if (isRefusal(lines)) throw new StoreUnavailable(lines.note ?? "the ledger is away");
     if (lines === null)
       return {
         state: "refused",
