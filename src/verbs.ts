@@ -120,7 +120,8 @@ export function createSteps(parts: VerbParts): Steps {
     },
     async hold(permit, request, round) {
       const draws = mayCost(request, round) ? permit.draws : [];
-      const amounts = parts.reserve(permit, request, round);
+      // What draws on nothing needs no estimate, and no price.
+      const amounts = draws.length === 0 ? {} : parts.reserve(permit, request, round);
       const held = isRefusal(amounts) ? amounts : await ledger.hold(request.callId, draws, amounts, request.receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
       return isRefusal(held) ? held : billedOnce(held, round.task);

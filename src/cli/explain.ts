@@ -94,11 +94,14 @@ function budget(line: BudgetLine): string {
   return `Budget ${line.budget}${scope}: held ${grouped(line.held)} ${line.meter}, posted ${grouped(line.posted)}${debt}.`;
 }
 
-function usage({ usage: used, settlement }: AuditRecord): string {
+function usage({ usage: used, settlement, prices_version }: AuditRecord): string {
   if (settlement === null) return "Nothing was charged.";
   if (settlement === "voided") return "Nothing was sent upstream and nothing was charged.";
   if (settlement === "unknown") return "Its fate after sending is unknown: the held amounts are charged, marked provisional.";
-  return used === null ? "" : `Charged: ${used.calls} call, ${grouped(used.tool_tokens)} tool tokens.`;
+  if (used === null) return "";
+  const [currency = ""] = (prices_version ?? "").split(" ");
+  const cost = used.cost_micros === undefined ? "" : `, ${grouped(used.cost_micros)} millionths of ${currency}`;
+  return `Charged: ${used.calls} call, ${grouped(used.tool_tokens)} tool tokens${cost}.`;
 }
 
 function outcome(record: AuditRecord): string {

@@ -48,6 +48,11 @@ const PERMITTED: AuditRecord = {
 const said = (changes: Partial<AuditRecord> = {}) => explain({ ...PERMITTED, ...changes }).join("\n");
 
 describe("a permitted call", () => {
+  test("says what it cost, where there is a price", () => {
+    const priced = { usage: { calls: 1, tool_tokens: 5, cost_micros: 12_000 }, prices_version: "EUR sha256:0011223344556677" };
+    expect(said(priced)).toContain("Charged: 1 call, 5 tool tokens, 12_000 millionths of EUR.");
+  });
+
   test("is told whole, from its call to its outcome", () => {
     expect(explain(PERMITTED)).toEqual([
       "call_01: tool search on tickets, 2026-11-23T10:00:00.000Z",
