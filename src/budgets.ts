@@ -1,16 +1,17 @@
 /** How much is left and who is told of it, put together: the ledger, what is told of its thresholds, and corrections by hand. */
 import type { AgentProfile } from "./call/authenticate/agent.ts";
 import type { PolicySet } from "./call/authorize/candidates.ts";
-import type { HoldLine } from "./call/budget/reservation.ts";
+import type { HoldLine, PostedLine } from "./call/budget/reservation.ts";
 import { auditOfAct, noticeOf } from "./call/record/compose.ts";
 import { unlessAway } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import type { Reader } from "./call/record/reader.ts";
 import { budgetRoutes } from "./control/admin/budget-routes.ts";
-import { budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
+import { type BudgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
 import type { Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { createAdjust } from "./control/budgets/adjust.ts";
+import { withoutReturned } from "./control/budgets/sub-budgets.ts";
 import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
 
 export type Budgets = {
@@ -18,8 +19,10 @@ export type Budgets = {
   /** The same journal, whose settlements the ledger hears of. */
   readonly heard: OpenLedger["heard"];
   readonly status: OpenLedger["status"];
-  /** Of the admin API. */
-  routes(registry: Registry, reader: Pick<Reader, "ask">): readonly Route[];
+  /** Tells of the thresholds that these lines have crossed. */
+  crossed(lines: readonly PostedLine[]): void;
+  /** Of the admin API. `further`: budgets that no policy names. */
+  routes(registry: Registry, reader: Pick<Reader, "ask">, further: () => readonly BudgetFacts[]): readonly Route[];
   close(): void | Promise<void>;
 };
 
@@ -45,6 +48,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       .catch(fault);
   const opened = await openLedger({
     ...parts,
+    journal: { source: journal.source, balances: await withoutReturned(parts.store, journal.balances) },
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
     onCrossed(line, percents, spent) {
       for (const percent of percents) tell(line, percent, spent);
@@ -67,13 +71,16 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     ledger,
     heard: opened.heard,
     status: opened.status,
-    routes: (registry, reader) => [
+    crossed(lines) {
+      for (const { line, crossed, spent } of lines) for (const percent of crossed) tell(line, percent, spent);
+    },
+    routes: (registry, reader, further) => [
       ...opened.routes,
       ...budgetRoutes({
         ...{ registry, adjust },
         async budgets() {
           const paces = await reader.ask("pace", now() - PACE_MS);
-          return budgetRows(policySet().budgets, await balances(), now(), paces);
+          return budgetRows([...policySet().budgets, ...further()], await balances(), now(), paces);
         },
         budgetsOf: async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now()),
       }),

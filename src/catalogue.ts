@@ -8,6 +8,12 @@ export function catalogueIn({ eventTypes, outcomes, meters }: Pick<Metering, "ev
   return catalogueOf(eventTypes, names(outcomes), names(meters));
 }
 
+/** What calls draw on by themselves: nothing that others have to report. */
+export function metersOfCalls({ metering }: Pick<Config, "metering">): ReadonlySet<string> {
+  const named = [...metering.outcomes.map(({ name }) => `outcome:${name}`), ...metering.meters.map(({ name }) => name)];
+  return new Set(["calls", "tool_tokens", "bytes", "duration_ms", "cost_micros", ...named]);
+}
+
 /** What policies are compared with. */
 export function meterFactsOf({ metering }: Pick<Config, "metering">): MeterFacts {
   return { meters: new Set([...catalogueIn(metering).meters, "bytes"]), priced: metering.prices.map(({ tool }) => serverOf(tool)) };

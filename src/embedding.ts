@@ -51,6 +51,7 @@ export type EmbeddingParts = {
   readonly store: ControlStore;
   readonly audit: AccessRequestsOptions["audit"];
   readonly authenticate: MeParts["authenticate"];
+  readonly lentBy: MeParts["lentBy"];
   readonly now: () => number;
   readonly fault: (thrown: unknown) => void;
   readonly used: (story: Story) => void;
@@ -80,7 +81,7 @@ export function createEmbedding(parts: EmbeddingParts): Embedding {
   const vouching = { find: registry.find, publicUrl, isStale: registry.isStale };
   const mayDefine = (server: string) => upstreams.credentials.get(server)?.kind !== "tokenExchange";
   return {
-    me: createMe({ ...rehearsing, leftOf: parts.limiting.leftOf, authenticate, reader, accessRequests, fault }),
+    me: createMe({ ...rehearsing, leftOf: parts.limiting.leftOf, lentBy: parts.lentBy, authenticate, reader, accessRequests, fault }),
     routes: [
       ...authorizeRoutes({ ...vouching, rehearsing: { ...rehearsing, policies: withFeatures }, mayDefine }),
       ...reservationRoutes({ ...vouching, reservations, meters: parts.meters }),

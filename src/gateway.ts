@@ -43,6 +43,7 @@ import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { answerSealer, openRetries } from "./retries.ts";
 import { followStops } from "./stopped-agents.ts";
+import { type Lending, openLending } from "./sub-budgets.ts";
 import { backendsOf, createUpstreams, trustedOrigins } from "./upstreams.ts";
 import { createSteps } from "./verbs.ts";
 import { createViews } from "./views.ts";
@@ -110,8 +111,12 @@ async function assemble(
   const offers = createOffers();
   const inForce = withOffers(policies.policySet, offers);
   const policySet = () => inForce.policySet;
-  const identity = await openIdentity({ config, policySet, declared: policies.agents, signingKey, outbound, act, now, log, fault });
-  const { store, registry, authenticate, authorizationServer } = identity;
+  const setAside: Lending["take"] = (wish) => lending.take(wish);
+  const identity = await openIdentity({
+    ...{ config, policySet, signingKey, outbound, act, setAside, now, log, fault },
+    declared: policies.agents,
+  });
+  const { store, registry, authorizationServer } = identity;
   closing.push(() => registry.close());
   await act("gateway.started", "gateway", {
     recovered_calls: journal.recovered,
@@ -128,6 +133,9 @@ async function assemble(
   closing.push(() => counter.close());
   const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
+  const lending = await openLending({ config, budgets, registry, store, journal, reader, policySet, configVersion, now, fault });
+  closing.push(() => lending.close());
+  const authenticate = lending.authenticating(identity.authenticate);
   const callJournal = budgets.heard(evidence.journal);
   const uses = createPermitUses(reader, now);
   inForce.policySet = await uses.prepare(policySet());
@@ -208,9 +216,7 @@ async function assemble(
     ...{ config, policies: inForce, ledger, limiting, upstreams, reader, scribe, registry, store, now, fault },
     ...charging,
     journal: callJournal,
-    exchange: exchange.exchange,
-    used: uses.note,
-    audit: act,
+    ...{ exchange: exchange.exchange, used: uses.note, audit: act, lentBy: lending.lentBy },
     authenticate: (authorization, nowMs) => authenticate(authorization, null, nowMs),
   });
   closing.push(() => embedding.close());
@@ -237,7 +243,7 @@ async function assemble(
     store,
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, now, store }),
-      ...budgets.routes(registry, reader),
+      ...budgets.routes(registry, reader, lending.facts),
       ...evidence.routes,
       ...embedding.routes,
       ...approval.routes(),
@@ -269,11 +275,8 @@ async function assemble(
   state = "ready";
   log.info(
     {
-      public_url: publicUrl,
-      admin: config.admin.port,
-      probes: config.probes.port,
-      servers: [...config.servers.keys()],
-      recovered: journal.recovered,
+      ...{ public_url: publicUrl, admin: config.admin.port, probes: config.probes.port },
+      ...{ servers: [...config.servers.keys()], recovered: journal.recovered },
     },
     "tollgate is ready",
   );

@@ -4,9 +4,11 @@ import { type Authenticator, createAuthenticator } from "./call/authenticate/aut
 import type { PolicySet } from "./call/authorize/candidates.ts";
 import { scopesFor } from "./call/authorize/visible.ts";
 import type { createOutbound } from "./call/forward/outbound.ts";
+import { metersOfCalls } from "./catalogue.ts";
 import type { Config } from "./config.ts";
 import { type Audit, openRegistry, type Registry } from "./control/agents/registry.ts";
 import { type AuthorizationServer, createAuthorizationServer } from "./control/oauth/authorization-server.ts";
+import type { Lend } from "./control/oauth/grants.ts";
 import type { IssuedFacts } from "./control/oauth/issue.ts";
 import type { SigningKey } from "./control/signing-key.ts";
 import { type ControlStore, openControlStore } from "./control/store.ts";
@@ -29,6 +31,8 @@ export type IdentityOptions = {
   readonly signingKey: SigningKey;
   readonly outbound: ReturnType<typeof createOutbound>;
   readonly act: (...act: Parameters<Audit> | [kind: "token.issued", ...rest: Rest<Parameters<Audit>>]) => Promise<void>;
+  /** Sets a part of a budget aside for a token. */
+  readonly setAside: Lend["take"];
   readonly now: () => number;
   readonly log: Log;
   readonly fault: (thrown: unknown) => void;
@@ -63,6 +67,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
         ...{ store, registry, signingKey, issued, now, fault },
         scopesFor: (profile: AgentProfile) => scopesFor(policySet(), profile, now()),
         verify: authenticator.verify,
+        lend: { meters: metersOfCalls(config), take: options.setAside },
         audiences: () => audiences,
         fetchFromOutside: outbound.fetchFromOutside,
       })

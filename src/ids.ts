@@ -9,13 +9,13 @@ export type AgentId = Branded<"AgentId">;
 export type GatewayId = Branded<"GatewayId">;
 export type ServerName = Branded<"ServerName">;
 
-type Kind = "call" | "agt" | "gw" | "key" | "cred" | "req" | "apr";
+type Kind = "call" | "agt" | "gw" | "key" | "cred" | "req" | "apr" | "sub";
 
 /** `<kind>_` + 10 characters of milliseconds since the epoch + 16 of randomness (80 bits), Crockford base32. */
 export function mintId(kind: "call", nowMs: number): CallId;
 export function mintId(kind: "agt", nowMs: number): AgentId;
 export function mintId(kind: "gw", nowMs: number): GatewayId;
-export function mintId(kind: "key" | "cred" | "req" | "apr", nowMs: number): string;
+export function mintId(kind: "key" | "cred" | "req" | "apr" | "sub", nowMs: number): string;
 export function mintId(kind: Kind, nowMs: number): string {
   return `${kind}_${timePart(nowMs)}${randomPart()}`;
 }

@@ -1,20 +1,27 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
 
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 type Dialect = "sqlite" | "postgres";
+/** 0: nothing is there, or what has to be made anew. */
+export type OlderVersion = 0 | 2 | 3 | 4 | 5;
+
+export function olderVersion(found: number): OlderVersion {
+  return found === 2 || found === 3 || found === 4 || found === 5 ? found : 0;
+}
 
 /** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
-export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 | 4 = 0): readonly string[] {
+export function schemaFor(dialect: Dialect, from: OlderVersion = 0): readonly string[] {
   const words: Record<string, string> =
     dialect === "sqlite"
       ? { int: "INTEGER", bytes: "BLOB", serial: "INTEGER PRIMARY KEY AUTOINCREMENT", end: " STRICT" }
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
   const statements = {
     0: SCHEMA,
-    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4],
-    3: [...FROM_VERSION_3, ...FROM_VERSION_4],
-    4: FROM_VERSION_4,
+    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4, ...SUB_BUDGET],
+    3: [...FROM_VERSION_3, ...FROM_VERSION_4, ...SUB_BUDGET],
+    4: [...FROM_VERSION_4, ...SUB_BUDGET],
+    5: SUB_BUDGET,
   }[from];
   return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
@@ -81,6 +88,24 @@ const TOOL_PIN = [
 ];
 /** Gateways that may hold in a shared ledger, and the last epoch of it that each has told its share to. */
 const SHARING_GATEWAY = ["CREATE TABLE sharing_gateway (id TEXT PRIMARY KEY, epoch {int} NOT NULL, since TEXT NOT NULL){end}"];
+/** Parts of budgets that are set aside for single tokens; version 5 knew none. */
+const SUB_BUDGET = [
+  `CREATE TABLE sub_budget (
+  id              TEXT PRIMARY KEY,
+  jti             TEXT NOT NULL,
+  agent_id        TEXT NOT NULL,
+  parent_agent_id TEXT NOT NULL,
+  gateway         TEXT NOT NULL,
+  meter           TEXT NOT NULL,
+  amount          {int} NOT NULL,
+  lines           TEXT NOT NULL,
+  taken_from      TEXT NOT NULL,
+  depth           {int} NOT NULL,
+  state           TEXT NOT NULL CHECK (state IN ('taking', 'open', 'closed', 'returned')),
+  expires_ms      {int} NOT NULL
+){end}`,
+  "CREATE INDEX sub_budget_by_state ON sub_budget (state)",
+];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
 
@@ -194,6 +219,7 @@ const SCHEMA = [
   ...APPROVAL,
   ...TOOL_PIN,
   ...SHARING_GATEWAY,
+  ...SUB_BUDGET,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,

@@ -19,7 +19,32 @@ export type Tables = {
   readonly tool_pin: ToolPinRow;
   readonly pinned_server: PinnedServerRow;
   readonly sharing_gateway: SharingGatewayRow;
+  readonly sub_budget: SubBudgetRow;
   readonly change: ChangeRow;
+};
+
+/** `taking`: it may be in the journal of its gateway or not. `returned`: what was left of it has gone back, and nothing is to be done. */
+export type SubBudgetState = "taking" | "open" | "closed" | "returned";
+
+/** A part of the budgets of one agent's calls, set aside for a token that was made from that agent's. */
+export type SubBudgetRow = {
+  readonly id: string;
+  /** Of the token that it was made for: it ends with it. */
+  readonly jti: string;
+  readonly agent_id: string;
+  readonly parent_agent_id: string;
+  /** Whose journal has it, and which alone gives it back. */
+  readonly gateway: string;
+  readonly meter: string;
+  readonly amount: number;
+  /** JSON of the lines that it was taken by. */
+  readonly lines: string;
+  /** JSON list: counters that what it pays for does not count on again. */
+  readonly taken_from: string;
+  /** 1: of a budget; 2: of such a part; and so on. */
+  readonly depth: number;
+  readonly state: SubBudgetState;
+  readonly expires_ms: number;
 };
 
 /** A gateway that may hold in the shared ledger. */
@@ -203,4 +228,4 @@ export type PinnedServerRow = { readonly server: string; readonly version: strin
 
 /** What every gateway must look at again; written in the transaction that changed it. */
 export type ChangeRow = { readonly seq: Generated<number>; readonly kind: ChangeKind; readonly id: string; readonly at_ms: number };
-export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin";
+export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin" | "sub_budget";

@@ -70,6 +70,7 @@ export async function startPlane(options: PlaneOptions = {}) {
     issued: ({ by, ...facts }) => act("token.issued", by, facts),
     verify: authenticator.verify,
     audiences: () => ["", "/tickets", "/crm"].map((name) => `${publicUrl}/mcp${name}`),
+    lend: { meters: new Set(["calls"]), take: () => Promise.reject(new Error("there is no ledger here")) },
     fetchFromOutside: options.fetchFromOutside ?? (() => Promise.reject(new Error("nothing outside"))),
     now,
     fault,

@@ -38,6 +38,19 @@ export type OpaqueKey = {
   readonly environment: "live" | "test";
 };
 
+/** A part of somebody's budget that was set aside for one token. */
+export type SubBudget = {
+  /** What its counter is named: `delegated:sub_...`. */
+  readonly budget: string;
+  readonly meter: string;
+  /** Whole units of the meter. */
+  readonly limit: number;
+  /** Counters that it was taken from, directly or by way of others: what it pays for does not count there again. By `counterKey`. */
+  readonly takenFrom: ReadonlySet<string>;
+  /** Asked at each use: false once its token has ended, and where another gateway counts it. */
+  readonly isOpen: boolean;
+};
+
 /** A verified caller: the agent and the token that proved it. */
 export type Agent = {
   readonly profile: AgentProfile;
@@ -61,6 +74,8 @@ export type Agent = {
   readonly environment: "live" | "test";
   /** Stable key of (issuer, subject, client, name of the agent, instance): sessions, cursors and per-principal caches are bound to it. */
   readonly principal: string;
+  /** What its token may use of other agents' budgets; absent: nothing was set aside for it. */
+  readonly subBudgets?: readonly SubBudget[];
   /** The presented token, kept only for an RFC 8693 exchange with its own issuer; redacts itself when printed. */
   readonly accessToken: AccessToken;
 };

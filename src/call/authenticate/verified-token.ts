@@ -13,6 +13,8 @@ export type VerifiedToken = {
   readonly profile: AgentProfile | null;
   /** Whom the agent acts for, where the token says so. */
   readonly subject: string | null;
+  /** One name for one person, as of a caller. */
+  readonly person: string | null;
   /** RFC 8693 `act`, outermost first. */
   readonly actors: readonly string[];
   readonly scopes: ReadonlySet<string>;

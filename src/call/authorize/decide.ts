@@ -22,12 +22,14 @@ import { writtenAs } from "./pattern.ts";
 import type { Draw, Pace, Permit, ShadowVerdict } from "./permit.ts";
 import { meets } from "./pins.ts";
 import type { Rule } from "./policy-set.ts";
+import { drawingOnSubBudgets } from "./sub-budgets.ts";
 import { subscribed } from "./subscriptions.ts";
 
 export function decide(policySet: PolicySet, agent: Agent, asked: Asked, nowMs: number): Permit | Refusal {
   const view = viewOf(policySet, agent);
-  const verdict = decideFor(policySet, view, agent, asked, nowMs);
-  return policySet.mode === "enforce" ? verdict : observing(policySet, view, asked, verdict);
+  const enforced = decideFor(policySet, view, agent, asked, nowMs);
+  const verdict = policySet.mode === "enforce" ? enforced : observing(policySet, view, asked, enforced);
+  return asked.course !== "metered" || isRefusal(verdict) ? verdict : drawingOnSubBudgets(agent, verdict, policySet.mode);
 }
 
 function decideFor(policySet: PolicySet, view: View, agent: Agent, asked: Asked, nowMs: number): Permit | Refusal {

@@ -19,6 +19,8 @@ export type Draw = {
   readonly period: Period;
   /** Of `rolling`; else 0. */
   readonly rollingMs: number;
+  /** Of `total`: when its counter may be forgotten; absent: never. */
+  readonly untilMs?: number;
   /** IANA zone in which the window's calendar runs. */
   readonly timeZone: string;
   readonly hard: boolean;

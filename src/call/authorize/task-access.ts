@@ -7,6 +7,7 @@ import { circumstancesOf } from "./circumstances.ts";
 import { decide, holds, noteOf, openTo, permitBy, shadowOf, shadowVerdict, stepUp } from "./decide.ts";
 import { allGuards } from "./guards.ts";
 import type { Judged, Permit } from "./permit.ts";
+import { drawingOnSubBudgets } from "./sub-budgets.ts";
 import { subscribed } from "./subscriptions.ts";
 import { declaresTasks, TASKS_EXTENSION } from "./task-request.ts";
 import type { Task, Tasks } from "./tasks.ts";
@@ -91,7 +92,8 @@ function enforcedFor(policySet: PolicySet, agent: Agent, server: string, target:
   const rule = open.permits.find(({ requires }) => requires.every((scope) => scope === "mcp" || agent.scopes.has(scope)));
   // Which of them let the call through hung on its arguments: what any of them has looked at, is looked at.
   const guards = allGuards(open.permits.map((permit) => permit.guards));
-  if (rule !== undefined) return { ...permitBy(policySet, rule.ref, candidates.draws, faults), guards };
+  if (rule !== undefined)
+    return drawingOnSubBudgets(agent, { ...permitBy(policySet, rule.ref, candidates.draws, faults), guards }, policySet.mode);
   const [lacking] = open.permits;
   return lacking === undefined ? UNKNOWN : stepUp(view, agent, lacking, noteOf(lacking, server, target, faults));
 }

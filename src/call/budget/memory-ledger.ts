@@ -127,7 +127,7 @@ export function createLedger(
         const standing = standingOf(draw, known);
         const judged = judgeHold(standing, draw, amount);
         if (judged !== "carried") refusal ??= refuseHold(judged, draw, standing, amount ?? 1, resetOf(draw, amount ?? 1));
-        return { draw, remaining: remaining(draw, standing), windowEndMs: resetOf(draw, 1) };
+        return { draw, remaining: remaining(draw, standing), held: standing.held, windowEndMs: resetOf(draw, 1) };
       });
       return { refusal, left };
     },

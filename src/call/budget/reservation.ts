@@ -86,6 +86,6 @@ export interface Ledger {
   balances(): readonly Balance[] | Promise<readonly Balance[]>;
 }
 
-/** `remaining` in units of the meter; `windowEndMs` null: period total; of a rolling budget, when its oldest use stops to count. */
-export type Left = { readonly draw: Draw; readonly remaining: number; readonly windowEndMs: number | null };
+/** `remaining` and `held` in units of the meter; `windowEndMs` null: period total; of a rolling budget, when its oldest use stops to count. */
+export type Left = { readonly draw: Draw; readonly remaining: number; readonly held: number; readonly windowEndMs: number | null };
 export type Weighing = { readonly refusal: Refusal | null; readonly left: readonly Left[] };

@@ -293,7 +293,7 @@ function weighed(asked: readonly Asked[], reply: Reply, sharing: Sharing): { ref
     at += 4 + count;
     const judged = judgeHold(standing, draw, amount);
     if (judged !== "carried") refusal ??= refuseHold(judged, draw, standing, amount ?? 1, resetOf(draw, window, slots, amount ?? 1));
-    return { draw, remaining: remaining(draw, standing), windowEndMs: resetOf(draw, window, slots, 1) };
+    return { draw, remaining: remaining(draw, standing), held: standing.held, windowEndMs: resetOf(draw, window, slots, 1) };
   });
   return { refusal, left };
 }

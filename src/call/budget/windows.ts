@@ -5,13 +5,14 @@ import { type Counter, roomOf, usedOf } from "./counter.ts";
 /** Milliseconds since the epoch; `endMs` null: the window of `total` never ends. */
 export type Window = { readonly startMs: number; readonly endMs: number | null };
 
-export type Calendar = (draw: Pick<Draw, "period" | "timeZone" | "rollingMs">, nowMs: number) => Window;
+export type Calendar = (draw: Pick<Draw, "period" | "timeZone" | "rollingMs" | "untilMs">, nowMs: number) => Window;
 
 /** A calendar that remembers the window it last found for each period and zone: Intl costs 4 us, the memory 20 ns. */
 export function createCalendar(): Calendar {
   const latest = new Map<string, Map<Period, Window>>();
-  return ({ period, timeZone, rollingMs }, nowMs) => {
+  return ({ period, timeZone, rollingMs, untilMs }, nowMs) => {
     if (period === "rolling") return slotAt(rollingMs, nowMs);
+    if (period === "total" && untilMs !== undefined) return { startMs: 0, endMs: untilMs };
     let ofZone = latest.get(timeZone);
     const known = ofZone?.get(period);
     if (known !== undefined && known.startMs <= nowMs && (known.endMs === null || nowMs < known.endMs)) return known;

@@ -44,6 +44,8 @@ export const RECORD_KINDS = [
   "budget.threshold",
   "budget.exhausted",
   "budget.adjusted",
+  "budget.delegated",
+  "budget.returned",
   "shared_ledger.forced",
   "shared_ledger.forgotten",
   "shared_ledger.lapsed",

@@ -79,6 +79,8 @@ export type Books = {
   /** Those of these records whose bodies are gone. */
   purgedAmong(records: readonly number[]): number[];
   balances(): Balance[];
+  /** The first window of a budget's shared counter; null: nothing was ever written on it. */
+  balanceOf(budget: string): Balance | null;
   /** What each counter in use was drawn on since then. */
   pace(sinceMs: number): Pace[];
   /** By rule and agent: the last call that the rule let through, of those since then. */
@@ -149,9 +151,9 @@ export function openBooks(store: Store): Books {
   const purgedRow = `SELECT 1 FROM audit_record WHERE body = '${PURGED_BODY}'`;
   const purgedSequence = store.prepare(`${purgedRow} AND sequence = ?`).pluck();
   const purgedCall = store.prepare(`${purgedRow} AND call_id = ? AND kind = 'call'`).pluck();
-  const balances = store.prepare(
-    "SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance ORDER BY budget, scope, window_start",
-  );
+  const balanceColumns = "budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt";
+  const balances = store.prepare(`SELECT ${balanceColumns} FROM balance ORDER BY budget, scope, window_start`);
+  const oneBalance = store.prepare(`SELECT ${balanceColumns} FROM balance WHERE budget = ? AND scope = '' ORDER BY window_start LIMIT 1`);
   return {
     usage: (question) => usageBy(store, question),
     tail(limit, after, only = null) {
@@ -197,6 +199,7 @@ export function openBooks(store: Store): Books {
     eventSpans: () => eventSpans(store),
     purgedAmong: (records) => purged.all(JSON.stringify(records)) as number[],
     balances: () => balances.all() as Balance[],
+    balanceOf: (budget) => (oneBalance.get(budget) as Balance | undefined) ?? null,
     pace: paceReader(store),
     lastUses: lastUsesReader(store),
     calls: callsReader(store),

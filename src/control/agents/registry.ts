@@ -108,6 +108,11 @@ async function sweep({ store, now }: Parts): Promise<void> {
     .deleteFrom("issued_token")
     .where("expires_ms", "<", nowMs - CHANGES_KEPT_MS)
     .execute();
+  await store.db
+    .deleteFrom("sub_budget")
+    .where("state", "=", "returned")
+    .where("expires_ms", "<", nowMs - CHANGES_KEPT_MS)
+    .execute();
   await store.db.deleteFrom("oauth_item").where("expires_ms", "<", nowMs).execute();
   await store.db
     .deleteFrom("change")

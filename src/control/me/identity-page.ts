@@ -2,7 +2,7 @@
 import type { Agent } from "../../call/authenticate/agent.ts";
 import type { LimitRow } from "./paces.ts";
 import type { PermittedServer } from "./permitted.ts";
-import type { Share } from "./shares.ts";
+import type { LentRow, Share } from "./shares.ts";
 
 export type Limits = Readonly<Record<string, number>>;
 
@@ -10,6 +10,7 @@ export function identityPage(
   agent: Agent,
   servers: readonly PermittedServer[],
   budgets: readonly Share[],
+  lent: readonly LentRow[],
   rateLimits: readonly LimitRow[],
   limits: Limits,
 ): object {
@@ -29,6 +30,8 @@ export function identityPage(
     // What the customer's account allows at most, whatever the patterns above permit; null: no bound.
     within: account,
     budgets,
+    // Parts of them that it has handed on to other tokens, and that are not over.
+    delegated: lent,
     rate_limits: rateLimits,
     limits,
   };

@@ -15,7 +15,7 @@ import { limitRowsOf } from "./paces.ts";
 import { permittedTo } from "./permitted.ts";
 import { readIntent, readWish } from "./posted.ts";
 import { isInspected, type RehearseParts, rehearse } from "./rehearse.ts";
-import { sharesOf } from "./shares.ts";
+import { type Lent, lentRowsOf, sharesOf } from "./shares.ts";
 import { remainingRow, verdictOf } from "./verdict.ts";
 
 export type MeParts = RehearseParts & {
@@ -25,6 +25,8 @@ export type MeParts = RehearseParts & {
   readonly accessRequests: AccessRequests;
   /** Of the counters of limits. */
   readonly leftOf: Parameters<typeof limitRowsOf>[1];
+  /** Parts of its budgets that an agent has handed on. */
+  readonly lentBy: (agentId: string) => readonly Lent[];
   readonly fault: (thrown: unknown) => void;
 };
 
@@ -73,12 +75,13 @@ function send(answer: Answer, { status, json }: Page): void {
 type Answering = (parts: MeParts, agent: Agent, question: OwnQuestion) => Promise<Page | Refusal>;
 
 const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
-  async identity({ policies, ledger, leftOf, now }, agent) {
+  async identity({ policies, ledger, leftOf, lentBy, now }, agent) {
     const { policySet } = policies;
     const nowMs = now();
     const servers = permittedTo(policySet, agent, policySet.servers, nowMs);
     const shares = await sharesOf(policySet, ledger, agent, nowMs);
-    return { status: 200, json: identityPage(agent, servers, shares, limitRowsOf(policySet, leftOf, agent, nowMs), LIMITS) };
+    const lent = await lentRowsOf(ledger, lentBy(agent.profile.id), nowMs);
+    return { status: 200, json: identityPage(agent, servers, shares, lent, limitRowsOf(policySet, leftOf, agent, nowMs), LIMITS) };
   },
 
   async call(parts, agent, { about }) {

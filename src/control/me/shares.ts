@@ -1,7 +1,9 @@
 /** The budgets that an agent is counted in, and what its own counters have left: nothing of anybody else's. */
-import type { Agent } from "../../call/authenticate/agent.ts";
+import type { Agent, SubBudget } from "../../call/authenticate/agent.ts";
 import { type PolicySet, viewOf } from "../../call/authorize/candidates.ts";
+import type { Draw } from "../../call/authorize/permit.ts";
 import { scopeOf } from "../../call/authorize/scope.ts";
+import { subBudgetDraw, subBudgetDraws } from "../../call/authorize/sub-budgets.ts";
 import type { Ledger } from "../../call/budget/reservation.ts";
 import { type Place, placesOf } from "./places.ts";
 import { type RemainingRow, remainingRow } from "./verdict.ts";
@@ -13,6 +15,9 @@ export type Share = RemainingRow & {
   readonly period: string;
   readonly hard: boolean;
 };
+
+/** A part of a budget, and whose token may use it until when. */
+export type Lent = SubBudget & { readonly row: { readonly agent_id: string; readonly expires_ms: number } };
 
 const NONE = { calls: 0, tool_tokens: 0 };
 
@@ -26,11 +31,29 @@ export async function sharesOf(policySet: PolicySet, ledger: Pick<Ledger, "weigh
         .map(drawAt)
         .map((draw) => [draw.scope, draw]),
     );
-    const { left } = await ledger.weigh([...draws.values()], NONE, nowMs);
-    for (const each of left) {
-      const { scope, period, hard } = each.draw;
-      rows.push({ ...remainingRow(each), each: budget.each, scope, period, hard });
-    }
+    // What its token may use of others' is shown apart.
+    const own = subBudgetDraws(agent, [...draws.values()], policySet.mode).filter((draw) => draw.budget === budget.draw.budget);
+    rows.push(...(await rowsOf(ledger, own, budget.each, nowMs)));
   }
-  return rows;
+  return [...rows, ...(await rowsOf(ledger, subBudgetDraws(agent, [], policySet.mode), [], nowMs))];
+}
+
+async function rowsOf(ledger: Pick<Ledger, "weigh">, draws: readonly Draw[], each: readonly string[], nowMs: number): Promise<Share[]> {
+  const { left } = await ledger.weigh(draws, NONE, nowMs);
+  return left.map((one) => {
+    const { scope, period, hard } = one.draw;
+    return { ...remainingRow(one), each, scope, period, hard };
+  });
+}
+
+export type LentRow = RemainingRow & { readonly agent_id: string; readonly expires_at: string };
+
+/** What this agent's tokens have handed on, as long as it counts. */
+export async function lentRowsOf(ledger: Pick<Ledger, "weigh">, lent: readonly Lent[], nowMs: number): Promise<LentRow[]> {
+  const { left } = await ledger.weigh(lent.map(subBudgetDraw), NONE, nowMs);
+  return left.flatMap((one, i) => {
+    const row = lent[i]?.row;
+    if (row === undefined) return [];
+    return [{ ...remainingRow(one), agent_id: row.agent_id, expires_at: new Date(row.expires_ms).toISOString() }];
+  });
 }

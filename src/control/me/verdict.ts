@@ -35,7 +35,7 @@ export function verdictOf(refusal: Refusal | null, left: readonly Left[]): Verdi
   return { allowed: false, reason, code: code ?? usual, title, detail, facts: secret ? {} : facts, remaining: secret ? [] : remaining };
 }
 
-export function remainingRow({ draw, remaining, windowEndMs }: Left): RemainingRow {
+export function remainingRow({ draw, remaining, windowEndMs }: Omit<Left, "held">): RemainingRow {
   const resets_at = windowEndMs === null ? null : new Date(windowEndMs).toISOString();
   return { budget: draw.budget, meter: draw.meter, limit: draw.limit, remaining, resets_at };
 }

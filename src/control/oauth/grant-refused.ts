@@ -8,6 +8,8 @@ export type GrantError =
   | "invalid_scope"
   /** RFC 8707 section 2. */
   | "invalid_target"
+  /** RFC 9396 section 5. */
+  | "invalid_authorization_details"
   | "temporarily_unavailable";
 
 export class GrantRefused extends Error {

@@ -16,7 +16,7 @@ export const GRANTS = {
 } as const;
 
 /** By grant: what is read beside `grant_type` and the client's own authentication; anything else is left alone, as RFC 6749 section 3.2 says. */
-const COMMON = ["resource", "scope", "instance", "workflow"];
+const COMMON = ["resource", "scope", "instance", "workflow", "authorization_details"];
 export const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
   [GRANTS.clientCredentials]: COMMON,
   [GRANTS.jwtBearer]: [...COMMON, "assertion"],
@@ -61,6 +61,12 @@ export function audienceOf({ resource, audience }: Parameters, publicUrl: string
 /** `mcp` belongs to every token; without `scope` that alone is issued. */
 export function wantedScopes({ scope }: Parameters): ReadonlySet<string> | null {
   return scope === undefined ? null : new Set(["mcp", ...scope.split(" ").filter(Boolean)]);
+}
+
+/** Whoever asks for a bound must not believe to have it. */
+export function refuseDetails({ authorization_details }: Parameters): void {
+  if (authorization_details !== undefined)
+    throw new GrantRefused("invalid_authorization_details", "a part of a budget is set aside by a token exchange only");
 }
 
 /** What goes into the token beside: which copy of a fleet asks, and for which workflow. */

@@ -1,16 +1,35 @@
 /** The grants: an agent by its own credential, a workload by its platform's token, and a user's token for one that names the agent too. */
+import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import type { VerifiedToken, VerifyToken } from "../../call/authenticate/verified-token.ts";
 import { isRefusal, type Refusal } from "../../refusal.ts";
+import { type BudgetDetail, carriedOn, detailsOf, type WantedBudget, wantedBudgets } from "./budget-details.ts";
 import { delegate, type Given } from "./delegation.ts";
 import { GrantRefused } from "./grant-refused.ts";
-import { audienceOf, GRANTS, type GrantClient, marksOf, type Parameters, wantedScopes } from "./grant-request.ts";
-import { type ActorToken, entitledScopes, type IssueParts, issueToken, type Parent, type TokenResponse } from "./issue.ts";
+import { audienceOf, GRANTS, type GrantClient, marksOf, type Parameters, refuseDetails, wantedScopes } from "./grant-request.ts";
+import { type ActorToken, entitledScopes, type IssueParts, issueToken, type Parent, type SetAside, type TokenResponse } from "./issue.ts";
 
 export type GrantParts = IssueParts & {
   readonly accessTokenTtlMs: number;
   readonly verify: VerifyToken;
   /** What tokens that come here may be for: the routes of this gateway. */
   readonly audiences: () => readonly string[];
+  readonly lend: Lend;
+};
+
+/** Sets a part of the budgets of the subject's calls aside for a token that is about to be made; refuses where they cannot carry it. */
+export type Lend = {
+  /** What may be asked for. */
+  readonly meters: ReadonlySet<string>;
+  take(wish: LendWish): Promise<SetAside>;
+};
+
+export type LendWish = {
+  /** Whose calls' budgets: a token that names an agent. */
+  readonly from: VerifiedToken & { readonly profile: AgentProfile };
+  readonly wanted: readonly WantedBudget[];
+  readonly agentId: string;
+  readonly jti: string;
+  readonly expiresAtMs: number;
 };
 
 /** RFC 6749 section 4.4. */
@@ -19,6 +38,7 @@ export async function clientCredentials(
   { profile, credential }: GrantClient,
   asked: Parameters,
 ): Promise<TokenResponse> {
+  refuseDetails(asked);
   const entitled = entitledScopes(parts, profile, credential);
   return await issueToken(parts, {
     ...{ profile, grant: "client_credentials", by: "agent", credentialId: credential?.id ?? null },
@@ -31,6 +51,7 @@ export async function clientCredentials(
 /** RFC 7523 section 2.1: the platform's token is all that a workload has, and all that it needs. */
 export async function jwtBearer(parts: GrantParts, client: GrantClient | null, asked: Parameters): Promise<TokenResponse> {
   const { publicUrl, now } = parts;
+  refuseDetails(asked);
   if (asked.assertion === undefined) throw new GrantRefused("invalid_request", "assertion is missing");
   const expected = { audiences: [publicUrl, `${publicUrl}/oauth/token`, ...parts.audiences()], use: "assertion" } as const;
   const workload = await verified(parts, asked.assertion, expected, "invalid_grant");
@@ -56,7 +77,7 @@ const ACCESS_TOKEN = `${TYPE}access_token`;
 
 /** RFC 8693. The actor is the client, or whom the actor token names; where both are there they are the same agent. */
 export async function tokenExchange(parts: GrantParts, client: GrantClient | null, asked: Parameters): Promise<TokenResponse> {
-  const { publicUrl, now } = parts;
+  const { publicUrl, now, lend } = parts;
   const { subject_token, actor_token, requested_token_type: type = ACCESS_TOKEN } = asked;
   if (type !== ACCESS_TOKEN && type !== `${TYPE}jwt`)
     throw new GrantRefused("invalid_request", "requested_token_type: only access tokens are issued");
@@ -80,14 +101,29 @@ export async function tokenExchange(parts: GrantParts, client: GrantClient | nul
   const bounds = { entitled, wanted: wantedScopes(asked), nowMs: now(), ttlMs: parts.accessTokenTtlMs };
   const delegated = delegate(given(subject), profile, actorToken === null ? null : given(actorToken), bounds);
   const { instance, workflow } = marksOf(asked);
+  const wanted = wantedBudgets(asked.authorization_details, lend.meters);
   const issued = await issueToken(parts, {
     ...{ profile, grant: GRANTS.tokenExchange, by: "agent", credentialId: client?.credential?.id ?? null, audience },
     ...{ scopes: delegated.scopes, expiresAtMs: delegated.expiresAtMs },
     ...{ instance: actorToken?.instance ?? instance, workflow: workflow ?? actorToken?.workflow ?? null },
     subject: delegated.actors.length === 0 ? null : { sub: delegated.sub, issuer: delegated.subjectIssuer, actors: delegated.actors },
     ...{ parent: parentOf(subject), actorToken: actorToken === null ? null : namedOf(actorToken) },
+    details: carriedOn(ownDetails(subject), actorToken === null ? [] : ownDetails(actorToken), wanted),
+    setAside: wanted.length === 0 ? null : (token) => lend.take({ from: ofAgent(subject), wanted, agentId: profile.id, ...token }),
   });
   return { ...issued, issued_token_type: ACCESS_TOKEN };
+}
+
+function ownDetails({ own, claims }: VerifiedToken): readonly BudgetDetail[] {
+  return own ? detailsOf(claims) : [];
+}
+
+/** A user has no budget of its own: what agents spend for it is counted on theirs. */
+function ofAgent(subject: VerifiedToken): LendWish["from"] {
+  const { profile } = subject;
+  if (profile === null)
+    throw new GrantRefused("invalid_authorization_details", "the subject token names no agent of whose budgets a part could be set aside");
+  return { ...subject, profile };
 }
 
 /** A platform's token says who somebody is and states no scopes; one that does is a bound. */

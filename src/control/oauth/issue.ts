@@ -6,6 +6,7 @@ import { listOf } from "../agents/profiles.ts";
 import type { Registry } from "../agents/registry.ts";
 import type { SigningKey } from "../signing-key.ts";
 import type { CredentialRow } from "../tables.ts";
+import type { BudgetDetail } from "./budget-details.ts";
 import { actClaim } from "./delegation.ts";
 import { GrantRefused } from "./grant-refused.ts";
 
@@ -29,6 +30,8 @@ export type TokenResponse = {
   readonly token_type: "Bearer";
   readonly expires_in: number;
   readonly scope: string;
+  /** RFC 9396 section 7: what was set aside for it. */
+  readonly authorization_details?: readonly BudgetDetail[];
 };
 
 /** `issuer` of an actor's token is null where it is ours; `agentId` of a subject's is null where a person is meant. */
@@ -49,7 +52,19 @@ export type Draft = {
   readonly subject: { readonly sub: string; readonly issuer: string | null; readonly actors: readonly string[] } | null;
   readonly parent: Parent | null;
   readonly actorToken: ActorToken | null;
+  /** Of budgets: absent where none is. */
+  readonly details?: readonly BudgetDetail[];
+  /** Sets more aside, before anything of the token is written; null: nothing was asked for. */
+  readonly setAside?: ((token: { readonly jti: string; readonly expiresAtMs: number }) => Promise<SetAside>) | null;
 };
+
+export type SetAside = {
+  readonly details: readonly BudgetDetail[];
+  /** The token was not made after all. */
+  giveBack(): Promise<void>;
+};
+
+const NOTHING_ASIDE: SetAside = { details: [], giveBack: async () => {} };
 
 export type IssueParts = {
   readonly publicUrl: string;
@@ -68,10 +83,21 @@ export function entitledScopes({ scopesFor }: IssueParts, profile: AgentProfile,
 }
 
 export async function issueToken(parts: IssueParts, draft: Draft): Promise<TokenResponse> {
+  const jti = randomUUID();
+  const expiresAtMs = Math.floor(draft.expiresAtMs / 1000) * 1000;
+  const aside = (await draft.setAside?.({ jti, expiresAtMs })) ?? NOTHING_ASIDE;
+  try {
+    return await issueWith(parts, draft, jti, [...(draft.details ?? []), ...aside.details]);
+  } catch (thrown) {
+    await aside.giveBack();
+    throw thrown;
+  }
+}
+
+async function issueWith(parts: IssueParts, draft: Draft, jti: string, details: readonly BudgetDetail[]): Promise<TokenResponse> {
   const { publicUrl, registry, signingKey, issued, now } = parts;
   const { profile, audience, subject, parent, instance, workflow } = draft;
   const nowMs = now();
-  const jti = randomUUID();
   const scope = [...draft.scopes].join(" ");
   const [iat, exp] = [Math.floor(nowMs / 1000), Math.floor(draft.expiresAtMs / 1000)];
   await issued({
@@ -85,10 +111,11 @@ export async function issueToken(parts: IssueParts, draft: Draft): Promise<Token
     ...{ issued_ms: nowMs, expires_ms: exp * 1000 },
   });
   if (!counts) throw new GrantRefused("invalid_grant", "what the token would be made from has ended");
+  const given = details.length === 0 ? {} : { authorization_details: details };
   const claims = {
     ...{ iss: publicUrl, sub: subject?.sub ?? profile.id, client_id: profile.id, aud: audience, iat, exp, jti, scope },
     ...(subject === null ? {} : { act: actClaim(subject.actors), subject_issuer: subject.issuer ?? undefined }),
-    ...{ instance: instance ?? undefined, workflow: workflow ?? undefined },
+    ...{ instance: instance ?? undefined, workflow: workflow ?? undefined, ...given },
   };
-  return { access_token: await signingKey.sign(claims, "at+jwt"), token_type: "Bearer", expires_in: exp - iat, scope };
+  return { access_token: await signingKey.sign(claims, "at+jwt"), token_type: "Bearer", expires_in: exp - iat, scope, ...given };
 }

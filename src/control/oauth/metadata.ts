@@ -1,4 +1,5 @@
 /** Pure. The authorization server's metadata (RFC 8414): what works here, and nothing else. */
+import { BUDGET_DETAIL } from "./budget-details.ts";
 import { GRANTS } from "./grant-request.ts";
 
 export const CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"] as const;
@@ -16,6 +17,8 @@ export function metadataOf(publicUrl: string): Record<string, unknown> {
     response_types_supported: [],
     grant_types_supported: Object.values(GRANTS),
     scopes_supported: ["mcp"],
+    // RFC 9396 section 10.
+    authorization_details_types_supported: [BUDGET_DETAIL],
     token_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS,
     token_endpoint_auth_signing_alg_values_supported: CLIENT_AUTH_ALGORITHMS,
     introspection_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS,

@@ -17,10 +17,10 @@ const INACTIVE = { active: false } as const;
 export async function introspect(parts: OwnTokensParts, clientId: string, text: string): Promise<object> {
   const token = await ownToken(parts, clientId, text);
   if (token === null) return INACTIVE;
-  const { iss, sub, aud, client_id, scope, iat, exp, jti, act, subject_issuer, instance, workflow } = token.claims;
+  const { iss, sub, aud, client_id, scope, iat, exp, jti, act, subject_issuer, instance, workflow, authorization_details } = token.claims;
   return {
     ...{ active: true, token_type: "Bearer", iss, sub, aud, client_id, scope, iat, exp, jti },
-    ...{ act, subject_issuer, instance, workflow },
+    ...{ act, subject_issuer, instance, workflow, authorization_details },
   };
 }
 
