@@ -1,5 +1,6 @@
 /** The composition root: the only file that knows every part. It puts them together in order, and takes them apart in reverse. */
 import { randomUUID } from "node:crypto";
+import { openAdministration } from "./administration.ts";
 import { openHumanApproval } from "./approving.ts";
 import { openBudgets } from "./budgets.ts";
 import { createPublicListener } from "./call/accept/listener.ts";
@@ -20,10 +21,7 @@ import { createCallRates } from "./call-rates.ts";
 import { createCharging } from "./charging.ts";
 import type { Config } from "./config.ts";
 import type { Environment } from "./config-load.ts";
-import { openAdminKeys } from "./control/admin/admin-keys.ts";
-import { createAdminApi } from "./control/admin/api.ts";
 import { createAdminListener, createProbeListener } from "./control/admin/listeners.ts";
-import { adminRoutes } from "./control/admin/routes.ts";
 import { openKeys } from "./control/keys.ts";
 import { knownIn } from "./control/known.ts";
 import { createEmbedding } from "./embedding.ts";
@@ -33,7 +31,7 @@ import { mintId, type ServerName } from "./ids.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
 import { openLimiting } from "./limiting.ts";
-import { doorOf, listen, loopbackHosts } from "./listen.ts";
+import { doorOf, listen } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
 import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
@@ -235,24 +233,10 @@ async function assemble(
     parserRefusal: () => metrics.parserRefusal(),
     fault: (thrown) => fault(thrown),
   });
-  const keys = await openAdminKeys({ store, dataDir: config.data, gatewayId: journal.source, audit: act, now });
-  const issuers = new Set(config.issuers.map(({ issuer }) => issuer));
-  const routeNames = [...config.servers.keys(), ...config.views.keys()];
-  const api = createAdminApi({
-    keys,
-    store,
-    routes: [
-      ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, now, store }),
-      ...budgets.routes(registry, reader, lending.facts),
-      ...evidence.routes,
-      ...embedding.routes,
-      ...approval.routes(),
-      ...pinRoutes,
-    ],
-    linked: approval.page(keys),
-    hosts: () => loopbackHosts(config.admin),
-    now,
-    fault,
+  const api = await openAdministration({
+    ...{ config, publicUrl, registry, store, reader, authorizationServer, approval, act, now, fault },
+    gatewayId: journal.source,
+    routes: [...budgets.routes(registry, reader, lending.facts), ...evidence.routes, ...embedding.routes, ...pinRoutes],
   });
   const readiness = showVitals({
     ...{
