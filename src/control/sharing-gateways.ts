@@ -27,7 +27,12 @@ export function sharingGateways(store: ControlStore, now: () => number): Sharing
         .execute();
     },
     async told(id, epoch) {
-      await db.updateTable("sharing_gateway").set({ epoch }).where("id", "=", id).execute();
+      // One that was forgotten, and was alive after all, is there again.
+      await db
+        .insertInto("sharing_gateway")
+        .values({ id, epoch, since: iso(now()) })
+        .onConflict((conflict) => conflict.column("id").doUpdateSet({ epoch }))
+        .execute();
     },
     async remove(id) {
       const { numDeletedRows } = await db.deleteFrom("sharing_gateway").where("id", "=", id).executeTakeFirst();

@@ -4,7 +4,7 @@ import type { Reservation } from "../../src/call/budget/reservation.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import { type RedisServer, startRedis, withoutRedis } from "../fixtures/redis.ts";
 import { callId, drawOf, usageOf } from "./draws.ts";
-import { createStage, type Sharer } from "./shared-stage.ts";
+import { createStage, type Sharer, TURNED_BY_TEST } from "./shared-stage.ts";
 
 const once = usageOf(1, 100);
 const draw = drawOf({ limit: 100, period: "total" });
@@ -271,6 +271,77 @@ describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
     await Promise.all([opened(first), opened(second)]);
     expect(await counted(first)).toEqual([7, 13]);
     expect(await reasonOf(second, leased)).toBe("budget_exhausted");
+  });
+
+  test("room is free for others only once the journal has how a call ended; a permit of doubtful fate keeps its hold until that is known", async () => {
+    const [first, second] = await pair();
+    const three = { ...draw, limit: 3, meter: "tool_tokens" };
+    const asked = (id = callId()) => first.ledger.hold(id, [three], usageOf(1, 3), Date.now());
+    const posted = await asked();
+    if (isRefusal(posted)) throw new Error("refused");
+    posted.sent();
+    expect((await posted.post(usageOf(1, 1))).lines).toMatchObject([{ posted: 1 }]);
+    expect(await counted(first)).toEqual([0, 3]);
+    first.ledger.settled(posted.callId);
+    expect(await counted(first)).toEqual([1, 0]);
+    const doubtful = await first.ledger.hold(callId(), [three], usageOf(1, 2), Date.now());
+    if (isRefusal(doubtful)) throw new Error("refused");
+    first.ledger.doubt(doubtful.callId);
+    doubtful[Symbol.dispose]();
+    expect(await counted(first)).toEqual([1, 2]);
+    first.ledger.settled(doubtful.callId);
+    expect(await counted(first)).toEqual([1, 0]);
+    expect(await reasonOf(second, { ...three, limit: 101 })).toBe("held");
+  });
+
+  test("gateways whose clocks are minutes apart count in one window: that of the clock of Redis", async () => {
+    stage = createStage(redis);
+    await stage.setClock(Date.parse("2026-03-10T12:59:59Z"));
+    const clocks = [-5, 5].map((minutes) => () => Date.parse("2026-03-10T12:59:59Z") + minutes * 60_000);
+    const [first, second] = await Promise.all(
+      clocks.map((now, i) => stage.join({ id: `gw-${i + 1}`, now, time: TURNED_BY_TEST, beatMs: 600_000 })),
+    );
+    if (first === undefined || second === undefined) throw new Error("nobody joined");
+    await Promise.all([opened(first), opened(second)]);
+    const hourly = { ...draw, limit: 2, period: "hour" as const };
+    expect([await reasonOf(first, hourly), await reasonOf(second, hourly), await reasonOf(first, hourly)]).toEqual([
+      "held",
+      "held",
+      "budget_exhausted",
+    ]);
+    await stage.setClock(Date.parse("2026-03-10T13:00:00Z"));
+    expect([await reasonOf(second, hourly), await reasonOf(first, hourly), await reasonOf(second, hourly)]).toEqual([
+      "held",
+      "held",
+      "budget_exhausted",
+    ]);
+  });
+
+  test("a correction counts at once for all, never below zero, and is of the gateway that made it", async () => {
+    const [first, second] = await pair();
+    await used(first, 2);
+    expect(await second.ledger.adjust(draw, -3, 0)).toBeNull();
+    expect(await second.ledger.adjust(draw, -1, 4)).toMatchObject({ posted: -1, debt: 4, remaining: 95 });
+    await expect.poll(() => counted(first)).toEqual([1, 0]);
+    const again = await stage.join({ id: "gw-2", initial: journalOf(second) });
+    await opened(again);
+    expect(await first.journaled.balances()).toMatchObject([{ committed: 1, held: 0, debt: 4 }]);
+  });
+
+  test("each gateway notes the epoch to which it has told its share, so that older memories are known for what they are", async () => {
+    stage = createStage(redis);
+    const noted: [string, number][] = [];
+    const joining = (id: string) => stage.join({ id, told: async (epoch) => void noted.push([id, epoch]) });
+    const [first] = [await joining("gw-1"), await joining("gw-2")];
+    await expect
+      .poll(() => noted)
+      .toEqual([
+        ["gw-1", 1],
+        ["gw-2", 1],
+      ]);
+    await first.sharing.close();
+    const back = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 7 }) });
+    expect(back.sharing.status().epoch).toBe(8);
   });
 
   test("more counters than the shared ledger keeps are refused as overload", async () => {

@@ -122,7 +122,7 @@ describe.skipIf(withoutRedis)("two gateways, one memory", () => {
           stage.close();
         }
       }),
-      { numRuns: Number(process.env.SHARED_RUNS ?? 40) },
+      { numRuns: Number(process.env.SHARED_RUNS ?? 25) },
     );
   });
 });

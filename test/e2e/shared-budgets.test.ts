@@ -7,7 +7,7 @@ import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { withoutPostgres } from "../fixtures/postgres.ts";
 import { type RedisServer, startRedis, withoutRedis } from "../fixtures/redis.ts";
 import { type GatewayProcess, modernRequest } from "./gateway-process.ts";
-import { type SharedRegistry, startSharedRegistry } from "./shared-registry.ts";
+import { administer, type SharedRegistry, startSharedRegistry } from "./shared-registry.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
@@ -48,8 +48,7 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
   });
 
   const status = async (gateway: GatewayProcess): Promise<Status> => {
-    const { stdout } = await gateway.command("budget", "shared", "status", "--json");
-    return JSON.parse(stdout || '{"open":false,"gateways":[],"waiting_for":[]}') as Status;
+    return (await (await administer(gateway, "GET", "/budgets/shared")).json()) as Status;
   };
   const isOpen = (gateway: GatewayProcess) =>
     vi.waitFor(async () => expect((await status(gateway)).open).toBe(true), { timeout: 30_000, interval: 100 });
@@ -69,7 +68,7 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
   };
   const ran = (prefix: string) => upstream.executions.filter(({ id }) => id?.startsWith(prefix)).length;
   const budget = async (gateway: GatewayProcess, name: string): Promise<BudgetRow | undefined> =>
-    (await gateway.json<BudgetRow[]>("budget", "list")).find((row) => row.name === name);
+    ((await (await administer(gateway, "GET", "/budgets")).json()) as { items: BudgetRow[] }).items.find((row) => row.name === name);
 
   test("of 200 calls at once over both against a limit of 100, exactly 100 run and 100 are refused", async () => {
     const call = await caller("crowd");
@@ -128,7 +127,7 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
     await isOpen(second);
     expect(await budget(first, "hundred")).toMatchObject({ committed: 100, held: 0 });
     expect((await first.command("budget", "shared", "forget", "gw-2", "--reason", "too soon")).stderr).toContain("signs of life");
-    expect((await first.command("budget", "shared", "forget", "gw-9", "--reason", "no such")).code).toBe(1);
+    expect((await administer(first, "POST", "/budgets/shared/forget", { gateway: "gw-9", reason: "no such" })).status).toBe(404);
     const records = await first.json<{ kind: string; details: object | null }[]>("audit", "tail");
     expect(records.findLast(({ kind }) => kind === "shared_ledger.forced")).toMatchObject({
       details: { reason: "gw-2 is being moved", without: "gw-2" },

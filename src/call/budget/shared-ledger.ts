@@ -93,6 +93,8 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
 
   async function extend(lines: readonly AnsweredLine[], excess: readonly number[]): Promise<Extension> {
     if (!sharing.isReady) return extendAlone(lines, excess);
+    const touched = lines.map((line) => shares.at(placeOf(line)));
+    for (const share of touched) share.asking += 1;
     try {
       const asked = lines.flatMap((line, i) => changesOf(line, excess[i] ?? 0));
       const [word, redisMs, ...rest] = await sharing.run("extend", asked);
@@ -108,6 +110,8 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     } catch (fault) {
       if (!(fault instanceof LedgerAway)) throw fault;
       return extendAlone(lines, excess);
+    } finally {
+      for (const share of touched) share.asking -= 1;
     }
   }
 

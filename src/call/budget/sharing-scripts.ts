@@ -70,9 +70,11 @@ local epoch, gw = ARGV[1], ARGV[2]
 if stranger(epoch, gw, ARGV[3]) then return { 'stranger' } end
 local now = tick()
 redis.call('HSET', control, 'b:' .. gw, whole(now))
-local over = '(' .. whole(now - KEPT_MS)
-redis.call('ZREMRANGEBYSCORE', index(epoch), '-inf', over)
-redis.call('ZREMRANGEBYSCORE', own(epoch, gw), '-inf', over)
+-- Some at a time: everybody waits meanwhile.
+for _, names in ipairs({ index(epoch), own(epoch, gw) }) do
+  local over = redis.call('ZRANGEBYSCORE', names, '-inf', '(' .. whole(now - KEPT_MS), 'LIMIT', 0, 1000)
+  if #over > 0 then redis.call('ZREM', names, unpack(over)) end
+end
 local swept = number(redis.call('HGET', control, 'swept'))
 if swept < number(epoch) - 1 then
   local past = whole(swept + 1)

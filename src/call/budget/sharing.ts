@@ -124,6 +124,8 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
       return made;
     } catch (fault) {
       made.break("entering failed");
+      // It may have broken in the very step in which it was ready.
+      if (isMine) lost("entering failed");
       throw fault;
     }
   }
