@@ -12,14 +12,16 @@ export type SharedRegistry = {
   close(): Promise<void>;
 };
 
-export async function startSharedRegistry(setup: Setup): Promise<SharedRegistry> {
+/** `ledger`: where they count together, by the variable that its URL stands in. */
+export async function startSharedRegistry(setup: Setup, ledger: { readonly REDIS?: string } = {}): Promise<SharedRegistry> {
   const postgres = await startPostgres();
   const database = await postgres.database();
   const keys = mkdtempSync(join(tmpdir(), "tollgate-keys-"));
+  const redis = ledger.REDIS === undefined ? "" : ", redis: env:REDIS";
   const of = (id: string): Setup => ({
     ...setup,
-    more: `gatewayId: ${id}\nkeys: file:${keys}\nshared: { postgres: env:REGISTRY, staleAfter: 2s }\n${setup.more ?? ""}`,
-    env: { ...setup.env, REGISTRY: database },
+    more: `gatewayId: ${id}\nkeys: file:${keys}\nshared: { postgres: env:REGISTRY, staleAfter: 2s${redis} }\n${setup.more ?? ""}`,
+    env: { ...setup.env, REGISTRY: database, ...ledger },
   });
   const first = await GatewayProcess.start(of("gw-1"));
   const publicPort = Number(new URL(first.publicUrl).port);
