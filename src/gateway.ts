@@ -239,17 +239,8 @@ async function assemble(
     routes: [...budgets.routes(registry, reader, lending.facts), ...evidence.routes, ...embedding.routes, ...pinRoutes],
   });
   const readiness = showVitals({
-    ...{
-      metrics,
-      journal,
-      checkpoints,
-      isSound: evidence.isSound,
-      registry,
-      policies: reloading,
-      waitingTools: pins.waiting,
-      sharedLedger: budgets.status,
-      outdated: env.TOLLGATE_OLD_NODE !== undefined,
-    },
+    ...{ metrics, journal, checkpoints, registry, policies: reloading, waitingTools: pins.waiting },
+    ...{ isSound: evidence.isSound, sharedLedger: budgets.status, outdated: env.TOLLGATE_OLD_NODE !== undefined },
     isListening: () => state === "ready",
     inFlight: () => inFlight,
   });

@@ -34,6 +34,8 @@ export type Me = (question: OwnQuestion, answer: Answer, refuse: (refusal: Refus
 
 /** Of one agent at a time: each may read the journal or a server's list. */
 export const IN_FLIGHT_MAX = 8;
+/** Each is asked for in the ledger. */
+const LENT_MAX = 100;
 const LIMITS = { in_flight: IN_FLIGHT_MAX, access_requests_open: OPEN_MAX, body_bytes: BODY_BYTES_MAX };
 
 type Page = { readonly status: 200 | 201; readonly json: object };
@@ -80,7 +82,7 @@ const PAGES: Readonly<Record<OwnQuestion["page"], Answering>> = {
     const nowMs = now();
     const servers = permittedTo(policySet, agent, policySet.servers, nowMs);
     const shares = await sharesOf(policySet, ledger, agent, nowMs);
-    const lent = await lentRowsOf(ledger, lentBy(agent.profile.id), nowMs);
+    const lent = await lentRowsOf(ledger, lentBy(agent.profile.id).slice(0, LENT_MAX), nowMs);
     return { status: 200, json: identityPage(agent, servers, shares, lent, limitRowsOf(policySet, leftOf, agent, nowMs), LIMITS) };
   },
 

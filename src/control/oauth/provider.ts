@@ -66,7 +66,11 @@ export async function createProvider(
       rpInitiatedLogout: { enabled: false },
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
-      resourceIndicators: { enabled: false },
+      resourceIndicators: {
+        enabled: false,
+        // Asked where authorization_details come without a resource, which the provider refuses by itself.
+        defaultResource: ({ oidc }: Context) => oidc?.params?.audience ?? `${publicUrl}/mcp`,
+      },
     },
     assertJwtClientAuthClaimsAndHeader: async (context: Context, { aud, exp, iat }: Payload) => {
       if (aud !== publicUrl) throw new errors.InvalidClientAuth("aud must be this issuer alone");
