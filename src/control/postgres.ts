@@ -119,7 +119,7 @@ async function preparePostgres(db: Kysely<Tables>): Promise<void> {
     const version = rows[0]?.version ?? 0;
     if (version > SCHEMA_VERSION) throw new Error(`the registry was written by a newer tollgate (schema ${version}); use that one`);
     if (version === SCHEMA_VERSION) return;
-    for (const statement of schemaFor("postgres", version === 2 || version === 3 || version === 4 ? version : 0))
+    for (const statement of schemaFor("postgres", version === 2 || version === 3 || version === 4 || version === 5 ? version : 0))
       await sql.raw(statement).execute(trx);
     await sql`DELETE FROM tollgate_schema`.execute(trx);
     await sql`INSERT INTO tollgate_schema (version) VALUES (${SCHEMA_VERSION})`.execute(trx);

@@ -1,20 +1,21 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
 
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 type Dialect = "sqlite" | "postgres";
 
 /** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
-export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 | 4 = 0): readonly string[] {
+export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 | 4 | 5 = 0): readonly string[] {
   const words: Record<string, string> =
     dialect === "sqlite"
       ? { int: "INTEGER", bytes: "BLOB", serial: "INTEGER PRIMARY KEY AUTOINCREMENT", end: " STRICT" }
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
   const statements = {
     0: SCHEMA,
-    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4],
-    3: [...FROM_VERSION_3, ...FROM_VERSION_4],
-    4: FROM_VERSION_4,
+    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    3: [...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    4: [...FROM_VERSION_4, ...FROM_VERSION_5],
+    5: FROM_VERSION_5,
   }[from];
   return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
@@ -81,6 +82,29 @@ const TOOL_PIN = [
 ];
 /** Gateways that may hold in a shared ledger, and the last epoch of it that each has told its share to. */
 const SHARING_GATEWAY = ["CREATE TABLE sharing_gateway (id TEXT PRIMARY KEY, epoch {int} NOT NULL, since TEXT NOT NULL){end}"];
+/** Keys that callers gave their calls, where several gateways may be asked to make them. A gateway alone has them in its journal. */
+const CALL_KEY = [
+  `CREATE TABLE call_key (
+  key             TEXT PRIMARY KEY,
+  fingerprint     TEXT NOT NULL,
+  gateway         TEXT NOT NULL,
+  call_id         TEXT NOT NULL,
+  run_id          TEXT NOT NULL,
+  agent_id        TEXT NOT NULL,
+  subject         TEXT,
+  state           TEXT NOT NULL CHECK (state IN ('open', 'waiting', 'settled')),
+  expires_ms      {int} NOT NULL,
+  replay_until_ms {int},
+  ended           TEXT,
+  result          TEXT,
+  CHECK ((state = 'settled') = (ended IS NOT NULL))
+){end}`,
+  "CREATE INDEX call_key_by_gateway ON call_key (gateway, key) WHERE state = 'open'",
+  "CREATE INDEX call_key_by_expiry ON call_key (expires_ms)",
+  "CREATE INDEX call_key_by_replay ON call_key (replay_until_ms) WHERE result IS NOT NULL",
+  "CREATE INDEX call_key_by_agent ON call_key (agent_id)",
+  "CREATE INDEX call_key_by_subject ON call_key (subject) WHERE subject IS NOT NULL",
+];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
 
@@ -194,6 +218,7 @@ const SCHEMA = [
   ...APPROVAL,
   ...TOOL_PIN,
   ...SHARING_GATEWAY,
+  ...CALL_KEY,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -220,6 +245,9 @@ const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 
 /** Version 4 knew no shared ledger. */
 const FROM_VERSION_4 = SHARING_GATEWAY;
+
+/** Version 5 left the keys of calls to each gateway. */
+const FROM_VERSION_5 = CALL_KEY;
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

@@ -83,7 +83,7 @@ function openSqlite(dataDir: string): ControlStore {
     if (from === 1) for (const table of TABLES_OF_VERSION_1) store.exec(`ALTER TABLE ${table} RENAME TO old_${table}`);
     // An index keeps its name when its table is renamed.
     if (from === 1) store.exec("DROP INDEX credential_by_agent; DROP INDEX oauth_item_by_expiry");
-    for (const statement of schemaFor("sqlite", from === 2 || from === 3 || from === 4 ? from : 0)) store.exec(statement);
+    for (const statement of schemaFor("sqlite", from === 2 || from === 3 || from === 4 || from === 5 ? from : 0)) store.exec(statement);
     if (from !== 1) return;
     for (const statement of FROM_VERSION_1) store.exec(statement);
     for (const table of TABLES_OF_VERSION_1.toReversed()) store.exec(`DROP TABLE old_${table}`);
