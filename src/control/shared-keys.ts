@@ -18,7 +18,7 @@ export type SharedKeysParts = {
   readonly fault: (thrown: unknown) => void;
 };
 
-/** An ending is written behind its answer: whoever asks in that moment is told how it ended, not that it is under way. */
+/** An ending is written behind its answer: whoever asks in that moment hears of the ending, not of a call under way. */
 const LINGER_MS = 100;
 /** Of one begin: each further one means that the row has changed meanwhile. */
 const TRIES_MAX = 4;
@@ -78,10 +78,10 @@ export function createSharedKeys({ own, find, rows, gateway, now, fault }: Share
       callId = row.call_id;
       // Nobody else here has the key: a run of ours that is open there has ended, and that was not written.
       if (row.state === "open" && row.gateway === gateway) await follow({ key, runId: row.run_id });
+      else if (row.state === "open" && tries === 0) await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
       else if (row.fingerprint !== fingerprint) return { kind: "mismatch", callId };
       else if (row.state === "settled") return { kind: "ended", known: knownIn(row) };
-      else if (row.state === "open" && tries > 0) break;
-      else if (row.state === "open") await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+      else if (row.state === "open") break;
     }
     return { kind: "in_flight", callId };
   }

@@ -9,7 +9,13 @@ const declared = (name: string, more: object = {}) => new Map([[name, { ...bot(n
 const ELSEWHERE = "https://login.example.com";
 const MINUTE = 60_000;
 /** Tables that versions 4 and 5 brought. */
-const NEW_SINCE_3 = ["DROP TABLE sharing_gateway", "DROP TABLE approval", "DROP TABLE tool_pin", "DROP TABLE pinned_server"];
+const NEW_SINCE_3 = [
+  "DROP TABLE call_key",
+  "DROP TABLE sharing_gateway",
+  "DROP TABLE approval",
+  "DROP TABLE tool_pin",
+  "DROP TABLE pinned_server",
+];
 
 onBoth("what ends", (openAt, kind) => {
   test("with an agent that is suspended ends what others made of tokens that another issuer gave it, and not what itself made of them", async () => {
@@ -121,7 +127,7 @@ onBoth("what ends", (openAt, kind) => {
     for (const statement of [...NEW_SINCE_3, version]) await sql.raw(statement).execute(first.store.db);
     await closeAll();
     const { store } = await openAt(first);
-    for (const table of ["approval", "tool_pin", "pinned_server", "sharing_gateway"] as const)
+    for (const table of ["approval", "tool_pin", "pinned_server", "sharing_gateway", "call_key"] as const)
       expect(await store.db.selectFrom(table).selectAll().execute()).toEqual([]);
   });
 
