@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { meterFactsOf } from "./catalogue.ts";
 import { type Environment, loadConfig, policiesFolder } from "./config-load.ts";
 import { type Problem, sortProblems } from "./document.ts";
+import { keysApart } from "./keys-folder.ts";
 import { caseFilesIn, readCases } from "./policy-cases.ts";
 import { loadPolicies } from "./policy-load.ts";
 
@@ -30,8 +31,10 @@ export async function inspectAll(configFile: string, env: Environment): Promise<
     inspectors: config.inspectors,
     meters: meterFactsOf(config),
   });
-  const warnings =
-    unasked === null ? policies.warnings : [{ file: config.file, line: 1, column: 1, message: unasked }, ...policies.warnings];
+  const warnings = [...policies.warnings];
+  if (unasked !== null) warnings.push({ file: config.file, line: 1, column: 1, message: unasked });
+  const apart = keysApart(config);
+  if (apart !== null) warnings.push(apart);
   const problems = [...("problems" in policies ? policies.problems : []), ...policies.mismatches];
   // What cases expect is asked by `policy test`; whether they can be read at all is seen here.
   const cases = "problems" in policies ? { questions: [] } : readCases(caseFilesIn(config.policies), policies.agents);

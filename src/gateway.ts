@@ -197,7 +197,7 @@ async function assemble(
     limiting,
     ...{ authenticate, views, sessions, taskRules, exchange, upstreams, rounds, ledger, rates, scribe, streams, now, mono },
     journal: callJournal,
-    retries: openRetries({ config, seal, journal, reader, rounds, now, fault, closing }),
+    retries: await openRetries({ config, store, seal, journal, reader, rounds, now, fault, closing }),
     inspection: createInspectors(config, { fetch: outbound.fetch, mono, now, log }),
     stopping: stopping.signal,
     used: uses.note,

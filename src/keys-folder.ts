@@ -1,7 +1,8 @@
 /** Where the signing and sealing keys are: this gateway's data folder, or a folder that several gateways share. */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { codeOf } from "./document.ts";
+import type { Config } from "./config.ts";
+import { codeOf, type Problem } from "./document.ts";
 
 /** `written`: `data`, or `file:` and a folder, relative to the one of the config file. */
 export function keysFolder(written: string, dataDir: string, configFolder: string): string {
@@ -23,4 +24,11 @@ export function keysFolderProblem(written: string, configFolder: string): string
     if (codeOf(fault) === "ENOENT") return `${name} does not exist: make the folder (mode 0700), or mount it`;
     return `${name} holds no keys.json and none can be made in it: ${codeOf(fault)}`;
   }
+}
+
+/** One gateway may have its registry in PostgreSQL and its keys to itself; of several none then knows what the others were asked. Null: they are shared. */
+export function keysApart({ file, data, keys, shared }: Pick<Config, "file" | "data" | "keys" | "shared">): Problem | null {
+  if (shared.postgres === null || keys !== data) return null;
+  const what = "several gateways on one registry need one keys.json: without it a retry that reaches another gateway runs a second time";
+  return { file, line: 1, column: 1, message: `shared.postgres: ${what}; write keys: file:FOLDER, the same in all of them` };
 }

@@ -5,6 +5,7 @@ import type { Config } from "./config.ts";
 import { type Environment, loadConfig } from "./config-load.ts";
 import { readKnown } from "./control/known.ts";
 import type { Problem } from "./document.ts";
+import { keysApart } from "./keys-folder.ts";
 import type { Log } from "./observe.ts";
 import { appearanceOf, loadPolicies, type Policies } from "./policy-load.ts";
 
@@ -38,7 +39,8 @@ export async function load(configFile: string, env: Environment, log: Log): Prom
   }
   if (loaded.config.mode === "observe")
     log.warn({ mode: "observe" }, "policies are observed: they are judged and recorded, and refuse nothing");
-  warnOf(policies, log);
+  const apart = keysApart(loaded.config);
+  warnOf(apart === null ? policies : { ...policies, warnings: [apart, ...policies.warnings] }, log);
   return { config: loaded.config, policies, seen };
 }
 

@@ -121,7 +121,9 @@ export function openRetention({ config, journal, reader, registry, digestKeys, s
       }),
     eraseSubject: async (customer, person, by, reason) => {
       await journal.append(auditOfAct("subject.erased", by, { customer, reason }, scribe));
-      await dropAllKeys(journal, { subject: seal.digest(subjectText(customer, person)) });
+      const subject = seal.digest(subjectText(customer, person));
+      await dropAllKeys(journal, { subject });
+      await registry.forgetSubject(subject);
       traces = !(await journal.run("scrub"));
       return digestKeys.destroy(customer, person);
     },

@@ -11,15 +11,19 @@ import { createJournalKeys } from "./call/record/journal-keys.ts";
 import { KEYS_DROPPED_MAX, type KeysToDrop } from "./call/record/key-writer.ts";
 import type { Reader } from "./call/record/reader.ts";
 import { createRetries, type Retries } from "./call/record/retries.ts";
-import type { KeptAnswer } from "./call/record/retry-key.ts";
+import type { KeptAnswer, RetryKeys } from "./call/record/retry-key.ts";
 import type { Config } from "./config.ts";
+import { callKeys } from "./control/call-keys.ts";
+import { createSharedKeys } from "./control/shared-keys.ts";
+import type { ControlStore } from "./control/store.ts";
 import type { CallId } from "./ids.ts";
 import type { Seal } from "./seal.ts";
 
 export type RetryParts = {
   readonly config: Pick<Config, "idempotency" | "servers">;
   readonly seal: Seal;
-  readonly journal: Pick<OpenJournal, "run" | "available">;
+  readonly journal: Pick<OpenJournal, "run" | "available" | "source">;
+  readonly store: Pick<ControlStore, "db" | "shared">;
   readonly reader: Pick<Reader, "ask">;
   readonly rounds: Pick<Rounds, "putBack">;
   readonly now: () => number;
@@ -31,17 +35,10 @@ export type RetryParts = {
 /** A key that is over counts as free at once; this is how soon its row goes. */
 const EVERY_MS = 60_000;
 
-export function openRetries({ config, seal, journal, reader, rounds, now, fault, closing }: RetryParts): Retries {
-  let sweeping: Promise<unknown> = Promise.resolve();
-  const timer = setInterval(() => {
-    if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, { expiredMs: now() })).catch(fault);
-  }, EVERY_MS).unref();
-  closing.push(() => {
-    clearInterval(timer);
-    return sweeping;
-  });
+export async function openRetries(parts: RetryParts): Promise<Retries> {
+  const { config, seal, rounds, fault } = parts;
   return createRetries({
-    keys: createJournalKeys((key, atMs) => reader.ask("retryKey", key, atMs)),
+    keys: await openKeysOfCalls(parts),
     digest: seal.digest,
     keepMs: config.idempotency.keepMs,
     understands(name) {
@@ -55,6 +52,28 @@ export function openRetries({ config, seal, journal, reader, rounds, now, fault,
     putBack: rounds.putBack,
     fault,
   });
+}
+
+/** Where other gateways may be asked for the same call, its key is taken in the registry that they share. */
+async function openKeysOfCalls({ journal, store, reader, now, fault, closing }: RetryParts): Promise<RetryKeys> {
+  const find = (key: string, atMs: number) => reader.ask("retryKey", key, atMs);
+  const own = createJournalKeys(find);
+  const rows = store.shared ? callKeys(store, journal.source) : null;
+  let sweeping: Promise<unknown> = Promise.resolve();
+  const timer = setInterval(() => {
+    const over = { expiredMs: now() };
+    if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, over)).catch(fault);
+    if (rows !== null) sweeping = sweeping.then(() => rows.drop(over)).catch(fault);
+  }, EVERY_MS).unref();
+  closing.push(() => {
+    clearInterval(timer);
+    return sweeping;
+  });
+  if (rows === null) return own;
+  const shared = createSharedKeys({ own, find, rows, gateway: journal.source, now, fault });
+  closing.push(() => shared.close());
+  await shared.catchUp();
+  return shared;
 }
 
 /** Calls are written between two of its transactions. */

@@ -18,10 +18,10 @@ export function schemaFor(dialect: Dialect, from: OlderVersion = 0): readonly st
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
   const statements = {
     0: SCHEMA,
-    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4, ...SUB_BUDGET],
-    3: [...FROM_VERSION_3, ...FROM_VERSION_4, ...SUB_BUDGET],
-    4: [...FROM_VERSION_4, ...SUB_BUDGET],
-    5: SUB_BUDGET,
+    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    3: [...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    4: [...FROM_VERSION_4, ...FROM_VERSION_5],
+    5: FROM_VERSION_5,
   }[from];
   return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
@@ -105,6 +105,30 @@ const SUB_BUDGET = [
   expires_ms      {int} NOT NULL
 ){end}`,
   "CREATE INDEX sub_budget_by_state ON sub_budget (state)",
+];
+
+/** Keys that callers gave their calls, where several gateways may be asked to make them. A gateway alone has them in its journal. */
+const CALL_KEY = [
+  `CREATE TABLE call_key (
+  key             TEXT PRIMARY KEY,
+  fingerprint     TEXT NOT NULL,
+  gateway         TEXT NOT NULL,
+  call_id         TEXT NOT NULL,
+  run_id          TEXT NOT NULL,
+  agent_id        TEXT NOT NULL,
+  subject         TEXT,
+  state           TEXT NOT NULL CHECK (state IN ('open', 'waiting', 'settled')),
+  expires_ms      {int} NOT NULL,
+  replay_until_ms {int},
+  ended           TEXT,
+  result          TEXT,
+  CHECK ((state = 'settled') = (ended IS NOT NULL))
+){end}`,
+  "CREATE INDEX call_key_by_gateway ON call_key (gateway, key) WHERE state = 'open'",
+  "CREATE INDEX call_key_by_expiry ON call_key (expires_ms)",
+  "CREATE INDEX call_key_by_replay ON call_key (replay_until_ms) WHERE result IS NOT NULL",
+  "CREATE INDEX call_key_by_agent ON call_key (agent_id)",
+  "CREATE INDEX call_key_by_subject ON call_key (subject) WHERE subject IS NOT NULL",
 ];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
@@ -220,6 +244,7 @@ const SCHEMA = [
   ...TOOL_PIN,
   ...SHARING_GATEWAY,
   ...SUB_BUDGET,
+  ...CALL_KEY,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -246,6 +271,9 @@ const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 
 /** Version 4 knew no shared ledger. */
 const FROM_VERSION_4 = SHARING_GATEWAY;
+
+/** Version 5 left the keys of calls to each gateway. */
+const FROM_VERSION_5 = [...SUB_BUDGET, ...CALL_KEY];
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

@@ -1,7 +1,7 @@
 /** Pure. The tables of the registry, alike on SQLite and PostgreSQL. */
 import type { Generated } from "kysely";
 import type { AgentKind, AgentState, RiskClass } from "../call/authenticate/agent.ts";
-import type { AgentId } from "../ids.ts";
+import type { AgentId, CallId } from "../ids.ts";
 
 /** Times that are compared are milliseconds since the epoch (`_ms`); times that are shown are RFC 3339 in UTC (`_at`). */
 export type Tables = {
@@ -20,6 +20,7 @@ export type Tables = {
   readonly pinned_server: PinnedServerRow;
   readonly sharing_gateway: SharingGatewayRow;
   readonly sub_budget: SubBudgetRow;
+  readonly call_key: CallKeyRow;
   readonly change: ChangeRow;
 };
 
@@ -225,6 +226,26 @@ export type ToolPinRow = {
 
 /** A server whose tools have been seen: what is new there from then on waits for a yes. */
 export type PinnedServerRow = { readonly server: string; readonly version: string | null; readonly pinned_at: string };
+
+/** A key that a caller gave a call. Key, fingerprint and subject are digests under the keys that the gateways share. */
+export type CallKeyRow = {
+  readonly key: string;
+  readonly fingerprint: string;
+  /** Where it runs, or ran last. */
+  readonly gateway: string;
+  /** The first request with this key, and the one that runs or ran last. */
+  readonly call_id: CallId;
+  readonly run_id: CallId;
+  readonly agent_id: string;
+  readonly subject: string | null;
+  readonly state: "open" | "waiting" | "settled";
+  readonly expires_ms: number;
+  readonly replay_until_ms: number | null;
+  /** JSON: what that gateway's journal says of how it ended; null until then. */
+  readonly ended: string | null;
+  /** Sealed; null: not kept. */
+  readonly result: string | null;
+};
 
 /** What every gateway must look at again; written in the transaction that changed it. */
 export type ChangeRow = { readonly seq: Generated<number>; readonly kind: ChangeKind; readonly id: string; readonly at_ms: number };

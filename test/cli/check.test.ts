@@ -86,6 +86,17 @@ describe("check", () => {
     expect(problems).toMatchObject([{ line: 6, column: 1, message: expect.stringContaining(key) }]);
   });
 
+  test("warns of a shared registry without shared keys: retries would run again at another gateway", async () => {
+    const warned = async (more: string) => {
+      const files = { "policies/a.yaml": POLICY, "keys/README": "mounted" };
+      const config = configText([1, 2, 3], `shared: { postgres: env:REGISTRY }\n${more}`);
+      const { json, problems } = await check({ "tollgate.yaml": config, ...files }, { REGISTRY: "postgres://nobody@127.0.0.1:9/none" });
+      expect(json.code).toBe(0);
+      return problems.some(({ message }) => message.includes("write keys: file:FOLDER"));
+    };
+    expect([await warned(""), await warned("keys: data"), await warned("keys: file:keys")]).toEqual([true, true, false]);
+  });
+
   test("refuses a secret that is not set, by the variable's name, and one in clear text, without repeating it", async () => {
     const server = (credential: string) =>
       `${configText()}  more: { url: "http://127.0.0.1:9/mcp", credential: { bearer: "${credential}" } }\n`;

@@ -11,6 +11,7 @@ const MINUTE = 60_000;
 /** Tables that versions 4 to 6 brought. */
 const NEW_SINCE_3 = [
   "DROP TABLE sub_budget",
+  "DROP TABLE call_key",
   "DROP TABLE sharing_gateway",
   "DROP TABLE approval",
   "DROP TABLE tool_pin",
@@ -127,7 +128,7 @@ onBoth("what ends", (openAt, kind) => {
     for (const statement of [...NEW_SINCE_3, version]) await sql.raw(statement).execute(first.store.db);
     await closeAll();
     const { store } = await openAt(first);
-    for (const table of ["approval", "tool_pin", "pinned_server", "sharing_gateway"] as const)
+    for (const table of ["approval", "tool_pin", "pinned_server", "sharing_gateway", "call_key"] as const)
       expect(await store.db.selectFrom(table).selectAll().execute()).toEqual([]);
   });
 

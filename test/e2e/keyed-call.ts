@@ -41,7 +41,7 @@ export type Keyed = {
 const REVISION = "2026-07-28";
 
 export async function keyedCall(
-  gateway: GatewayProcess,
+  gateway: Pick<GatewayProcess, "publicUrl">,
   accessToken: string,
   name: string,
   args: object,

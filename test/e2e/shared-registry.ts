@@ -7,6 +7,8 @@ import { GatewayProcess, type Setup } from "./gateway-process.ts";
 
 export type SharedRegistry = {
   readonly postgres: PostgresServer;
+  /** The URL of its database. */
+  readonly database: string;
   readonly first: GatewayProcess;
   readonly second: GatewayProcess;
   close(): Promise<void>;
@@ -28,6 +30,7 @@ export async function startSharedRegistry(setup: Setup, shared = ""): Promise<Sh
   await second.serve();
   return {
     postgres,
+    database,
     first,
     second,
     async close() {

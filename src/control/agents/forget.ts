@@ -6,6 +6,8 @@ import type { Parts, RegistryFault } from "./registry.ts";
 export type Forget = {
   /** Done again it changes nothing. Null: done. Its external identity stays, so that it is not registered anew at its next sight. */
   forget(idOrName: string): Promise<RegistryFault | null>;
+  /** Of a person on whose behalf agents call the registry knows keys of calls alone. `digest`: as those are kept. */
+  forgetSubject(digest: string): Promise<void>;
 };
 
 export const FORGOTTEN = "erased";
@@ -34,11 +36,15 @@ export function forgetOf({ store, directory }: Parts): Forget {
           .where("agent_id", "=", row.id)
           .execute();
         await db.updateTable("approval").set({ arguments: null, decided_reason: null }).where("agent_id", "=", row.id).execute();
+        await db.deleteFrom("call_key").where("agent_id", "=", row.id).execute();
         await writing.changed("agent", row.id as AgentId);
         return null;
       });
       if (fault === null) await directory.catchUp();
       return fault;
+    },
+    async forgetSubject(digest) {
+      await store.db.deleteFrom("call_key").where("subject", "=", digest).execute();
     },
   };
 }

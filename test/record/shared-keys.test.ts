@@ -1,0 +1,203 @@
+/** The keys of several gateways, in a real PostgreSQL and the journal of each. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createJournalKeys } from "../../src/call/record/journal-keys.ts";
+import { openReaderThread } from "../../src/call/record/reader.ts";
+import type { KeyClaim, KeyEnding } from "../../src/call/record/retry-key.ts";
+import { callKeys } from "../../src/control/call-keys.ts";
+import { openPostgres, RegistryAway } from "../../src/control/postgres.ts";
+import { createSharedKeys, type SharedKeys } from "../../src/control/shared-keys.ts";
+import type { ControlStore } from "../../src/control/store.ts";
+import { dropAllKeys } from "../../src/retries.ts";
+import { type PostgresServer, startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
+import { NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
+import { newFolder, open } from "./journal-fixture.ts";
+import { claimOf, describeRetryKeys, type KeyStage } from "./retry-keys-contract.ts";
+
+const SETTLED = { state: "settled", result: null } as const;
+const retryOf = (claim: KeyClaim, more: Partial<KeyClaim> = {}): KeyClaim => ({ ...claim, callId: newCallId(), ...more });
+
+type Gateway = {
+  keys: SharedKeys;
+  permit(claim: KeyClaim): Promise<void>;
+  settle(claim: KeyClaim, ending: Omit<KeyEnding, "key">): Promise<void>;
+  /** From begin to end. */
+  run(claim: KeyClaim, ending?: Omit<KeyEnding, "key">): Promise<void>;
+  dropOwn: KeyStage["drop"];
+  /** As after kill -9, and a new start. */
+  crash(): Promise<void>;
+};
+
+const opened: (() => Promise<unknown>)[] = [];
+
+async function openGateway(store: ControlStore, name: string): Promise<Gateway> {
+  const dir = newFolder();
+  const start = async () => {
+    const [journal, reader] = [await open(dir), openReaderThread(dir)];
+    const find = (key: string, atMs: number) => reader.ask("retryKey", key, atMs);
+    const parts = { own: createJournalKeys(find), find, rows: callKeys(store, name), gateway: name };
+    const keys = createSharedKeys({ ...parts, now: () => NOW_MS, fault: () => {} });
+    await keys.catchUp();
+    const end = async () => void (await Promise.all([journal.close(), reader.close()]));
+    opened.push(() => keys.close().then(end));
+    return { journal, keys, end };
+  };
+  let parts = await start();
+  const gateway: Gateway = {
+    keys: parts.keys,
+    permit: (claim) => parts.journal.permit({ ...permitEntry(claim.callId), key: claim }),
+    async settle({ callId, key }, ending) {
+      const state = ending.state === "free" ? "voided" : "posted";
+      await parts.journal.settle({ ...settlementEntry(callId, 120, state), key: { key, ...ending } });
+    },
+    async run(claim, ending = SETTLED) {
+      expect(await gateway.keys.begin(claim)).toEqual({ kind: "begun" });
+      await gateway.permit(claim);
+      await gateway.settle(claim, ending);
+      gateway.keys.end(claim);
+    },
+    dropOwn: (which) => dropAllKeys(parts.journal, which),
+    async crash() {
+      // What it still wanted to say is lost with its reader.
+      await parts.end();
+      parts = await start();
+      gateway.keys = parts.keys;
+    },
+  };
+  return gateway;
+}
+
+describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
+  let server: PostgresServer;
+  let store: ControlStore;
+  let first: Gateway;
+  let second: Gateway;
+  beforeAll(async () => {
+    server = await startPostgres();
+    store = await openPostgres(await server.database());
+    // For all: each promise has keys of its own.
+    [first, second] = await Promise.all([openGateway(store, "gw-1"), openGateway(store, "gw-2")]);
+  }, 60_000);
+  afterAll(async () => {
+    await Promise.all(opened.map((close) => close().catch(() => {})));
+    await store?.close();
+    await server?.close();
+  });
+  const rowOf = ({ key }: KeyClaim) => store.db.selectFrom("call_key").selectAll().where("key", "=", key).executeTakeFirst();
+
+  describe("as one of them sees them", () => {
+    describeRetryKeys(async () => {
+      return {
+        ...first,
+        get keys() {
+          return first.keys;
+        },
+        async drop(which) {
+          await first.dropOwn(which);
+          if ("expiredMs" in which) await callKeys(store, "gw-1").drop(which);
+          else if ("agent" in which) await store.db.deleteFrom("call_key").where("agent_id", "=", which.agent).execute();
+          else await store.db.deleteFrom("call_key").where("subject", "=", which.subject).execute();
+        },
+      };
+    });
+  });
+
+  test("of many at once with one key, at both, exactly one begins", async () => {
+    const both = [first, second] as const;
+    for (let i = 0; i < 10; i += 1) {
+      const claim = claimOf();
+      const begun = await Promise.all(Array.from({ length: 10 }, (_, n) => both[n % 2 === 0 ? 0 : 1].keys.begin(retryOf(claim))));
+      expect(begun.map(({ kind }) => kind).sort()).toEqual(["begun", ...Array(9).fill("in_flight")]);
+    }
+  });
+
+  test("a call that ran at one is known at the other: how it ended, its kept result, and that another call has the key", async () => {
+    const claim = claimOf({ replayUntilMs: NOW_MS + 1_000 });
+    expect(await first.keys.begin(claim)).toEqual({ kind: "begun" });
+    await first.permit(claim);
+    expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "in_flight", callId: claim.callId });
+    expect(await second.keys.begin(retryOf(claim, { fingerprint: "other" }))).toEqual({ kind: "mismatch", callId: claim.callId });
+    await first.settle(claim, { state: "settled", result: "sealed" });
+    // Until its row says so it is under way, and never free.
+    expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "in_flight", callId: claim.callId });
+    first.keys.end(claim);
+    const own = await first.keys.begin(retryOf(claim));
+    expect(own).toMatchObject({ known: { callId: claim.callId, state: "settled", result: "sealed", record: { settlement: "posted" } } });
+    expect(await second.keys.begin(retryOf(claim))).toEqual(own);
+    expect(await second.keys.begin(retryOf(claim, { fingerprint: "other" }))).toEqual({ kind: "mismatch", callId: claim.callId });
+  });
+
+  test("what was not sent at one may be made at the other, and a question is answered at either, once", async () => {
+    const unsent = claimOf();
+    await first.run(unsent, { state: "free", result: null });
+    await second.run(retryOf(unsent, { fingerprint: "other" }));
+    const asked = claimOf();
+    await first.run(asked, { state: "waiting", result: null });
+    await expect.poll(async () => (await rowOf(asked))?.state).toBe("waiting");
+    // Nothing of this round was sent: the call waits on.
+    await second.run(retryOf(asked), { state: "free", result: null });
+    await expect.poll(async () => (await rowOf(asked))?.state).toBe("waiting");
+    const rounds = [retryOf(asked), retryOf(asked)] as const;
+    const begun = await Promise.all([first.keys.begin(rounds[0]), second.keys.begin(rounds[1])]);
+    expect(begun.map(({ kind }) => kind).sort()).toEqual(["begun", "in_flight"]);
+    const [winner, round] = begun[0].kind === "begun" ? [first, rounds[0]] : [second, rounds[1]];
+    await winner.permit(round);
+    await winner.settle(round, SETTLED);
+    winner.keys.end(round);
+    const loser = winner === first ? second : first;
+    expect(await loser.keys.begin(retryOf(asked))).toMatchObject({ kind: "ended", known: { callId: asked.callId } });
+  });
+
+  test("a gateway that was killed says at its start what became of its calls: of unknown fate, settled, never sent", async () => {
+    const [sent, settled, unsent, asked] = [claimOf(), claimOf(), claimOf(), claimOf()];
+    for (const claim of [sent, settled, unsent, asked]) expect(await first.keys.begin(claim)).toEqual({ kind: "begun" });
+    for (const claim of [sent, settled, asked]) await first.permit(claim);
+    await first.settle(settled, SETTLED);
+    await first.settle(asked, { state: "waiting", result: null });
+    for (const claim of [sent, settled, unsent, asked])
+      expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "in_flight", callId: claim.callId });
+    await first.crash();
+    const unknown = { outcome: "unknown", settlement: "unknown" };
+    expect(await second.keys.begin(retryOf(sent))).toMatchObject({ kind: "ended", known: { state: "open", record: unknown } });
+    expect(await second.keys.begin(retryOf(settled))).toMatchObject({ kind: "ended", known: { state: "settled" } });
+    for (const claim of [unsent, asked]) expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "begun" });
+  });
+
+  test("a start leaves alone what another gateway has in hand", async () => {
+    const claim = claimOf();
+    await first.keys.begin(claim);
+    await second.crash();
+    expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "in_flight", callId: claim.callId });
+  });
+
+  test("keys that are over go, results before them", async () => {
+    const claim = claimOf({ replayUntilMs: NOW_MS + 1_000 });
+    await first.run(claim, { state: "settled", result: "sealed" });
+    await expect.poll(async () => (await rowOf(claim))?.result).toBe("sealed");
+    await callKeys(store, "gw-2").drop({ expiredMs: NOW_MS + 1_000 });
+    expect(await rowOf(claim)).toMatchObject({ state: "settled", result: null });
+    await callKeys(store, "gw-2").drop({ expiredMs: claim.expiresMs });
+    expect(await rowOf(claim)).toBeUndefined();
+  });
+
+  test("while the registry is away no new key begins, and what ended meanwhile is said when it is back", async () => {
+    const [settled, unsent, ended] = [claimOf(), claimOf(), claimOf()];
+    await first.run(ended);
+    await first.keys.begin(retryOf(ended));
+    for (const claim of [settled, unsent]) expect(await first.keys.begin(claim)).toEqual({ kind: "begun" });
+    await first.permit(settled);
+    await server.kill();
+    const refused = claimOf();
+    await expect(first.keys.begin(refused)).rejects.toBeInstanceOf(RegistryAway);
+    // What its own journal knows needs nobody else.
+    expect(await first.keys.begin(retryOf(ended))).toMatchObject({ kind: "ended" });
+    await first.settle(settled, SETTLED);
+    first.keys.end(settled);
+    first.keys.end(unsent);
+    expect(await first.keys.begin(retryOf(settled))).toMatchObject({ kind: "ended" });
+    await server.start();
+    await expect.poll(() => rowOf(settled).catch(() => null), { timeout: 10_000 }).toMatchObject({ state: "settled" });
+    await expect.poll(() => rowOf(unsent).catch(() => null), { timeout: 10_000 }).toBeUndefined();
+    for (const claim of [refused, unsent]) await second.run(retryOf(claim));
+    expect(await second.keys.begin(retryOf(settled))).toMatchObject({ kind: "ended", known: { callId: settled.callId } });
+  });
+});
