@@ -11,6 +11,8 @@ import { budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
 import type { Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { createAdjust } from "./control/budgets/adjust.ts";
+import { createInTurn } from "./control/budgets/in-turn.ts";
+import { createReportedDrawing, type ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
 
 export type Budgets = {
@@ -18,15 +20,18 @@ export type Budgets = {
   /** The same journal, whose settlements the ledger hears of. */
   readonly heard: OpenLedger["heard"];
   readonly status: OpenLedger["status"];
+  /** What others report, and what it draws on. */
+  readonly drawing: ReportedDrawing;
   /** Of the admin API. */
   routes(registry: Registry, reader: Pick<Reader, "ask">): readonly Route[];
-  close(): void | Promise<void>;
 };
 
 export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "journal"> & {
   readonly journal: OpenJournal;
   readonly policySet: () => PolicySet;
   readonly configVersion: () => string;
+  /** In reverse order, when the gateway ends. */
+  readonly closing: (() => unknown)[];
 };
 
 /** Windows of which it has been told that nothing is left; whatever is forgotten here the journal still knows. */
@@ -57,9 +62,11 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       tell({ draw, windowStartMs, windowEndMs }, 0, spent);
     },
   });
+  parts.closing.push(() => opened.close());
   const { ledger, balances } = opened;
+  const inTurn = createInTurn();
   const adjust = createAdjust({
-    ...{ policySet, ledger, now },
+    ...{ policySet, ledger, now, inTurn },
     run: journal.run,
     recordOf: (by, details) => auditOfAct("budget.adjusted", by, details, scribe),
   });
@@ -67,6 +74,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     ledger,
     heard: opened.heard,
     status: opened.status,
+    drawing: createReportedDrawing(policySet, ledger, inTurn),
     routes: (registry, reader) => [
       ...opened.routes,
       ...budgetRoutes({
@@ -78,6 +86,5 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
         budgetsOf: async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now()),
       }),
     ],
-    close: opened.close,
   };
 }

@@ -121,12 +121,14 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const budgets = await openBudgets({ config, journal, store, policySet, act, metrics, log, now, mono, configVersion, fault });
-  const { ledger } = budgets;
-  closing.push(() => budgets.close());
+  const budgets = await openBudgets({ config, journal, store, policySet, act, metrics, log, now, mono, configVersion, fault, closing });
+  const { ledger, drawing } = budgets;
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
+  const evidence = await openEvidence({
+    ...{ config, journal, registry, drawing, seal, metrics, log, now, act, fault, closing },
+    fetch: outbound.fetch,
+  });
   const { reader, digestKeys, checkpoints } = evidence;
   const callJournal = budgets.heard(evidence.journal);
   const uses = createPermitUses(reader, now);

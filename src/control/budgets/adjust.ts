@@ -6,6 +6,7 @@ import type { AuditRecord } from "../../call/record/audit-record.ts";
 import { budgetLines } from "../../call/record/budget-line.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
+import type { InTurn } from "./in-turn.ts";
 
 export type Wanted = {
   readonly budget: string;
@@ -28,11 +29,12 @@ export type AdjustParts = {
   readonly ledger: Adjusting;
   readonly run: RunTask;
   readonly now: () => number;
+  /** Two credits at once must not give the same use back twice. */
+  readonly inTurn: InTurn;
   readonly recordOf: (by: string, details: AuditRecord["details"]) => AuditRecord;
 };
 
-export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustParts): Adjust {
-  let last: Promise<unknown> = Promise.resolve();
+export function createAdjust({ policySet, ledger, run, now, inTurn, recordOf }: AdjustParts): Adjust {
   async function adjust({ budget: name, scope, change, amount, reason }: Wanted, by: string): Promise<Adjusted> {
     const budget = policySet().budgets.find(({ draw }) => draw.budget === name);
     if (budget === undefined) return { state: "absent", detail: `there is no budget ${name}` };
@@ -58,12 +60,7 @@ export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustPa
     if (change === "credit") ledger.apply(lines);
     return { state: "adjusted", meter: draw.meter, lines };
   }
-  return (wanted, by) => {
-    // One after the other: two credits at once must not give the same use back twice.
-    const mine = last.then(() => adjust(wanted, by));
-    last = mine.catch(() => {});
-    return mine;
-  };
+  return (wanted, by) => inTurn(() => adjust(wanted, by));
 }
 
 /** A counter that no call would ever draw on is a slip. */
