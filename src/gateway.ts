@@ -30,6 +30,7 @@ import { createEmbedding } from "./embedding.ts";
 import { openEvidence } from "./evidence.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
+import { createInForce } from "./in-force.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
 import { openLimiting } from "./limiting.ts";
@@ -39,7 +40,7 @@ import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
-import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
+import { createOffers, pinUpstreams } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { answerSealer, openRetries } from "./retries.ts";
 import { followStops } from "./stopped-agents.ts";
@@ -108,7 +109,7 @@ async function assemble(
   closing.push(() => outbound.close());
   const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
   const offers = createOffers();
-  const inForce = withOffers(policies.policySet, offers);
+  const inForce = createInForce(policies.policySet, offers, log);
   const policySet = () => inForce.policySet;
   const identity = await openIdentity({ config, policySet, declared: policies.agents, signingKey, outbound, act, now, log, fault });
   const { store, registry, authenticate, authorizationServer } = identity;
@@ -121,14 +122,12 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const budgets = await openBudgets({ config, journal, store, policySet, act, metrics, log, now, mono, configVersion, fault, closing });
+  const around = { config, journal, metrics, log, now, act, fault, closing };
+  const budgets = await openBudgets({ ...around, store, registry, inForce, mono, configVersion });
   const { ledger, drawing } = budgets;
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const evidence = await openEvidence({
-    ...{ config, journal, registry, drawing, seal, metrics, log, now, act, fault, closing },
-    fetch: outbound.fetch,
-  });
+  const evidence = await openEvidence({ ...around, registry, drawing, seal, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
   const callJournal = budgets.heard(evidence.journal);
   const uses = createPermitUses(reader, now);
@@ -239,7 +238,7 @@ async function assemble(
     store,
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, now, store }),
-      ...budgets.routes(registry, reader),
+      ...budgets.routes(reader),
       ...evidence.routes,
       ...embedding.routes,
       ...approval.routes(),

@@ -1,7 +1,7 @@
 /** The registry in a PostgreSQL database that several gateways share: one writer at a time, and notices to all of them. */
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient, sql } from "kysely";
 import type { ClientConfig, Pool } from "pg";
-import { SCHEMA_VERSION, schemaFor } from "./schema.ts";
+import { isOldVersion, SCHEMA_VERSION, schemaFor } from "./schema.ts";
 import type { ControlStore } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { writingTo } from "./writing.ts";
@@ -119,8 +119,7 @@ async function preparePostgres(db: Kysely<Tables>): Promise<void> {
     const version = rows[0]?.version ?? 0;
     if (version > SCHEMA_VERSION) throw new Error(`the registry was written by a newer tollgate (schema ${version}); use that one`);
     if (version === SCHEMA_VERSION) return;
-    for (const statement of schemaFor("postgres", version === 2 || version === 3 || version === 4 ? version : 0))
-      await sql.raw(statement).execute(trx);
+    for (const statement of schemaFor("postgres", isOldVersion(version) ? version : 0)) await sql.raw(statement).execute(trx);
     await sql`DELETE FROM tollgate_schema`.execute(trx);
     await sql`INSERT INTO tollgate_schema (version) VALUES (${SCHEMA_VERSION})`.execute(trx);
   });

@@ -1,20 +1,27 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
 
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 type Dialect = "sqlite" | "postgres";
+/** From which tables are altered and not made. */
+type OldVersion = 2 | 3 | 4 | 5;
+
+export function isOldVersion(version: number): version is OldVersion {
+  return version >= 2 && version <= 5;
+}
 
 /** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
-export function schemaFor(dialect: Dialect, from: 0 | 2 | 3 | 4 = 0): readonly string[] {
+export function schemaFor(dialect: Dialect, from: OldVersion | 0 = 0): readonly string[] {
   const words: Record<string, string> =
     dialect === "sqlite"
       ? { int: "INTEGER", bytes: "BLOB", serial: "INTEGER PRIMARY KEY AUTOINCREMENT", end: " STRICT" }
       : { int: "BIGINT", bytes: "BYTEA", serial: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", end: "" };
   const statements = {
     0: SCHEMA,
-    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4],
-    3: [...FROM_VERSION_3, ...FROM_VERSION_4],
-    4: FROM_VERSION_4,
+    2: [...FROM_VERSION_2, ...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    3: [...FROM_VERSION_3, ...FROM_VERSION_4, ...FROM_VERSION_5],
+    4: [...FROM_VERSION_4, ...FROM_VERSION_5],
+    5: FROM_VERSION_5,
   }[from];
   return statements.map((statement) => statement.replace(/\{(\w+)\}/g, (_, word: string) => words[word] ?? ""));
 }
@@ -81,6 +88,16 @@ const TOOL_PIN = [
 ];
 /** Gateways that may hold in a shared ledger, and the last epoch of it that each has told its share to. */
 const SHARING_GATEWAY = ["CREATE TABLE sharing_gateway (id TEXT PRIMARY KEY, epoch {int} NOT NULL, since TEXT NOT NULL){end}"];
+/** Made at run time. `definition` is what a policy file would say, as JSON; `customer` whose keys may change it, null: of no customer. */
+const BUDGET = [
+  `CREATE TABLE budget (
+  name       TEXT PRIMARY KEY,
+  customer   TEXT,
+  definition TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  created_by TEXT NOT NULL
+){end}`,
+];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
 
@@ -194,6 +211,7 @@ const SCHEMA = [
   ...APPROVAL,
   ...TOOL_PIN,
   ...SHARING_GATEWAY,
+  ...BUDGET,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -220,6 +238,9 @@ const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 
 /** Version 4 knew no shared ledger. */
 const FROM_VERSION_4 = SHARING_GATEWAY;
+
+/** Version 5 knew the budgets of policy files alone. */
+const FROM_VERSION_5 = BUDGET;
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

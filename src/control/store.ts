@@ -4,7 +4,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { openPostgres } from "./postgres.ts";
-import { FROM_VERSION_1, SCHEMA_VERSION, schemaFor, TABLES_OF_VERSION_1 } from "./schema.ts";
+import { FROM_VERSION_1, isOldVersion, SCHEMA_VERSION, schemaFor, TABLES_OF_VERSION_1 } from "./schema.ts";
 import type { Tables } from "./tables.ts";
 import { type Writing, writingTo } from "./writing.ts";
 
@@ -83,7 +83,7 @@ function openSqlite(dataDir: string): ControlStore {
     if (from === 1) for (const table of TABLES_OF_VERSION_1) store.exec(`ALTER TABLE ${table} RENAME TO old_${table}`);
     // An index keeps its name when its table is renamed.
     if (from === 1) store.exec("DROP INDEX credential_by_agent; DROP INDEX oauth_item_by_expiry");
-    for (const statement of schemaFor("sqlite", from === 2 || from === 3 || from === 4 ? from : 0)) store.exec(statement);
+    for (const statement of schemaFor("sqlite", isOldVersion(from) ? from : 0)) store.exec(statement);
     if (from !== 1) return;
     for (const statement of FROM_VERSION_1) store.exec(statement);
     for (const table of TABLES_OF_VERSION_1.toReversed()) store.exec(`DROP TABLE old_${table}`);

@@ -19,11 +19,21 @@ export type Tables = {
   readonly tool_pin: ToolPinRow;
   readonly pinned_server: PinnedServerRow;
   readonly sharing_gateway: SharingGatewayRow;
+  readonly budget: BudgetTableRow;
   readonly change: ChangeRow;
 };
 
 /** A gateway that may hold in the shared ledger. */
 export type SharingGatewayRow = { readonly id: string; readonly epoch: number; readonly since: string };
+
+/** A budget made at run time: JSON of what a policy file would say of it. */
+export type BudgetTableRow = {
+  readonly name: string;
+  readonly customer: string | null;
+  readonly definition: string;
+  readonly created_at: string;
+  readonly created_by: string;
+};
 
 export type CustomerState = "active" | "suspended" | "ended";
 
@@ -203,4 +213,4 @@ export type PinnedServerRow = { readonly server: string; readonly version: strin
 
 /** What every gateway must look at again; written in the transaction that changed it. */
 export type ChangeRow = { readonly seq: Generated<number>; readonly kind: ChangeKind; readonly id: string; readonly at_ms: number };
-export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin";
+export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin" | "budget";

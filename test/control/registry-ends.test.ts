@@ -8,8 +8,14 @@ const bot = (name: string, more: object = {}) => ({ name, owner: "owner@example.
 const declared = (name: string, more: object = {}) => new Map([[name, { ...bot(name), ...more }]]);
 const ELSEWHERE = "https://login.example.com";
 const MINUTE = 60_000;
-/** Tables that versions 4 and 5 brought. */
-const NEW_SINCE_3 = ["DROP TABLE sharing_gateway", "DROP TABLE approval", "DROP TABLE tool_pin", "DROP TABLE pinned_server"];
+/** Tables that versions 4 to 6 brought. */
+const NEW_SINCE_3 = [
+  "DROP TABLE budget",
+  "DROP TABLE sharing_gateway",
+  "DROP TABLE approval",
+  "DROP TABLE tool_pin",
+  "DROP TABLE pinned_server",
+];
 
 onBoth("what ends", (openAt, kind) => {
   test("with an agent that is suspended ends what others made of tokens that another issuer gave it, and not what itself made of them", async () => {

@@ -226,6 +226,7 @@ export function refuseHold(
     remaining: left,
     required: amount,
     ...(resetsAtMs === null ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
+    ...(draw.hint === undefined ? {} : { hint: draw.hint }),
   };
   const note = `budget ${draw.budget}: ${left} of ${draw.limit} ${draw.meter} left, ${amount} needed`;
   return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", facts, note);
