@@ -1,17 +1,23 @@
 /** How much is left and who is told of it, put together: the ledger, what is told of its thresholds, and corrections by hand. */
 import type { AgentProfile } from "./call/authenticate/agent.ts";
-import type { PolicySet } from "./call/authorize/candidates.ts";
+import { compileMade, faultOfMade } from "./call/authorize/made-budget.ts";
 import type { HoldLine, PostedLine } from "./call/budget/reservation.ts";
 import { auditOfAct, noticeOf } from "./call/record/compose.ts";
 import { unlessAway } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import type { Reader } from "./call/record/reader.ts";
-import { budgetRoutes } from "./control/admin/budget-routes.ts";
+import { meterFactsOf } from "./catalogue.ts";
+import { budgetRoutes, rowsOfCustomer } from "./control/admin/budget-routes.ts";
 import { type BudgetFacts, budgetRows, budgetRowsOf } from "./control/admin/budget-rows.ts";
-import type { Route } from "./control/admin/route.ts";
+import { madeBudgetRoutes } from "./control/admin/made-budget-routes.ts";
+import type { Caller, Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
 import { createAdjust } from "./control/budgets/adjust.ts";
+import { createInTurn } from "./control/budgets/in-turn.ts";
+import { type MadeBudgetsParts, openMadeBudgets } from "./control/budgets/made-budgets.ts";
+import { createReportedDrawing, type ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { withoutReturned } from "./control/budgets/sub-budgets.ts";
+import type { InForce } from "./in-force.ts";
 import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
 
 export type Budgets = {
@@ -21,15 +27,20 @@ export type Budgets = {
   readonly status: OpenLedger["status"];
   /** Tells of the thresholds that these lines have crossed. */
   crossed(lines: readonly PostedLine[]): void;
+  /** What others report, and what it draws on. */
+  readonly drawing: ReportedDrawing;
   /** Of the admin API. `further`: budgets that no policy names. */
-  routes(registry: Registry, reader: Pick<Reader, "ask">, further: () => readonly BudgetFacts[]): readonly Route[];
-  close(): void | Promise<void>;
+  routes(reader: Pick<Reader, "ask">, further: () => readonly BudgetFacts[]): readonly Route[];
 };
 
-export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "journal"> & {
+export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "journal" | "act"> & {
   readonly journal: OpenJournal;
-  readonly policySet: () => PolicySet;
+  readonly act: LedgerParts["act"] & MadeBudgetsParts["audit"];
+  readonly inForce: InForce;
+  readonly registry: Registry;
   readonly configVersion: () => string;
+  /** In reverse order, when the gateway ends. */
+  readonly closing: (() => unknown)[];
 };
 
 /** Windows of which it has been told that nothing is left; whatever is forgotten here the journal still knows. */
@@ -38,7 +49,8 @@ const EXHAUSTED_MAX = 10_000;
 const PACE_MS = 86_400_000;
 
 export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
-  const { journal, policySet, now, configVersion, fault } = parts;
+  const { journal, inForce, registry, now, configVersion, fault } = parts;
+  const policySet = () => inForce.policySet;
   const scribe = { now, configVersion };
   const exhausted = new Set<string>();
   const tell = (line: Omit<HoldLine, "amount">, percent: number, spent: number) =>
@@ -61,9 +73,12 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       tell({ draw, windowStartMs, windowEndMs }, 0, spent);
     },
   });
+  parts.closing.push(() => opened.close());
   const { ledger, balances } = opened;
+  const { made, isInFile } = await openMade(parts);
+  const inTurn = createInTurn();
   const adjust = createAdjust({
-    ...{ policySet, ledger, now },
+    ...{ policySet, ledger, now, inTurn },
     run: journal.run,
     recordOf: (by, details) => auditOfAct("budget.adjusted", by, details, scribe),
   });
@@ -74,17 +89,32 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     crossed(lines) {
       for (const { line, crossed, spent } of lines) for (const percent of crossed) tell(line, percent, spent);
     },
-    routes: (registry, reader, further) => [
-      ...opened.routes,
-      ...budgetRoutes({
-        ...{ registry, adjust },
-        async budgets() {
-          const paces = await reader.ask("pace", now() - PACE_MS);
-          return budgetRows([...policySet().budgets, ...further()], await balances(), now(), paces);
-        },
-        budgetsOf: async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now()),
-      }),
-    ],
-    close: opened.close,
+    drawing: createReportedDrawing(policySet, ledger, inTurn),
+    routes(reader, further) {
+      const rowsFor = async ({ customer }: Caller) => {
+        const paces = await reader.ask("pace", now() - PACE_MS);
+        const rows = budgetRows([...policySet().budgets, ...further()], await balances(), now(), paces);
+        return rowsOfCustomer(rows, customer, registry, (name, theirs) => !isInFile(name) && made.find(name)?.customer === theirs);
+      };
+      const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now());
+      return [
+        ...opened.routes,
+        ...budgetRoutes({ registry, adjust, rowsFor, budgetsOf }),
+        ...madeBudgetRoutes({ registry, made, rowsFor, isInFile }),
+      ];
+    },
   };
+}
+
+async function openMade({ config, store, registry, inForce, act, log, now }: BudgetsParts) {
+  const meters = meterFactsOf(config);
+  const isInFile = (name: string) => inForce.isInFile(name);
+  const made = await openMadeBudgets({
+    ...{ store, registry, audit: act, now, isInFile },
+    compile: compileMade,
+    faultOf: (file) => faultOfMade(file, config.servers, meters),
+    unreadable: (budget, why) => log.error({ budget, why }, "a budget of the registry cannot be read, and does not count"),
+    count: inForce.count,
+  });
+  return { made, isInFile };
 }

@@ -8,6 +8,7 @@ import { checkpointRoutes } from "./control/admin/checkpoint-routes.ts";
 import type { Route } from "./control/admin/route.ts";
 import { type DigestKeys, openDigestKeys } from "./control/agents/digest-keys.ts";
 import type { Registry } from "./control/agents/registry.ts";
+import type { ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { type DeliveryParts, startDelivery } from "./delivery.ts";
 import { openMetering } from "./metering.ts";
 import { openRetention } from "./retention.ts";
@@ -30,6 +31,7 @@ export type EvidenceParts = Omit<DeliveryParts, "reader"> & {
   readonly journal: OpenJournal;
   readonly registry: Registry;
   readonly seal: Seal;
+  readonly drawing: ReportedDrawing;
   readonly fault: (thrown: unknown) => void;
   /** In reverse order, when the gateway ends. */
   readonly closing: (() => unknown)[];

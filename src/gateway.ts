@@ -28,6 +28,7 @@ import { createEmbedding } from "./embedding.ts";
 import { openEvidence } from "./evidence.ts";
 import { openIdentity } from "./identity.ts";
 import { mintId, type ServerName } from "./ids.ts";
+import { createInForce } from "./in-force.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
 import { openLimiting } from "./limiting.ts";
@@ -37,7 +38,7 @@ import { type Loaded, load, refuseOtherId, StartRefused } from "./load.ts";
 import { createMetrics, createTeller, type Log } from "./observe.ts";
 import { createOpenStreams } from "./open-streams.ts";
 import { createPermitUses } from "./permit-uses.ts";
-import { createOffers, pinUpstreams, withOffers } from "./pinned-upstreams.ts";
+import { createOffers, pinUpstreams } from "./pinned-upstreams.ts";
 import { openPins } from "./pins.ts";
 import { answerSealer, openRetries } from "./retries.ts";
 import { followStops } from "./stopped-agents.ts";
@@ -107,7 +108,7 @@ async function assemble(
   closing.push(() => outbound.close());
   const fault = (thrown: unknown) => log.error({ fault: thrown instanceof Error ? thrown.stack : String(thrown) }, "fault");
   const offers = createOffers();
-  const inForce = withOffers(policies.policySet, offers);
+  const inForce = createInForce(policies.policySet, offers, log);
   const policySet = () => inForce.policySet;
   const setAside: Lending["take"] = (wish) => lending.take(wish);
   const identity = await openIdentity({
@@ -124,12 +125,12 @@ async function assemble(
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });
   closing.push(() => pins.settled());
-  const budgets = await openBudgets({ config, journal, store, policySet, act, metrics, log, now, mono, configVersion, fault });
-  const { ledger } = budgets;
-  closing.push(() => budgets.close());
+  const around = { config, journal, metrics, log, now, act, fault, closing };
+  const budgets = await openBudgets({ ...around, store, registry, inForce, mono, configVersion });
+  const { ledger, drawing } = budgets;
   const counter = openTokenCounter((message) => log.error({ why: message }, "the token counter failed: byte lengths stand in"));
   closing.push(() => counter.close());
-  const evidence = await openEvidence({ config, journal, registry, seal, metrics, log, now, act, fault, closing, fetch: outbound.fetch });
+  const evidence = await openEvidence({ ...around, registry, drawing, seal, fetch: outbound.fetch });
   const { reader, digestKeys, checkpoints } = evidence;
   const lending = await openLending({ config, budgets, registry, store, journal, reader, policySet, configVersion, now, fault });
   closing.push(() => lending.close());
@@ -236,7 +237,7 @@ async function assemble(
   const api = await openAdministration({
     ...{ config, publicUrl, registry, store, reader, authorizationServer, approval, act, now, fault },
     gatewayId: journal.source,
-    routes: [...budgets.routes(registry, reader, lending.facts), ...evidence.routes, ...embedding.routes, ...pinRoutes],
+    routes: [...budgets.routes(reader, lending.facts), ...evidence.routes, ...embedding.routes, ...pinRoutes],
   });
   const readiness = showVitals({
     ...{ metrics, journal, checkpoints, registry, policies: reloading, waitingTools: pins.waiting },

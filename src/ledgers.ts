@@ -50,8 +50,8 @@ export async function openLedger(parts: LedgerParts): Promise<OpenLedger> {
   return redis === null ? ledgerAlone(parts) : await ledgerIn(redis.reveal(), parts);
 }
 
-function ledgerAlone({ journal, now, onExhausted }: LedgerParts): OpenLedger {
-  const ledger = createLedger(journal.balances, { nowMs: journal.openedMs, onExhausted });
+function ledgerAlone({ journal, now, onCrossed, onExhausted }: LedgerParts): OpenLedger {
+  const ledger = createLedger(journal.balances, { nowMs: journal.openedMs, onCrossed, onExhausted });
   const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
   return {
     ledger,

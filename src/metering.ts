@@ -8,6 +8,7 @@ import type { Config } from "./config.ts";
 import { meteringRoutes } from "./control/admin/metering-routes.ts";
 import type { Route } from "./control/admin/route.ts";
 import type { Registry } from "./control/agents/registry.ts";
+import type { ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { createCorrect } from "./control/metering/correct.ts";
 import { createIntake } from "./control/metering/intake.ts";
 
@@ -15,12 +16,13 @@ export type MeteringSurroundings = {
   readonly journal: Pick<OpenJournal, "run">;
   readonly reader: Reader;
   readonly registry: Pick<Registry, "find">;
+  readonly drawing: ReportedDrawing;
   readonly now: () => number;
 };
 
 export function openMetering(
   { metering, configVersion }: Config,
-  { journal, reader, registry, now }: MeteringSurroundings,
+  { journal, reader, registry, drawing, now }: MeteringSurroundings,
 ): readonly Route[] {
   const catalogue = catalogueIn(metering);
   const { run } = journal;
@@ -29,10 +31,14 @@ export function openMetering(
     (by: string): AuditRecord =>
       auditOfAct(kind, by, null, { now, configVersion: () => configVersion });
   const intake = createIntake({
-    ...{ catalogue, reader, run, now, latenessMs: metering.latenessMs },
+    ...{ catalogue, reader, run, drawing, now, latenessMs: metering.latenessMs },
     find: registry.find,
     recordOf: recordOf("usage.reported"),
   });
-  const correct = createCorrect({ catalogue, run, now, recordOf: recordOf("usage.adjusted") });
+  const correct = createCorrect({
+    ...{ catalogue, reader, run, drawing, now },
+    find: registry.find,
+    recordOf: recordOf("usage.adjusted"),
+  });
   return meteringRoutes({ catalogue, reader, intake, correct });
 }

@@ -150,16 +150,3 @@ export function createOffers(): Offers {
     },
   };
 }
-
-/** The policies in force, each set of them knowing what the servers offer. */
-export function withOffers(policySet: PolicySet, { at }: Offers): { policySet: PolicySet } {
-  let inForce = { ...policySet, offered: at };
-  return {
-    get policySet() {
-      return inForce;
-    },
-    set policySet(next) {
-      inForce = { ...next, offered: at };
-    },
-  };
-}

@@ -2,6 +2,7 @@
 
 import type { Budgets, BudgetsParts } from "./budgets.ts";
 import type { Authenticate } from "./call/authenticate/authenticate.ts";
+import type { PolicySet } from "./call/authorize/candidates.ts";
 import { subBudgetDraw } from "./call/authorize/sub-budgets.ts";
 import { auditOfAct } from "./call/record/compose.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
@@ -27,7 +28,8 @@ export type Lending = {
   close(): Promise<void>;
 };
 
-export type LendingParts = Pick<BudgetsParts, "config" | "store" | "policySet" | "configVersion" | "now" | "fault"> & {
+export type LendingParts = Pick<BudgetsParts, "config" | "store" | "configVersion" | "now" | "fault"> & {
+  readonly policySet: () => PolicySet;
   readonly budgets: Budgets;
   readonly registry: Registry;
   readonly journal: OpenJournal;

@@ -6,6 +6,7 @@ import { EXIT, Exit, type Io } from "./io.ts";
 
 export type AdminClient = {
   get<T>(path: string): Promise<T>;
+  patch<T>(path: string, body: unknown): Promise<T>;
   /** `key`: what is posted with it again within a day is answered as the first was, and not done twice. */
   post<T>(path: string, body: unknown, timeoutMs?: number, key?: string): Promise<T>;
 };
@@ -58,7 +59,11 @@ export function adminAt(origin: string, key: () => string, remedy = "Start it: t
     if (!answer.ok) throw refused(answer.status, json);
     return json as T;
   };
-  return { get: (path) => send("GET", path), post: (path, body, timeoutMs, once) => send("POST", path, body, timeoutMs, once) };
+  return {
+    get: (path) => send("GET", path),
+    patch: (path, body) => send("PATCH", path, body),
+    post: (path, body, timeoutMs, once) => send("POST", path, body, timeoutMs, once),
+  };
 }
 
 /** Every page of a list. */

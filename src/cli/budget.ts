@@ -1,9 +1,10 @@
-/** `budget list|show|credit|debit`: limit, committed, held and remaining of every counter in use, and corrections with a reason. */
+/** `budget list|show|create|change|end|credit|debit`: limit, committed, held and remaining of every counter in use, and corrections with a reason. */
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
 import type { BudgetRow } from "../control/admin/budget-rows.ts";
 import { adminClient } from "./admin-client.ts";
 import { openBooks } from "./books.ts";
+import { registerBudgetLife } from "./budget-life.ts";
 import { registerBudgetShared } from "./budget-shared.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
@@ -46,6 +47,7 @@ export function registerBudget(program: Command, io: Io): void {
       );
     },
   );
+  registerBudgetLife(budget, io);
   for (const change of ["credit", "debit"] as const) {
     const [description, example] = CHANGES[change];
     leaf(budget, `${change} <name>`, description, example)

@@ -130,6 +130,17 @@ const CALL_KEY = [
   "CREATE INDEX call_key_by_agent ON call_key (agent_id)",
   "CREATE INDEX call_key_by_subject ON call_key (subject) WHERE subject IS NOT NULL",
 ];
+
+/** Made at run time. `definition` is what a policy file would say, as JSON; `customer` whose keys may change it, null: of no customer. */
+const BUDGET = [
+  `CREATE TABLE budget (
+  name       TEXT PRIMARY KEY,
+  customer   TEXT,
+  definition TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  created_by TEXT NOT NULL
+){end}`,
+];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
 
@@ -245,6 +256,7 @@ const SCHEMA = [
   ...SHARING_GATEWAY,
   ...SUB_BUDGET,
   ...CALL_KEY,
+  ...BUDGET,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -272,8 +284,8 @@ const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 /** Version 4 knew no shared ledger. */
 const FROM_VERSION_4 = SHARING_GATEWAY;
 
-/** Version 5 left the keys of calls to each gateway. */
-const FROM_VERSION_5 = [...SUB_BUDGET, ...CALL_KEY];
+/** Version 5 left the keys of calls to each gateway, and knew the budgets of policy files alone. */
+const FROM_VERSION_5 = [...SUB_BUDGET, ...CALL_KEY, ...BUDGET];
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

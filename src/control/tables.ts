@@ -21,6 +21,7 @@ export type Tables = {
   readonly sharing_gateway: SharingGatewayRow;
   readonly sub_budget: SubBudgetRow;
   readonly call_key: CallKeyRow;
+  readonly budget: BudgetTableRow;
   readonly change: ChangeRow;
 };
 
@@ -50,6 +51,15 @@ export type SubBudgetRow = {
 
 /** A gateway that may hold in the shared ledger. */
 export type SharingGatewayRow = { readonly id: string; readonly epoch: number; readonly since: string };
+
+/** A budget made at run time: JSON of what a policy file would say of it. */
+export type BudgetTableRow = {
+  readonly name: string;
+  readonly customer: string | null;
+  readonly definition: string;
+  readonly created_at: string;
+  readonly created_by: string;
+};
 
 export type CustomerState = "active" | "suspended" | "ended";
 
@@ -249,4 +259,4 @@ export type CallKeyRow = {
 
 /** What every gateway must look at again; written in the transaction that changed it. */
 export type ChangeRow = { readonly seq: Generated<number>; readonly kind: ChangeKind; readonly id: string; readonly at_ms: number };
-export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin" | "sub_budget";
+export type ChangeKind = "customer" | "agent" | "revoked_token" | "admin_key" | "approval" | "tool_pin" | "sub_budget" | "budget";

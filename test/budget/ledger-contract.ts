@@ -1,10 +1,12 @@
 /** What every ledger promises, wherever it counts: run against each implementation. */
 import { expect, test } from "vitest";
-import type { Balance, Ledger } from "../../src/call/budget/reservation.ts";
+import type { Adjusting, Balance, Ledger } from "../../src/call/budget/reservation.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import { callId, DAY_MS, drawOf, HOUR_MS, held, NOON, refused, sentHold, standing, usageOf } from "./draws.ts";
 
-export function ledgerContract(name: string, make: (initial: readonly Balance[]) => Ledger | Promise<Ledger>): void {
+type Counting = Ledger & Pick<Adjusting, "apply">;
+
+export function ledgerContract(name: string, make: (initial: readonly Balance[]) => Counting | Promise<Counting>): void {
   const promise = (text: string, body: () => Promise<void>) => test(`${name}: ${text}`, body);
   const once = usageOf(1, 100);
 
@@ -15,6 +17,19 @@ export function ledgerContract(name: string, make: (initial: readonly Balance[])
     expect(answers.filter((answer) => !isRefusal(answer))).toHaveLength(100);
     expect(answers.filter((answer) => isRefusal(answer) && answer.refused === "budget_exhausted")).toHaveLength(100);
     expect(await standing(ledger, draw)).toEqual([0, 100, 0]);
+  });
+
+  promise("a debt that is reported counts, also on a counter that nobody has held on", async () => {
+    const ledger = await make([]);
+    const draw = drawOf({ scope: "agent=agt_reported", limit: 3 });
+    const midnight = NOON - 12 * HOUR_MS;
+    ledger.apply([{ line: { draw, windowStartMs: midnight, windowEndMs: midnight + DAY_MS, amount: 0 }, posted: 0, debt: 2 }]);
+    await held(ledger, [draw], once);
+    expect((await refused(ledger, [draw], once)).facts).toMatchObject({ remaining: 0, required: 1 });
+    expect(await standing(ledger, draw)).toEqual([0, 1, 2]);
+    ledger.apply([{ line: { draw, windowStartMs: midnight, windowEndMs: midnight + DAY_MS, amount: 0 }, posted: 0, debt: -1 }]);
+    await held(ledger, [draw], once);
+    expect(await standing(ledger, draw)).toEqual([0, 2, 1]);
   });
 
   promise("the first calls of a counter that never existed share one limit", async () => {

@@ -38,7 +38,7 @@ async function reaches(args: readonly string[], words: readonly string[]): Promi
 
 const ISSUE_COMMANDS = `serve, init, check, demo, agent create, agent list, agent show, agent suspend, agent reinstate, agent revoke, agent rotate,
   agent offboard, agent import, agent export, customer create, customer list, customer show, customer suspend, customer reinstate, customer end,
-  admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, usage correct, budget list, budget show, budget credit, budget debit,
+  admin-key create, admin-key list, admin-key revoke, approval list, approval approve, approval deny, leak report, token, usage, usage correct, budget list, budget show, budget create, budget change, budget end, budget credit, budget debit,
   budget shared status, budget shared force, budget shared forget,
   policy explain, policy test, policy diff, policy backtest, policy suggest, audit tail, audit show, audit verify, audit key, audit checkpoint, audit prove,
   audit export, backup, restore, audit retention, audit purge, audit hold,

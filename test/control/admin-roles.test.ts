@@ -52,6 +52,11 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
 const EMBEDDING: Readonly<Record<string, readonly Role[]>> = {
   "GET /budgets": ALL,
   "GET /agents/:id/budgets": ALL,
+  "POST /budgets": RUNS,
+  "POST /agents/:id/budgets": RUNS,
+  "GET /budgets/:name": ALL,
+  "PATCH /budgets/:name": RUNS,
+  "POST /budgets/:name/end": RUNS,
   "POST /budgets/:name/credit": ADMIN,
   "POST /budgets/:name/debit": ADMIN,
   "POST /mcp/authorize": RUNS,

@@ -12,6 +12,7 @@ const MINUTE = 60_000;
 const NEW_SINCE_3 = [
   "DROP TABLE sub_budget",
   "DROP TABLE call_key",
+  "DROP TABLE budget",
   "DROP TABLE sharing_gateway",
   "DROP TABLE approval",
   "DROP TABLE tool_pin",

@@ -51,6 +51,20 @@ describe.skipIf(withoutPostgres)("two gateways of one registry in PostgreSQL", (
     return { agent, accessToken: await at.accessToken(agent, "up") };
   };
 
+  test("a budget that one of them makes, changes or ends counts at the other, too", async () => {
+    const { accessToken } = await created(first, "budgeted");
+    await becomes(second, accessToken, "allowed");
+    const body = { name: "made-here", who: { agent: "budgeted" }, meter: "calls", limit: 0, period: "day" };
+    expect((await administer(first, "POST", "/budgets", body)).status).toBe(201);
+    expect(await reasonAt(first, accessToken)).toBe("budget_exhausted");
+    await becomes(second, accessToken, "budget_exhausted");
+    expect((await administer(second, "POST", "/budgets", body)).status).toBe(409);
+    expect((await administer(second, "PATCH", "/budgets/made-here", { limit: 1000 })).status).toBe(200);
+    await becomes(first, accessToken, "allowed");
+    expect((await administer(second, "POST", "/budgets/made-here/end", {})).status).toBe(200);
+    await expect.poll(async () => (await administer(first, "GET", "/budgets/made-here")).status, { timeout: 10_000 }).toBe(404);
+  });
+
   test("an agent that one of them registers calls through both, and a declared one has one id in both", async () => {
     const { accessToken } = await created(second, "everywhere");
     expect(await reasonAt(second, accessToken)).toBe("allowed");

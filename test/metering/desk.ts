@@ -27,10 +27,12 @@ export type Taken = {
 };
 export type Desk = Awaited<ReturnType<typeof openDesk>>;
 
-export async function openDesk(more = CONFIG) {
+const POLICIES = "apiVersion: tollgate/v1\nentitlements:\n  - { name: all, permit: [up/*] }\n";
+
+export async function openDesk(more = CONFIG, policies = POLICIES, upstream = "http://127.0.0.1:9/mcp") {
   const gateway = await GatewayProcess.start({
-    servers: '  up: { url: "http://127.0.0.1:9/mcp" }',
-    policies: "apiVersion: tollgate/v1\nentitlements:\n  - { name: all, permit: [up/*] }\n",
+    servers: `  up: { url: "${upstream}" }`,
+    policies,
     more,
   });
   const first = readFileSync(join(gateway.folder, "data", "admin.key"), "utf8").trim();

@@ -1,7 +1,10 @@
 /** What may stand in a policy file under `budgets`. */
 import { z } from "zod";
+import type { TargetPattern } from "./pattern.ts";
 import type { Draw } from "./permit.ts";
 import { each, name, patterns, who } from "./rule-parts.ts";
+import { eachOf } from "./scope.ts";
+import { compileWho } from "./who.ts";
 import { durationMs } from "./written.ts";
 
 const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
@@ -17,6 +20,9 @@ const rolling = z
   .string(ROLLING_WORDS)
   .regex(/^[1-9][0-9]{0,8}(s|m|h|d)$/, { error: ROLLING_WORDS, abort: true })
   .refine((written) => durationMs(written) >= ROLLING_MS_MIN && durationMs(written) <= ROLLING_MS_MAX, "must be from 1m to 366d");
+
+/** A sentence or two, in every refusal. */
+const HINT_CHARS_MAX = 512;
 
 const PERCENT_WORDS = "must be percent of the limit, from 1% to 1000%: 80%";
 /** Somebody is told at each of them. */
@@ -65,6 +71,12 @@ export const budget = z
     lease: amount
       .optional()
       .describe("What each gateway may set aside, to go on with while shared.redis is away. Default: nothing; then it refuses."),
+    hint: z
+      .string()
+      .min(1)
+      .max(HINT_CHARS_MAX)
+      .optional()
+      .describe("What refusals of this budget tell the agent to do about it: whom to ask, how to get more."),
   })
   .refine(({ period, rolling: last }) => (period === undefined) !== (last === undefined), "must have either period or rolling")
   .refine(({ overage, hard }) => overage === undefined || !hard, "overage bounds a budget with hard: false; a hard one is never exceeded")
@@ -76,8 +88,13 @@ export function amountOf(written: number | string): number {
   return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
 }
 
+/** As the policy set has it. `who` and `targets`: groups in full. */
+export function drawingBudget(budget: BudgetFile, who: BudgetFile["who"], targets: readonly TargetPattern[] | null) {
+  return { who: compileWho(who), targets, each: eachOf(budget), draw: drawOf(budget) };
+}
+
 /** What a call draws, but for whose share it is. */
-export function drawOf({
+function drawOf({
   name: of,
   meter,
   limit,
@@ -89,6 +106,7 @@ export function drawOf({
   overrun,
   notify,
   lease,
+  hint,
 }: BudgetFile): Omit<Draw, "scope"> {
   return {
     ...{ budget: of, meter, timeZone, hard, overrun },
@@ -98,6 +116,7 @@ export function drawOf({
     overage: overage === undefined ? null : amountOf(overage),
     notify: [...new Set(notify.map((written) => Number.parseInt(written, 10)))].sort((a, b) => a - b),
     lease: lease === undefined ? 0 : amountOf(lease),
+    ...(hint === undefined ? {} : { hint }),
   };
 }
 

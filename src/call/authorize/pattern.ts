@@ -7,6 +7,9 @@ export type TargetKind = Target["kind"];
 /** A server never contains `/`, so the first one ends it; what follows is the name, whatever it contains. */
 export type TargetPattern = { readonly kind: TargetKind; readonly server: string; readonly name: string };
 
+/** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
+export const FEATURES = "feature";
+
 const PREFIXES: readonly TargetKind[] = ["resource", "prompt", "method"];
 
 export function parsePattern(written: string): TargetPattern | { problem: string } {

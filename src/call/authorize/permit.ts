@@ -32,6 +32,8 @@ export type Draw = {
   readonly notify: readonly number[];
   /** What this gateway may set aside of a shared counter, to go on with while the shared ledger is away; 0: nothing. */
   readonly lease: number;
+  /** What whoever is refused may do about it, in the words of who made the budget. */
+  readonly hint?: string;
 };
 
 /** So many calls in so long. `text` as it was written: `60/min`. `burst`: how many at once after a pause. */

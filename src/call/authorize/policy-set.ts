@@ -1,6 +1,6 @@
 /** Pure. All policy files as one set of rules, compiled at load, or everything that does not compile. */
 import type { RuleRef } from "../../refusal.ts";
-import { type BudgetFile, drawOf } from "./budget-file.ts";
+import { type BudgetFile, drawingBudget } from "./budget-file.ts";
 import { type Condition, type ConditionFault, compileCondition } from "./condition.ts";
 import { isPattern } from "./glob.ts";
 import { expanded, type Groups, groupsOf } from "./groups.ts";
@@ -9,7 +9,7 @@ import { limitOf, tooLongWaits } from "./limit-file.ts";
 import { type CompiledLimit, type Limits, limitsOf } from "./limits.ts";
 import { checkMeter, type MeterFacts } from "./meter-facts.ts";
 import { didYouMean } from "./nearest.ts";
-import { parsePattern, type TargetPattern } from "./pattern.ts";
+import { FEATURES, parsePattern, type TargetPattern } from "./pattern.ts";
 import type { Approval, Draw, Guard } from "./permit.ts";
 import type { RulePins } from "./pins.ts";
 import type { EntitlementFile, LimitFile, PolicyFile, WhoFile } from "./policy-file.ts";
@@ -122,9 +122,6 @@ export function rulesFor({ whoIndex }: Pick<Rules, "whoIndex">, facets: Facets):
 
 export const byName = (a: Rule, b: Rule): number => (a.ref.name < b.ref.name ? -1 : 1);
 
-/** What is no tool of a server, and reserved for by those who build on the gateway, is named `feature/NAME`. */
-const FEATURES = "feature";
-
 /** About 200 bytes each. */
 const PATTERNS_MAX = 500_000;
 
@@ -225,7 +222,7 @@ class Compiler {
     const targets = budget.tools === undefined ? null : this.#targets(file, budget.tools, [...path, "tools"]);
     const say = (message: string) => this.#say(file, [...path, "meter"], message);
     checkMeter(budget, targets, this.#servers, this.#meters, say);
-    return { who: compileWho(this.#who(file, budget.who, [...path, "who"])), targets, each: eachOf(budget), draw: drawOf(budget) };
+    return drawingBudget(budget, this.#who(file, budget.who, [...path, "who"]), targets);
   }
 
   #limit(file: string, written: LimitFile, path: Path): CompiledLimit {

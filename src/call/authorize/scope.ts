@@ -7,8 +7,8 @@ import type { Facets } from "./who.ts";
 
 export type Each = (typeof EACH)[number];
 
-/** In the order of `each`. */
-export function scopeOf({ each }: { readonly each: readonly Each[] }, facets: Facets, server: string, target: Target): string {
+/** In the order of `each`. `server` empty, `target` null: nobody says which. */
+export function scopeOf({ each }: { readonly each: readonly Each[] }, facets: Facets, server: string, target: Target | null): string {
   const value: Record<Each, () => string | null | undefined> = {
     agent: () => facets.agent[0],
     instance: () => facets.instance,
@@ -17,7 +17,7 @@ export function scopeOf({ each }: { readonly each: readonly Each[] }, facets: Fa
     customer: () => facets.customer,
     subject: () => (typeof facets.person === "string" ? pseudonym(facets.person) : null),
     server: () => server,
-    tool: () => writtenAs(server, target),
+    tool: () => (target === null ? null : writtenAs(server, target)),
   };
   // Callers without the attribute share one counter, so that leaving it out is no way around the budget.
   return each.map((one) => `${one}=${(value[one]() ?? "").replace(/[%&=]/g, encodeURIComponent)}`).join("&");

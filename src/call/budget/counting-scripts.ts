@@ -199,18 +199,24 @@ end
 return answer
 `;
 
-/** ARGV: epoch, gateway, session, then by line: name, slot, span, limit, percents, and the changes of held, committed and debt. */
+/**
+ * ARGV: epoch, gateway, session, then by line: share, start, slot, span, limit, percents, the changes of held, committed and debt, and the
+ * window's end. What nobody has held on yet (a debt that is reported) makes its counter.
+ */
 const POST = `
 local epoch, gw = ARGV[1], ARGV[2]
 local isStranger, isNew = stranger(epoch, gw, ARGV[3])
 if isStranger or isNew then return { 'stranger' } end
 local now = clock()
 local answer = { 'posted' }
-for at = 4, #ARGV, 9 do
+for at = 4, #ARGV, 10 do
   local line = { share = ARGV[at], start = ARGV[at + 1], slot = number(ARGV[at + 2]), span = number(ARGV[at + 3]) }
   local limit, notify = number(ARGV[at + 4]), ARGV[at + 5]
-  local held, posted, debt = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
+  local held, posted, debt, ends = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
   local key = counter(epoch, line.share .. '\\0' .. line.start)
+  if redis.call('HEXISTS', key, 'h:' .. gw) == 0 and (ends == '' or number(ends) > now) then
+    keep(epoch, gw, line.share .. '\\0' .. line.start, ends, now)
+  end
   -- Of a window that ended long ago nothing is left, and nothing is asked.
   if redis.call('EXISTS', key) == 1 then
     local before = 0
@@ -228,7 +234,7 @@ for at = 4, #ARGV, 9 do
     for percent in string.gmatch(notify, '%d+') do
       local mark = limit * number(percent)
       if before * 100 < mark and after * 100 >= mark and redis.call('HSETNX', key, 'n:' .. whole(mark), '1') == 1 then
-        answer[#answer + 1] = (at - 4) / 9
+        answer[#answer + 1] = (at - 4) / 10
         answer[#answer + 1] = number(percent)
         answer[#answer + 1] = whole(after)
       end

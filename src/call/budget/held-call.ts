@@ -92,6 +92,7 @@ export function refuseResult({ draw, amount, windowEndMs }: HoldLine, usage: Amo
     remaining: roomOf(draw, standing),
     required: (usage[draw.meter] ?? 0) - amount,
     ...(windowEndMs === null ? {} : { resets_at: new Date(windowEndMs).toISOString() }),
+    ...(draw.hint === undefined ? {} : { hint: draw.hint }),
   });
 }
 

@@ -2,10 +2,10 @@
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, judgeHold, remaining, type Standing } from "./counter.ts";
+import { type Counter, crossedBy, judgeHold, remaining, type Standing } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
-import type { Adjusting, Adjustment, Amounts, Balance, Ledger, Settlement, Weighing } from "./reservation.ts";
+import type { Adjusting, Adjustment, Amounts, Balance, HoldLine, Ledger, Settlement, Weighing } from "./reservation.ts";
 import { createCalendar, freedAt, type Window } from "./windows.ts";
 
 /** At once, since nothing has to be asked. */
@@ -27,6 +27,8 @@ export type LedgerOptions = {
   /** When `initial` was read: windows that had ended by then are not in it, and never count again, whatever the clock says later. */
   readonly nowMs?: number;
   readonly countersMax?: number;
+  /** Hears of thresholds, in percent, that a change which is no settlement has crossed. */
+  readonly onCrossed?: (line: HoldLine, percents: readonly number[], spent: number) => void;
   /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
   readonly onExhausted?: (draw: Draw, windowStartMs: number, windowEndMs: number | null, spent: number) => void;
 };
@@ -40,7 +42,7 @@ export type LedgerOptions = {
  */
 export function createLedger(
   initial: readonly Balance[],
-  { nowMs: startedMs = 0, countersMax = COUNTERS_MAX, onExhausted }: LedgerOptions = {},
+  { nowMs: startedMs = 0, countersMax = COUNTERS_MAX, onCrossed, onExhausted }: LedgerOptions = {},
 ): MemoryLedger {
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
@@ -66,6 +68,16 @@ export function createLedger(
     // The policy set may have changed since: the newest period's end counts from now on.
     known.windowEndMs = window.endMs;
     return known;
+  }
+
+  /** Of a change that is known already: it may be the first of its window, and that of a rolling one may be before now. */
+  function counterAt({ draw, windowStartMs, windowEndMs }: HoldLine): Counter | null {
+    const known = shares.get(keyOf(draw))?.find((counter) => counter.windowStartMs === windowStartMs);
+    if (known !== undefined) return known;
+    if ((windowEndMs !== null && windowEndMs <= latestMs) || size >= countersMax) return null;
+    const added = add(emptyCounter(draw, { startMs: windowStartMs, endMs: windowEndMs }));
+    shares.get(keyOf(draw))?.sort((a, b) => a.windowStartMs - b.windowStartMs);
+    return added;
   }
 
   function standingOf(draw: Draw, counter: Counter | undefined): Readonly<Standing> {
@@ -145,11 +157,15 @@ export function createLedger(
 
     apply(adjustments) {
       for (const { line, posted, debt } of adjustments) {
-        const counter = shares.get(keyOf(line.draw))?.find(({ windowStartMs }) => windowStartMs === line.windowStartMs);
+        const counter = counterAt(line);
         // Of a window that is over and forgotten only the journal knows.
-        if (counter === undefined) continue;
+        if (counter === null) continue;
+        const before = standingOf(line.draw, counter);
+        const spent = before.committed + before.debt;
         counter.committed += posted;
         counter.debt += debt;
+        const crossed = crossedBy(line.draw, spent, spent + posted + debt);
+        if (crossed.length > 0) onCrossed?.(line, crossed, spent + posted + debt);
       }
     },
 
@@ -212,6 +228,7 @@ export function refuseHold(
     remaining: left,
     required: amount,
     ...(resetsAtMs === null ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
+    ...(draw.hint === undefined ? {} : { hint: draw.hint }),
   };
   const note = `budget ${draw.budget}: ${left} of ${draw.limit} ${draw.meter} left, ${amount} needed`;
   return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", facts, note);

@@ -37,7 +37,13 @@ export function toldLine({ line, held, posted, debt }: Ending[number]): string[]
   const slotMs = slotOf(draw, windowStartMs, windowEndMs);
   const span = slotMs > 0 ? slotMs + draw.rollingMs : 0;
   const changes = [held === 0 ? 0 : -held, posted, debt];
-  return [shareOf(draw), ...[windowStartMs, slotMs, span, draw.limit].map(String), draw.notify.join(","), ...changes.map(String)];
+  return [
+    shareOf(draw),
+    ...[windowStartMs, slotMs, span, draw.limit].map(String),
+    draw.notify.join(","),
+    ...changes.map(String),
+    textOf(windowEndMs),
+  ];
 }
 
 /** Committed, held and debt, one after the other. */

@@ -19,7 +19,13 @@ type Stored = {
 export type BalanceSums = Map<string, Sums>;
 
 /** Records of acts that post to budgets. */
-const MOVES_MONEY: ReadonlySet<AuditRecord["kind"]> = new Set(["budget.adjusted", "budget.delegated", "budget.returned"]);
+const MOVES_MONEY: ReadonlySet<AuditRecord["kind"]> = new Set([
+  "budget.adjusted",
+  "budget.delegated",
+  "budget.returned",
+  "usage.reported",
+  "usage.adjusted",
+]);
 
 export function addRecord(sums: BalanceSums, record: AuditRecord): void {
   if (record.settlement === null && !MOVES_MONEY.has(record.kind)) return;

@@ -1,11 +1,14 @@
 /** Writes reported events and corrections, each batch in one transaction with its record; the same (source, id) is written once, for ever. */
+import type { Adjustment, HoldLine } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
+import { budgetLines } from "./budget-line.ts";
 import { eventReader, type StoredEvent } from "./event-query.ts";
 import { ADJUSTED, definitionDigest, type EventType } from "./event-types.ts";
 import type { Desk } from "./journal-tasks.ts";
 import { eventLeaf, rootOf } from "./merkle.ts";
-import { type EventEntry, eventEntry, type ReportedAs } from "./reported.ts";
-import { type Amount, recordRow } from "./rows.ts";
+import { countable, type Drawing, NO_DRAWING, owedAnew, owedBy } from "./report-draws.ts";
+import { amountOf, type EventEntry, eventEntry, type ReportedAs } from "./reported.ts";
+import { type Amount, movesOf, recordRow } from "./rows.ts";
 import type { Store } from "./store.ts";
 
 export type ReportBatch = {
@@ -14,27 +17,36 @@ export type ReportBatch = {
   readonly bound: string | null;
   /** `usage.reported`; its details are filled in. */
   readonly record: AuditRecord;
+  /** The budgets that they draw on, if any. */
+  readonly drawing?: Drawing;
 };
 
 /** `conflict`: the pair was used with another payload. `record`: where the event stands; null of a conflict. */
 export type Fate = { readonly state: "accepted" | "duplicate" | "conflict"; readonly id: string | null };
 
-export function writeReports(desk: Desk, { entries, bound, record }: ReportBatch): readonly Fate[] {
+export function writeReports(desk: Desk, { entries, bound, record, drawing = NO_DRAWING }: ReportBatch): readonly Fate[] {
   const known = knownReports(desk.store);
   const insert = eventInsert(desk.store);
   return desk.writer.transact((pen) => {
     const seen = new Map<string, EventEntry>();
-    const fates = entries.map((entry): Fate => {
+    const positions = new Map<EventEntry, number>();
+    const fates = entries.map((entry, position): Fate => {
       const pair = JSON.stringify([entry.as.source, entry.as.id]);
       const twin = seen.get(pair);
       const fate = twin === undefined ? known(entry.as, entry.fingerprint, bound) : fateBeside(twin, entry);
-      if (fate === null) seen.set(pair, entry);
+      if (fate === null) {
+        seen.set(pair, entry);
+        positions.set(entry, position);
+      }
       return fate ?? { state: "accepted", id: entry.id };
     });
     // A record is one customer's, so that whoever may read that customer's can prove its events.
     for (const [customer, theirs] of Map.groupBy(seen.values(), (entry) => entry.customer)) {
       const details = { customer, events: theirs.length, events_root: batchRoot(theirs.map(({ digest }) => digest)) };
-      const sequence = pen.append(recordRow({ ...record, details }, desk.source));
+      const amounts = theirs.map((entry) => [positions.get(entry) ?? -1, amountOf(entry)] as const);
+      const lines = countable(desk.store, owedBy(drawing, amounts));
+      const sequence = pen.append(recordRow({ ...record, details, budget: budgetLines(lines) }, desk.source));
+      for (const move of movesOf(lines)) pen.post(move, sequence);
       for (const [position, entry] of theirs.entries()) insert(entry, pen.addUsage(entry.usage, sequence, position), null);
     }
     return fates;
@@ -57,15 +69,18 @@ export type Correction = {
   readonly definition: EventType;
   /** `usage.adjusted`; its details are filled in. */
   readonly record: AuditRecord;
+  /** Counters that the corrected event draws on. */
+  readonly places?: readonly HoldLine[];
 };
 
 export type Corrected =
-  | { readonly state: "accepted" | "duplicate"; readonly id: string }
+  | { readonly state: "accepted"; readonly id: string; readonly lines: readonly Adjustment[] }
+  | { readonly state: "duplicate"; readonly id: string }
   | { readonly state: "conflict" | "absent" | "refused"; readonly detail: string };
 
 /** The sum of an event and its corrections stays at zero or above, on every meter. */
 export function writeCorrection(desk: Desk, correction: Correction): Corrected {
-  const { eventId, as, fingerprint, deltas, reason, by, record } = correction;
+  const { eventId, as, fingerprint, deltas, reason, by, record, places = [] } = correction;
   const before = knownReports(desk.store)(as, fingerprint, null);
   if (before?.state === "conflict") return { state: "conflict", detail: "this key was used with another correction" };
   if (before !== null) return { state: "duplicate", id: before.id ?? "" };
@@ -80,12 +95,15 @@ export function writeCorrection(desk: Desk, correction: Correction): Corrected {
     if (!Number.isSafeInteger(sum)) return { state: "refused", detail: `${meter}: the sum is too large` };
   }
   const entry = correctionEntry(found, correction);
+  const lines = countable(desk.store, owedAnew(desk.store, places, found.record, deltas));
   const details = { customer: found.subject, event_id: entry.id, adjusts: eventId, reason };
   desk.writer.transact((pen) => {
-    const sequence = pen.append(recordRow({ ...record, administrator: by, details }, desk.source, entry.digest));
+    const written = { ...record, administrator: by, details, budget: budgetLines(lines) };
+    const sequence = pen.append(recordRow(written, desk.source, entry.digest));
+    for (const move of movesOf(lines)) pen.post(move, sequence);
     eventInsert(desk.store)(entry, pen.addUsage(entry.usage, sequence, 0), found.sequence);
   });
-  return { state: "accepted", id: entry.id };
+  return { state: "accepted", id: entry.id, lines };
 }
 
 /** In the dimensions of the event that it corrects, at the time of the correction: a period that is over stays as it was. */

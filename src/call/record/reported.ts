@@ -88,6 +88,11 @@ export function eventEntry({ as, customer, fingerprint, atMs, amounts }: Written
   };
 }
 
+/** Of a report, which counts on one meter. */
+export function amountOf({ usage }: EventEntry): number {
+  return usage.amounts[0]?.[1] ?? 0;
+}
+
 const COLUMNS = new Set<string>(QUANTITIES);
 
 /** 160 bits: no two pairs meet. */

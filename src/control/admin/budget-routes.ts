@@ -10,7 +10,7 @@ import { type Answer, type Caller, NOT_THERE, type Route, route } from "./route.
 
 export type BudgetRoutesParts = {
   readonly registry: Registry;
-  readonly budgets: () => Promise<readonly BudgetRow[]>;
+  readonly rowsFor: (caller: Caller) => Promise<readonly BudgetRow[]>;
   readonly budgetsOf: (profile: AgentProfile) => Promise<readonly BudgetRow[]>;
   readonly adjust: Adjust;
 };
@@ -21,7 +21,7 @@ const adjustment = z.strictObject({
   reason: z.string().min(1).max(512).describe("Why, for the record."),
 });
 
-export function budgetRoutes({ registry, budgets, budgetsOf, adjust }: BudgetRoutesParts): readonly Route[] {
+export function budgetRoutes({ registry, rowsFor, budgetsOf, adjust }: BudgetRoutesParts): readonly Route[] {
   const change = (verb: "credit" | "debit", summary: string) =>
     route({
       method: "POST",
@@ -38,14 +38,7 @@ export function budgetRoutes({ registry, budgets, budgetsOf, adjust }: BudgetRou
       permission: "usage:read",
       summary: "Every counter in use, and every budget that nobody has drawn on yet.",
       body: null,
-      async answer({ caller }) {
-        const rows = await budgets();
-        if (caller.customer === null) return { status: 200, json: { items: rows, next_cursor: null } };
-        const theirs = new Set([`customer=${encodedScope(caller.customer)}`]);
-        for (const { id, customer } of registry.all()) if (customer === caller.customer) theirs.add(`agent=${encodedScope(id)}`);
-        const items = rows.filter(({ scope }) => scope.split("&").some((part) => theirs.has(part)));
-        return { status: 200, json: { items, next_cursor: null } };
-      },
+      answer: async ({ caller }) => ({ status: 200, json: { items: await rowsFor(caller), next_cursor: null } }),
     }),
     route({
       method: "GET",
@@ -61,6 +54,19 @@ export function budgetRoutes({ registry, budgets, budgetsOf, adjust }: BudgetRou
     change("credit", "Gives back what was used of a counter, at most all of it, by an entry that says why."),
     change("debit", "Takes from a counter by an entry that says why; it is a debt, which blocks new holds once nothing is left."),
   ];
+}
+
+/** The counters of a customer and of its agents, and those of budgets that were made for it. */
+export function rowsOfCustomer(
+  rows: readonly BudgetRow[],
+  customer: string | null,
+  registry: Pick<Registry, "all">,
+  isMadeFor: (name: string, customer: string) => boolean,
+): readonly BudgetRow[] {
+  if (customer === null) return rows;
+  const theirs = new Set([`customer=${encodedScope(customer)}`]);
+  for (const agent of registry.all()) if (agent.customer === customer) theirs.add(`agent=${encodedScope(agent.id)}`);
+  return rows.filter(({ name, scope }) => isMadeFor(name, customer) || scope.split("&").some((part) => theirs.has(part)));
 }
 
 /** A counter may be many customers': only a key that is bound to none changes it. */

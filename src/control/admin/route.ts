@@ -20,6 +20,7 @@ export type Permission =
   | "usage:write"
   | "usage:correct"
   | "budgets:adjust"
+  | "budgets:write"
   | "calls:decide"
   | "calls:reserve"
   | "requests:read"

@@ -8,6 +8,7 @@ import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
 import { isRefusal } from "../../refusal.ts";
+import type { InTurn } from "./in-turn.ts";
 
 export type Wanted = {
   readonly budget: string;
@@ -30,11 +31,12 @@ export type AdjustParts = {
   readonly ledger: Adjusting;
   readonly run: RunTask;
   readonly now: () => number;
+  /** Two credits at once must not give the same use back twice. */
+  readonly inTurn: InTurn;
   readonly recordOf: (by: string, details: AuditRecord["details"]) => AuditRecord;
 };
 
-export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustParts): Adjust {
-  let last: Promise<unknown> = Promise.resolve();
+export function createAdjust({ policySet, ledger, run, now, inTurn, recordOf }: AdjustParts): Adjust {
   async function adjust({ budget: name, scope, change, amount, reason }: Wanted, by: string): Promise<Adjusted> {
     const budget = policySet().budgets.find(({ draw }) => draw.budget === name);
     if (budget === undefined) return { state: "absent", detail: `there is no budget ${name}` };
@@ -61,12 +63,7 @@ export function createAdjust({ policySet, ledger, run, now, recordOf }: AdjustPa
     if (change === "credit") ledger.apply(lines);
     return { state: "adjusted", meter: draw.meter, lines };
   }
-  return (wanted, by) => {
-    // One after the other: two credits at once must not give the same use back twice.
-    const mine = last.then(() => adjust(wanted, by));
-    last = mine.catch(() => {});
-    return mine;
-  };
+  return (wanted, by) => inTurn(() => adjust(wanted, by));
 }
 
 /** A counter that no call would ever draw on is a slip. */

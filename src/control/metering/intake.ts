@@ -2,12 +2,15 @@
 import { setImmediate } from "node:timers/promises";
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
 import { durationText, instantMs } from "../../call/authorize/written.ts";
+import type { HoldLine } from "../../call/budget/reservation.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import type { Catalogue } from "../../call/record/event-types.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import type { Reader } from "../../call/record/reader.ts";
+import { type Drawing, owedBy } from "../../call/record/report-draws.ts";
 import type { Fate } from "../../call/record/report-writer.ts";
-import { type EventEntry, entryOf } from "../../call/record/reported.ts";
+import { amountOf, type EventEntry, entryOf } from "../../call/record/reported.ts";
+import type { ReportedDrawing } from "../budgets/reported-drawing.ts";
 import { type JudgedEvent, judgeEvent, type Rejection, type SentEvent } from "./sent-event.ts";
 
 export type IntakeParts = {
@@ -17,6 +20,7 @@ export type IntakeParts = {
   readonly run: RunTask;
   readonly now: () => number;
   readonly latenessMs: number;
+  readonly drawing: ReportedDrawing;
   /** Of a batch by an administrator; its details are filled in. */
   readonly recordOf: (by: string) => AuditRecord;
 };
@@ -41,10 +45,15 @@ export function createIntake(parts: IntakeParts) {
     /** `read` is asked for one item after the other, since reading ten thousand at once would hold up every call. */
     async take<T>(items: readonly T[], read: Read<T>, from: From): Promise<readonly Taken[]> {
       const taken: (Taken | undefined)[] = [];
-      let chunk: { readonly index: number; readonly entry: EventEntry }[] = [];
+      let chunk: { readonly index: number; readonly composed: Composed }[] = [];
       const write = async () => {
-        const entries = chunk.map(({ entry }) => entry);
-        const fates = await parts.run("writeReports", { entries, bound: from.customer, record: parts.recordOf(from.name) });
+        const entries = chunk.map(({ composed }) => composed.entry);
+        const drawing = drawingOf(chunk.map(({ composed }) => composed.places));
+        const record = parts.recordOf(from.name);
+        const fates = await parts.run("writeReports", { entries, bound: from.customer, record, drawing });
+        const accepted = entries.flatMap((entry, i) => (fates[i]?.state === "accepted" ? [[i, amountOf(entry)] as const] : []));
+        const owed = owedBy(drawing, accepted);
+        if (owed.length > 0) parts.drawing.posted(owed);
         for (const [i, { index }] of chunk.entries()) taken[index] = told(fates[i]);
         chunk = [];
       };
@@ -53,12 +62,12 @@ export function createIntake(parts: IntakeParts) {
         if (index % TURN === TURN - 1) await setImmediate();
         const each = read(item, index);
         const judged = "fault" in each ? ({ reason: "malformed", detail: each.fault } as const) : judgeEvent(each, parts.catalogue);
-        const entry = "reason" in judged ? judged : composed(judged, from, parts);
-        if ("reason" in entry) {
-          taken[index] = entry;
+        const composed = "reason" in judged ? judged : compose(judged, from, parts);
+        if ("reason" in composed) {
+          taken[index] = composed;
           // What cannot be taken now may have been taken before.
           if (!("reason" in judged)) doubtful.push({ index, judged });
-        } else if (chunk.push({ index, entry }) === CHUNK) await write();
+        } else if (chunk.push({ index, composed }) === CHUNK) await write();
       }
       if (chunk.length > 0) await write();
       const asked = doubtful.map(({ judged }) => ({ as: judged.sent.as, fingerprint: judged.fingerprint }));
@@ -76,11 +85,26 @@ function told(fate: Fate | undefined): Taken {
 
 const NOBODY: Rejection = { reason: "agent_unknown", detail: "agent_id: there is no such agent" };
 
-function composed(
+type Composed = { readonly entry: EventEntry; readonly places: readonly HoldLine[] };
+
+/** Each counter once, whatever how many events draw on it. */
+function drawingOf(byEvent: readonly (readonly HoldLine[])[]): Drawing {
+  const places: HoldLine[] = [];
+  const known = new Map<string, number>();
+  const indexOf = (line: HoldLine): number => {
+    const key = `${line.draw.budget}\0${line.draw.scope}\0${line.windowStartMs}`;
+    const index = known.get(key) ?? places.push(line) - 1;
+    known.set(key, index);
+    return index;
+  };
+  return { byEvent: byEvent.map((lines) => lines.map(indexOf)), places };
+}
+
+function compose(
   { sent, definition, amounts, dimensions, metadata, fingerprint }: JudgedEvent,
   from: From,
   parts: IntakeParts,
-): EventEntry | Rejection {
+): Composed | Rejection {
   const nowMs = parts.now();
   const profile = parts.find(sent.agent);
   if (profile === undefined || (from.customer !== null && profile.customer !== from.customer)) return NOBODY;
@@ -94,8 +118,12 @@ function composed(
   if (atMs < nowMs - parts.latenessMs)
     return { reason: "time_out_of_bounds", detail: `time: is more than ${durationText(parts.latenessMs)} ago (metering.lateness)` };
   const { instance = null, model = null, region = null, server = null, tool = null } = dimensions;
-  return entryOf({
-    ...{ agent: name, agent_id: id, customer, team, workflow: dimensions.workflow ?? workflow },
-    ...{ instance, model, region, server, tool, definition, as: sent.as, by: from.name, atMs, amounts, metadata, fingerprint },
+  const where = { customer, team, workflow: dimensions.workflow ?? workflow, instance, server, tool };
+  const entry = entryOf({
+    ...{ agent: name, agent_id: id, ...where },
+    ...{ model, region, definition, as: sent.as, by: from.name, atMs, amounts, metadata, fingerprint },
   });
+  const [[meter] = [""]] = amounts;
+  const use = { agentId: id, agentName: name, kind: profile.kind, ...where, meter };
+  return { entry, places: parts.drawing.placesOf(use, atMs, nowMs) };
 }
