@@ -6,9 +6,7 @@ type Dialect = "sqlite" | "postgres";
 /** 0: nothing is there, or what has to be made anew. */
 export type OlderVersion = 0 | 2 | 3 | 4 | 5;
 
-export function olderVersion(found: number): OlderVersion {
-  return found === 2 || found === 3 || found === 4 || found === 5 ? found : 0;
-}
+export const olderVersion = (found: number): OlderVersion => (found === 2 || found === 3 || found === 4 || found === 5 ? found : 0);
 
 /** How an empty database (0) is made, or one of an older version brought to this one. `{int}`, `{bytes}`, `{serial}` and `{end}` differ between the two. */
 export function schemaFor(dialect: Dialect, from: OlderVersion = 0): readonly string[] {

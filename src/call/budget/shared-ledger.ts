@@ -2,17 +2,17 @@
 import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, judgeHold, remaining } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
 import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
 import { change, type OwnShares, placeIn, placeOf, type Share, shareOf } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
-import type { Adjusting, Amounts, Balance, HoldLine, Ledger, Left } from "./reservation.ts";
+import type { Adjusting, Amounts, Balance, HoldLine, Ledger } from "./reservation.ts";
 import { type AnsweredLine, type Ending, type Extension, extendAlone, SharedHold } from "./shared-hold.ts";
+import { type Asked, away, hasNoCeiling, resetOf, waiting, weighed } from "./shared-weighing.ts";
 import { changesOf, lineOf, slotsIn, standingIn, toldLine } from "./shared-words.ts";
 import type { Sharing } from "./sharing.ts";
-import { createCalendar, freedAt, type Window } from "./windows.ts";
+import { createCalendar } from "./windows.ts";
 
 export interface SharedLedger extends Ledger, Adjusting {
   balances(): Promise<readonly Balance[]>;
@@ -40,10 +40,6 @@ const OWN_COUNTERS_MAX = COUNTERS_MAX;
 /** A window that turns while it is asked for turns once; more often the clocks are beyond help. */
 const TRIES_MAX = 4;
 const PAGE = 1_000;
-/** As long as a broken connection, or the filling of a new epoch, usually takes. */
-const RETRY_MS = 1_000;
-
-type Asked = { readonly draw: Draw; readonly window: Window; readonly amount: number | null };
 
 export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
   const { sharing, shares, mono, onCrossed, countersMax = SHARED_COUNTERS_MAX } = parts;
@@ -269,35 +265,3 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
 
 const NOTHING: Reply = [];
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the shared ledger keeps");
-
-function away(note: string): Refusal {
-  return refuse("store_unavailable", { retry_after_ms: RETRY_MS }, note);
-}
-
-function waiting(sharing: Sharing): string {
-  const { waitingFor } = sharing.status();
-  return waitingFor.length === 0 ? "it opens soon" : `waiting for ${waitingFor.join(", ")}`;
-}
-
-function hasNoCeiling({ hard, overage }: Draw): boolean {
-  return !hard && overage === null;
-}
-
-function resetOf(draw: Draw, window: Window, slots: readonly Counter[], amount: number): number | null {
-  return draw.period === "rolling" ? freedAt(slots, draw, amount) : window.endMs;
-}
-
-function weighed(asked: readonly Asked[], reply: Reply, sharing: Sharing): { refusal: Refusal | null; left: Left[] } {
-  let at = 2;
-  let refusal = reply[0] === "filling" && !asked.every(({ draw }) => hasNoCeiling(draw)) ? away(waiting(sharing)) : null;
-  const left = asked.map(({ draw, window, amount }) => {
-    const standing = standingIn(reply, at);
-    const count = Number(reply[at + 3]);
-    const slots = slotsIn(draw, reply.slice(at + 4, at + 4 + count));
-    at += 4 + count;
-    const judged = judgeHold(standing, draw, amount);
-    if (judged !== "carried") refusal ??= refuseHold(judged, draw, standing, amount ?? 1, resetOf(draw, window, slots, amount ?? 1));
-    return { draw, remaining: remaining(draw, standing), held: standing.held, windowEndMs: resetOf(draw, window, slots, 1) };
-  });
-  return { refusal, left };
-}
