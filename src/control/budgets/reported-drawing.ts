@@ -21,9 +21,11 @@ export function createReportedDrawing(policySet: () => PolicySet, ledger: Pick<A
   const windowOf = createCalendar();
   let kept = new Map<string, Draws>();
   let keptOf: PolicySet | null = null;
+  let meters: ReadonlySet<string> = new Set();
   const drawsOf = (use: ReportedUse): Draws => {
     const now = policySet();
-    if (now !== keptOf || kept.size >= KEPT_MAX) [kept, keptOf] = [new Map(), now];
+    if (now !== keptOf || kept.size >= KEPT_MAX) [kept, keptOf, meters] = [new Map(), now, metersOf(now)];
+    if (!meters.has(use.meter)) return NONE;
     const key = JSON.stringify(Object.values(use));
     const known = kept.get(key) ?? drawsOfReport(now, use);
     kept.set(key, known);
@@ -41,4 +43,10 @@ export function createReportedDrawing(policySet: () => PolicySet, ledger: Pick<A
     posted: (lines) => ledger.apply(lines),
     inTurn,
   };
+}
+
+const NONE: Draws = [];
+
+function metersOf({ budgets }: PolicySet): ReadonlySet<string> {
+  return new Set(budgets.map(({ draw }) => draw.meter));
 }

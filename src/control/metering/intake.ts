@@ -7,7 +7,7 @@ import type { AuditRecord } from "../../call/record/audit-record.ts";
 import type { Catalogue } from "../../call/record/event-types.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import type { Reader } from "../../call/record/reader.ts";
-import { type Drawing, owedBy } from "../../call/record/report-draws.ts";
+import { type Drawing, NO_DRAWING, owedBy } from "../../call/record/report-draws.ts";
 import type { Fate } from "../../call/record/report-writer.ts";
 import { amountOf, type EventEntry, entryOf } from "../../call/record/reported.ts";
 import type { ReportedDrawing } from "../budgets/reported-drawing.ts";
@@ -89,6 +89,7 @@ type Composed = { readonly entry: EventEntry; readonly places: readonly HoldLine
 
 /** Each counter once, whatever how many events draw on it. */
 function drawingOf(byEvent: readonly (readonly HoldLine[])[]): Drawing {
+  if (byEvent.every(({ length }) => length === 0)) return NO_DRAWING;
   const places: HoldLine[] = [];
   const known = new Map<string, number>();
   const indexOf = (line: HoldLine): number => {
