@@ -210,10 +210,12 @@ export async function modernRequest(
   method: string,
   params: Record<string, unknown> = {},
   id: number | string = 1,
+  signal: AbortSignal | null = null,
 ): Promise<Response> {
   const named = params.name ?? params.uri ?? params.taskId;
   return fetch(url, {
     method: "POST",
+    signal,
     headers: {
       "content-type": "application/json",
       accept: "application/json, text/event-stream",

@@ -254,12 +254,18 @@ describe("what is left goes back", () => {
   test("when the parent is suspended, once a call that is under way has ended", async () => {
     const { parent, child, token } = await pair("suspended");
     const made = await exchange(child, token, calls(5));
-    const slow = call(made.access_token, "slow", { ms: 1_500, nonce: "under-way" });
+    // Looked at after the other, whenever somebody looks.
+    const idle = await exchange(child, token, calls(2));
+    const client = new AbortController();
+    const asked = { name: "slow", arguments: { ms: 60_000, nonce: "under-way" } };
+    const slow = modernRequest(`${gateway.publicUrl}/mcp/up`, made.access_token, "tools/call", asked, 1, client.signal).catch(() => null);
     await until(async () => (upstream.executions.some(({ id }) => id === "under-way") ? true : null));
     await admin(`agents/${parent.id}/suspend`, gateway, { reason: "test" });
     expect((await modernRequest(`${gateway.publicUrl}/mcp/up`, made.access_token, "tools/list")).status).toBe(401);
+    await returned(nameOf(idle));
     expect((await acts(nameOf(made))).map(({ kind }) => kind)).toEqual(["budget.delegated"]);
-    expect((await slow).result).toBeDefined();
+    client.abort();
+    await slow;
     expect(await returned(nameOf(made))).toMatchObject({ details: { returned: 4 } });
     expect(await committed(`own-calls agent=${parent.id}`)).toBe(1);
   });
