@@ -24,7 +24,7 @@ entitlements:
     when: args.limit <= 100 && agnt.name == 'x'
   - { name: patterns, permit: [tickets/a], when: "args.p.matches('x')" }
 budgets:
-  - { name: b, meter: bytes, limit: -5, period: fortnight, timeZone: Mars/X, notify: [50%] }
+  - { name: b, meter: bytes, limit: -5, period: fortnight, timeZone: Mars/X, notify: [half] }
   - { name: c, meter: calls, limit: 5_00, period: day }
   - { name: c, meter: calls, limit: 9_999_999_999_999_999, period: day }
 `),
@@ -47,11 +47,10 @@ budgets:
     "17:32: entitlements[4].when: unknown variable: agnt",
     "18:13: entitlements[5].name: the entitlement patterns is already at policies/test.yaml:15",
     "18:51: entitlements[5].when: matches is not offered; use like(text, pattern), where * is any characters",
-    "20:23: budgets[0].meter: must be calls or tool_tokens",
     "20:37: budgets[0].limit: must be at least 0",
     "20:49: budgets[0].period: must be hour or day or week or month or year or total",
     "20:70: budgets[0].timeZone: is not an IANA time zone such as Europe/Berlin",
-    "20:78: budgets[0].notify: unknown key; known here: name, who, tools, each, meter, limit, period, timeZone, hard, overrun",
+    "20:87: budgets[0].notify[0]: must be percent of the limit, from 1% to 1000%: 80%",
     "21:37: budgets[1].limit: must be a whole number, such as 2000 or 5_000_000",
     "22:37: budgets[2].limit: must be at most 9007199254740991",
   ]);

@@ -72,7 +72,6 @@ describe("check", () => {
   });
 
   test.each([
-    ["limits", "limits:\n  - { name: polite, rate: 60/min }\n"],
     ["inspect", "entitlements:\n  - { name: all, permit: [up/*], inspect: [dlp] }\n"],
     ["idempotency", "idempotency: { key: args.id }\n"],
   ])("refuses the key %s in a policy, which does not exist yet", async (key, yaml) => {
@@ -81,7 +80,7 @@ describe("check", () => {
     expect(problems[0]?.message).toContain(key);
   });
 
-  test.each(["limits", "approval", "idempotency"])("refuses the key %s in the config", async (key) => {
+  test.each(["limits", "approval", "loops"])("refuses the key %s in the config", async (key) => {
     const { problems } = await check({ "tollgate.yaml": configText([1, 2, 3], `${key}: {}`), "policies/a.yaml": POLICY });
     expect(problems).toMatchObject([{ line: 6, column: 1, message: expect.stringContaining(key) }]);
   });

@@ -155,14 +155,14 @@ test("mode: observe lets through what policies would refuse, and each record say
     expect((await asking("tools/list", {})).result?.tools?.map(({ name }) => name)).toContain("add");
     for (const name of ["echo", "add", "add"])
       expect((await asking("tools/call", { name, arguments: name === "echo" ? { text: "x" } : { a: 1, b: 2 } })).result).toBeDefined();
-    type Call = Recorded & { target: { kind: string } | null; budget: { debt: number }[] };
+    type Call = Recorded & { target: { kind: string } | null; budget: { posted: number; debt: number }[] };
     const calls = (await observed.json<Call[]>("audit", "tail")).filter(({ target }) => target?.kind === "tool");
     expect(calls.map(({ decision, shadow }) => [decision, shadow])).toEqual([
       ["permit", null],
       ["permit", expect.objectContaining({ mode: "observe", decision: "refuse", reason: "tool_unknown" })],
       ["permit", expect.objectContaining({ mode: "observe", decision: "refuse", reason: "tool_unknown" })],
     ]);
-    expect(calls.at(-1)?.budget[0]).toMatchObject({ budget: "one", debt: 1 });
+    expect(calls.at(-1)?.budget[0]).toMatchObject({ budget: "one", posted: 1, debt: 0 });
     // What is no policy still refuses.
     expect((await modernRequest(`${observed.publicUrl}/mcp/up`, "forged", "tools/list", {})).status).toBe(401);
     expect(observed.output).toContain("policies are observed");
