@@ -195,7 +195,7 @@ function readsTheBooks(): void {
         window: { start: expect.any(String), end: expect.any(String) },
       },
     ]);
-    expect((await at("budget", "list")).out).toMatch(/shared-calls +shared +calls +1_000 +1 +0 +999/);
+    expect((await at("budget", "list")).out).toMatch(/shared-calls +shared +calls +1_000 +1 +0 +0 +999/);
   });
 
   test("a call that never was is a no: exit 1", async () => {
