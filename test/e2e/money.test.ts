@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { type Credentials, GatewayProcess, modernRequest } from "./gateway-process.ts";
+import { administer } from "./shared-registry.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
@@ -67,7 +68,8 @@ afterAll(async () => {
 });
 
 async function budget(name: string): Promise<Budget> {
-  const row = (await gateway.json<Budget[]>("budget", "list")).find((each) => each.name === name);
+  const { items } = (await (await administer(gateway, "GET", "/budgets")).json()) as { items: Budget[] };
+  const row = items.find((each) => each.name === name);
   if (row === undefined) throw new Error(`no budget ${name}`);
   return row;
 }
