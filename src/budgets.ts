@@ -75,7 +75,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   });
   parts.closing.push(() => opened.close());
   const { ledger, balances } = opened;
-  const { made, isInFile } = await openMade(parts);
+  const { made, isInFile } = await openMade(parts, balances);
   const inTurn = createInTurn();
   const adjust = createAdjust({
     ...{ policySet, ledger, now, inTurn },
@@ -106,12 +106,13 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   };
 }
 
-async function openMade({ config, store, registry, inForce, act, log, now }: BudgetsParts) {
+async function openMade({ config, store, registry, inForce, act, log, now }: BudgetsParts, balances: OpenLedger["balances"]) {
   const meters = meterFactsOf(config);
   const isInFile = (name: string) => inForce.isInFile(name);
   const made = await openMadeBudgets({
     ...{ store, registry, audit: act, now, isInFile },
     compile: compileMade,
+    isCounted: async (name) => (await balances()).some(({ budget }) => budget === name),
     faultOf: (file) => faultOfMade(file, config.servers, meters),
     unreadable: (budget, why) => log.error({ budget, why }, "a budget of the registry cannot be read, and does not count"),
     count: inForce.count,

@@ -9,8 +9,8 @@ import type { CountTokens, TokenCount } from "./call/record/token-count.ts";
 import type { Steps } from "./call/steps.ts";
 import type { MeterRules, TargetRules } from "./meter-rules.ts";
 
-/** Read for rules: a larger result counts nothing beyond its tokens, and says so. Reading one of this size takes about 10 ms. */
-const RESULT_BYTES_MAX = 1_048_576;
+/** Read for rules: of a larger result each meter counts its most, and no condition holds. Reading one of this size takes about 40 ms. */
+const RESULT_BYTES_MAX = 4_194_304;
 
 export type MeasureParts = {
   readonly rules: MeterRules;
@@ -27,6 +27,8 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
     const found = succeeded ? rules.rulesFor(request.server, target) : null;
     const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
     const measures = isCounted ? measuresOf(found, request, outcome) : null;
+    // A look at a task that brings no result is free.
+    if (task !== null && outcome.toolResult === null) return { tokenCount, measures, usage: NOTHING };
     const usage: Record<string, number> & Usage = {
       calls,
       tool_tokens: tokensOf(tokenCount),
@@ -40,6 +42,8 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
     return { tokenCount, measures, usage };
   };
 }
+
+const NOTHING: Usage = Object.freeze({ calls: 0, tool_tokens: 0 });
 
 function tokensOf(count: TokenCount | null): number {
   return count === null ? 0 : count.input + count.output;
@@ -58,9 +62,15 @@ function measuresOf(rules: TargetRules, request: McpRequest, { toolResult }: Out
     else if (holds) outcomes[name] = 1;
   }
   for (const { name, of, pointer, max } of rules.meters) {
-    const amount = amountAt(of === "result" ? result : args(), pointer);
-    if (amount === null) notes.push(`meter ${name}: there is no whole number at its pointer`);
-    else {
+    const read = of === "result" ? result : args();
+    // Of what a task was given nothing is known any more.
+    const amount = of === "arguments" && request.course !== "metered" ? undefined : read === null ? null : amountAt(read, pointer);
+    if (amount === undefined) notes.push(`meter ${name}: there is nothing at its pointer`);
+    else if (amount === null) {
+      // What cannot be read may be as much as was held for it: nobody gets it for nothing by writing it oddly, or by making it large.
+      notes.push(`meter ${name}: there is no whole number at its pointer, so it counts as ${max}`);
+      outputs[name] = (outputs[name] ?? 0) + max;
+    } else {
       if (amount > max) notes.push(`meter ${name}: ${amount} cut to ${max}`);
       outputs[name] = (outputs[name] ?? 0) + Number(amount > max ? max : amount);
     }
@@ -84,10 +94,11 @@ function readOrNull(bytes: Uint8Array): CallArguments | null {
   }
 }
 
-/** RFC 6901. A whole number of zero or more, or how many items a list has; null: there is neither. */
-function amountAt(read: CallArguments | null, pointer: string): bigint | null {
-  let value: unknown = read?.value;
+/** RFC 6901. A whole number of zero or more, or how many items a list has; null: something else; undefined: nothing. */
+function amountAt(read: CallArguments, pointer: string): bigint | null | undefined {
+  let value: unknown = read.value;
   for (const token of pointer.split("/").slice(1)) value = childOf(value, token.replaceAll("~1", "/").replaceAll("~0", "~"));
+  if (value === undefined) return undefined;
   if (Array.isArray(value)) return BigInt(value.length);
   if (typeof value === "number" && Number.isSafeInteger(value)) value = BigInt(value);
   return typeof value === "bigint" && value >= 0n ? value : null;

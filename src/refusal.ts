@@ -4,6 +4,8 @@
 export type Facts = {
   readonly scope?: string;
   readonly budget?: string;
+  /** What the budget itself has to say to whoever has used it up. */
+  readonly hint?: string;
   readonly meter?: string;
   readonly resets_at?: string;
   readonly remaining?: number;

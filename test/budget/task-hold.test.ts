@@ -21,7 +21,7 @@ const DRAW: Draw = {
   lease: 0,
 };
 const newCallId = (): CallId => mintId("call", 0);
-const bill = () => ({ target: { kind: "tool", name: "report" } as const, logicalCallId: newCallId(), charged: false });
+const bill = () => ({ target: { kind: "tool", name: "report" } as const, logicalCallId: newCallId(), charged: false, posting: null });
 
 function looks(ledger = createLedger([])) {
   const held = ledger.hold(newCallId(), [DRAW], { calls: 0, tool_tokens: 100 }, 0);
@@ -53,6 +53,33 @@ test.each([
   expect((await end(sent(billedOnce(held, task)))).state).toBe("voided");
   expect(ledger.balances()).toMatchObject([{ committed: 0, held: 0 }]);
   expect(task.charged).toBe(false);
+});
+
+test("of many looks at once at what a budget cannot carry none is delivered for another's hold, also where settling takes a while", async () => {
+  const task = bill();
+  const ledger = createLedger([]);
+  const late = Array.from({ length: 10 }, () => {
+    const held = sent(looks(ledger).held);
+    const slow: Reservation = Object.assign(Object.create(held), {
+      lines: held.lines,
+      post: async (usage: Parameters<Reservation["post"]>[0]) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return held.post(usage);
+      },
+      voidUnsent: () => held.voidUnsent(),
+    });
+    return billedOnce(slow, task).post({ calls: 0, tool_tokens: 2_000 });
+  });
+  const settled = await Promise.all(late);
+  expect(settled.map(({ state, withheld }) => [state, withheld?.refused])).toEqual(Array(10).fill(["posted", "result_over_budget"]));
+  expect(task.charged).toBe(false);
+});
+
+test("a look whose result has no text is charged for what it is", async () => {
+  const task = bill();
+  const { held } = looks();
+  expect((await sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 0, bytes: 800_000 })).state).toBe("posted");
+  expect(task.charged).toBe(true);
 });
 
 test("what was withheld is not charged off: the next look is held for again", async () => {

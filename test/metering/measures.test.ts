@@ -88,9 +88,15 @@ describe("a call's result", () => {
   test("without a number where one is expected counts nothing of it, and says so", async () => {
     const { record, quantity } = await call("say", text("no pages"));
     expect(quantity).not.toHaveProperty("outputs");
-    expect(record.note).toBe("meter pages: there is no whole number at its pointer");
-    for (const pages of [-1, 1.5, "3", null, {}]) expect((await call("say", text("x", { pages }))).quantity).not.toHaveProperty("outputs");
-    expect((await call("say", '{"content":[],"structuredContent":{"pages":1e400}}')).quantity).not.toHaveProperty("outputs");
+    expect(record.note).toBe("meter pages: there is nothing at its pointer");
+  });
+
+  test("whose number cannot be read counts as much as was held for it, and says so", async () => {
+    for (const pages of [-1, 1.5, "3", null, {}])
+      expect((await call("say", text("x", { pages }))).quantity).toMatchObject({ outputs: { pages: 500 } });
+    const { record, quantity } = await call("say", '{"content":[],"structuredContent":{"pages":1e400}}');
+    expect(quantity).toMatchObject({ outputs: { pages: 500 } });
+    expect(record.note).toBe("meter pages: there is no whole number at its pointer, so it counts as 500");
   });
 
   test("above the most that one call counts is cut, and says so", async () => {

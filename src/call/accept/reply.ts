@@ -97,12 +97,12 @@ function problemOf(refusal: Refusal, status: number, { publicUrl, callId }: Repl
 
 function toolResult(refusal: Refusal, { idText, era, callId }: ReplyContext): string {
   const { title, remedy } = WIRE[refusal.refused];
-  const { resets_at, budget, limit_name, retry_after_ms = 0, approval_id, of, code, first_call } = factsOf(refusal);
+  const { resets_at, budget, limit_name, retry_after_ms = 0, approval_id, of, code, first_call, hint } = factsOf(refusal);
   const facts = [
     ...[budget && `budget ${budget}`, resets_at && `resets at ${resets_at}`, approval_id && `approval ${approval_id}`],
     ...[limit_name && `limit ${limit_name}`, limit_name && `again in ${Math.max(1, Math.ceil(retry_after_ms / 1000))} s`],
     ...[first_call && `call ${first_call.call_id}, ${first_call.outcome ?? "its fate is unknown"}`],
-    ...[of && `the ${of}`, code && `code ${code}`],
+    ...[of && `the ${of}`, code && `code ${code}`, hint],
   ]
     .filter(Boolean)
     .join(", ");

@@ -11,6 +11,7 @@ export type Task = {
   readonly logicalCallId: CallId;
   /** True once what it came to is charged. */
   charged: boolean;
+  posting: Promise<void> | null;
 };
 
 export type Tasks = {
@@ -46,7 +47,7 @@ export function createTasks(): Tasks {
       if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      tasks.set(key, { principal, target, logicalCallId, charged: false }, { ttl });
+      tasks.set(key, { principal, target, logicalCallId, charged: false, posting: null }, { ttl });
     },
     find(principal, server, taskId) {
       const task = taskId === null ? undefined : tasks.get(keyOf(server, taskId));

@@ -2,7 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, crossedBy, judgeHold, remaining, type Standing } from "./counter.ts";
+import { type Counter, crossedBy, judgeHold, remaining, type Standing, usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
 import type { Adjusting, Adjustment, Amounts, Balance, HoldLine, Ledger, Settlement, Weighing } from "./reservation.ts";
@@ -151,6 +151,8 @@ export function createLedger(
       const current = counterFor(draw);
       if (current === null) return null;
       const { windowStartMs, windowEndMs } = current;
+      // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun.
+      if (change === "debit" && amount > Number.MAX_SAFE_INTEGER - usedOf(standingOf(draw, current))) return null;
       if (change === "debit") return [{ line: { draw, windowStartMs, windowEndMs, amount: 0 }, posted: 0, debt: amount }];
       return creditOver(draw, draw.period === "rolling" ? countingSlots(draw) : [current], amount);
     },

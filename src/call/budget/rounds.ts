@@ -22,6 +22,8 @@ export type TaskBill = {
   /** What was called. */
   readonly target: Target;
   charged: boolean;
+  /** While one look settles; the others wait for how that ends. */
+  posting: Promise<void> | null;
 };
 
 export type Rounds = {

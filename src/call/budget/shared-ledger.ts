@@ -2,6 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
+import { usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
 import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
@@ -240,6 +241,9 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       // Nothing is held by 0, but the counter is there, and its window is the one of now.
       const answer = sharing.isReady ? await askHold([{ ...draw, lease: 0 }], { [draw.meter]: 0 }) : null;
       if (answer === null || isRefusal(answer)) return answer ?? away("the shared ledger is away");
+      const used = answer[0] === undefined ? 0 : usedOf(answer[0].standing);
+      // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun.
+      if (change === "debit" && amount > Number.MAX_SAFE_INTEGER - used) return null;
       const { startMs, endMs } = windowOf(draw, sharing.nowMs());
       if (change === "debit") return [{ line: { draw, windowStartMs: startMs, windowEndMs: endMs, amount: 0 }, posted: 0, debt: amount }];
       const isCurrent = ({ windowStartMs, windowEndMs }: Share) =>

@@ -54,8 +54,8 @@ export interface Sharing {
   status(): SharingStatus;
   /** Opens the epoch without those who are missing; answers their names. */
   force(): Promise<readonly string[]>;
-  /** `alive`: it still gives signs of life. `lapsing`: its holds are not ended yet. */
-  forget(gateway: string): Promise<"forgotten" | "alive" | "lapsing">;
+  /** `awaited`: the ledger is being filled again, and needs what that gateway has used, or a `force`. `alive`: it still gives signs of life. `lapsing`: its holds are not ended yet. */
+  forget(gateway: string): Promise<"forgotten" | "alive" | "lapsing" | "awaited">;
   /** What was told has arrived, and what was set aside is given back, where that takes no longer than one answer may. */
   close(): Promise<void>;
 }
@@ -244,6 +244,8 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
       return missing.map(String);
     },
     async forget(of) {
+      // Without its share the others could spend what it has spent: that is what `force` is for, and says.
+      if (!isOpen) return "awaited";
       await lapse(here(), of);
       const [word] = await here().run("forget", [of, String(lapseMs)]);
       return word === "alive" || word === "lapsing" ? word : "forgotten";

@@ -30,14 +30,21 @@ export function billedOnce(reservation: Reservation, bill: TaskBill | null): Res
     metersResult: reservation.metersResult,
     sent: () => reservation.sent(),
     async post(usage): Promise<Settlement> {
-      // Two looks at once may both bring the result: the first to settle pays.
-      if (bill.charged || usage.tool_tokens === 0) return reservation.voidUnsent();
-      // Before anything is waited for: the second look must not pay as well.
-      bill.charged = true;
-      const settlement = await reservation.post(usage);
-      // What was withheld has not been had: it is asked for, and held for, anew.
-      bill.charged = settlement.withheld === null;
-      return settlement;
+      if (Object.values(usage).every((amount) => amount === 0)) return reservation.voidUnsent();
+      // Two looks at once may both bring the result: one pays, and the others hear first whether it could. If not, each is asked for itself.
+      while (bill.posting !== null) await bill.posting;
+      if (bill.charged) return reservation.voidUnsent();
+      const posting = Promise.withResolvers<void>();
+      bill.posting = posting.promise;
+      try {
+        const settlement = await reservation.post(usage);
+        // What was withheld has not been had: it is asked for, and held for, anew.
+        bill.charged = settlement.withheld === null;
+        return settlement;
+      } finally {
+        bill.posting = null;
+        posting.resolve();
+      }
     },
     // Nothing came of this look, and the next one can still bring it.
     postUnknown: () => reservation.voidUnsent(),

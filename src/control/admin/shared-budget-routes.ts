@@ -9,7 +9,7 @@ export type SharedBudgets = {
   status(): Promise<SharingStatus & { readonly gateways: readonly string[] }>;
   /** Answers whom it has not waited for. */
   force(by: string, reason: string): Promise<readonly string[]>;
-  forget(gateway: string, by: string, reason: string): Promise<"forgotten" | "unknown" | "alive" | "lapsing">;
+  forget(gateway: string, by: string, reason: string): Promise<"forgotten" | "unknown" | "alive" | "lapsing" | "awaited">;
 };
 
 const reason = z.string().trim().min(1).max(512).describe("Why, for the record.");
@@ -66,5 +66,7 @@ export function sharedBudgetRoutes(shared: SharedBudgets | null): readonly Route
 
 const REFUSED = {
   alive: "it gives signs of life, or has within shared.lapse: stop it, and wait that long",
+  awaited:
+    "the ledger is being filled again and waits for what gateways have used: start that one, or force the ledger open first, after which what it has used may be spent again",
   lapsing: "its open calls are just being counted as used: try again in a moment",
 } as const;

@@ -48,7 +48,10 @@ export function createAdjust({ policySet, ledger, run, now, inTurn, recordOf }: 
     if (lines === null)
       return {
         state: "refused",
-        detail: `${name} has not used ${amount} ${draw.meter}: a credit gives back what was used; to give more, raise the limit`,
+        detail:
+          change === "credit"
+            ? `${name} has not used ${amount} ${draw.meter}: a credit gives back what was used; to give more, raise the limit`
+            : `${name}: with ${amount} more the sum would pass what can be counted exactly (2^53 - 1)`,
       };
     const details = { budget: name, scope, meter: draw.meter, change, amount, reason };
     const record = { ...recordOf(by, details), budget: budgetLines(lines) };

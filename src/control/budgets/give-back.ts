@@ -14,7 +14,7 @@ import { ownLine, type UnderWay } from "./lend.ts";
 import type { Aside, SubBudgets } from "./sub-budgets.ts";
 
 export type GiveBackParts = {
-  readonly ledger: Pick<Ledger, "hold" | "weigh"> & Pick<Adjusting, "apply">;
+  readonly ledger: Pick<Ledger, "hold" | "weigh" | "balances"> & Pick<Adjusting, "apply">;
   readonly run: RunTask;
   readonly reader: Pick<Reader, "ask">;
   readonly registry: { catchUp(): Promise<void>; isRevoked(issuer: string, tokenId: string): boolean };
@@ -33,7 +33,7 @@ const SWEEP_MS = 500;
 const RETIRED_MS = 3_600_000;
 
 /** What is left of a part, held so that nobody can use it any more. */
-type Rest = { readonly reservation: Reservation; readonly amount: number };
+type Rest = { readonly reservation: Reservation; readonly amount: number; readonly back?: readonly Adjustment[] };
 
 export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBack {
   const { ledger, run, reader, registry, subBudgets, issuer, gateway, now, fault } = parts;
@@ -56,7 +56,7 @@ export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBa
       if (rest === null) return;
       // Kept if the journal fails: whether it was written is read next time.
       rests.set(row.id, rest);
-      await write(aside, rest.amount);
+      rests.set(row.id, { ...rest, back: await write(aside, rest.amount) });
     }
     const rest = rests.get(row.id);
     rests.delete(row.id);
@@ -64,7 +64,7 @@ export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBa
     rest?.reservation.postUnknown();
     if (rest !== undefined) underWay.counted.add(row.id);
     await retire(aside);
-    await finish(aside, rest?.amount ?? 0);
+    await finish(aside, rest?.amount ?? 0, rest?.back);
   }
 
   /** Null: a call is under way, or a part of it is set aside in turn. Where the rest is held, both are over, for every gateway. */
@@ -81,12 +81,24 @@ export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBa
     return isRefusal(reservation) ? null : { reservation, amount };
   }
 
-  async function write({ row, lines }: Aside, amount: number): Promise<void> {
+  /** Of each counter at most what it has committed: what somebody has credited since is given back already. */
+  async function carried(lines: Aside["lines"], amount: number): Promise<Adjustment[]> {
+    const balances = await ledger.balances();
+    return lines.map((line) => {
+      const { draw, windowStartMs } = line;
+      const row = balances.find((each) => each.budget === draw.budget && each.scope === draw.scope && each.windowStartMs === windowStartMs);
+      return adjusted(line, -Math.min(amount, Math.max(0, row?.committed ?? amount)));
+    });
+  }
+
+  async function write({ row, lines }: Aside, amount: number): Promise<Adjustment[]> {
     const { agent_id, parent_agent_id, meter, amount: limit, jti } = row;
     const own: Adjustment = { line: ownLine(row, now()), posted: amount, debt: 0 };
-    const moved = [own, ...(amount === 0 ? [] : lines.map((line) => adjusted(line, -amount)))];
+    const back = amount === 0 ? [] : await carried(lines, amount);
+    const moved = [own, ...back];
     const details = { budget: own.line.draw.budget, meter, limit, returned: amount, agent_id, parent_agent_id, token_id: jti };
     await run("adjustBalances", movesOf(moved), { ...parts.recordOf("budget.returned", "gateway", details), budget: budgetLines(moved) });
+    return back;
   }
 
   /** Its counter is full and written: from now on ledgers may forget it. */
@@ -97,10 +109,10 @@ export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBa
   }
 
   /** `amount` is given back in the ledger too, where this process has counted it; in one that has started since, it never was. */
-  async function finish({ row, lines }: Aside, amount: number): Promise<void> {
+  async function finish({ row, lines }: Aside, amount: number, back?: readonly Adjustment[]): Promise<void> {
     if (underWay.counted.delete(row.id)) {
-      const current = lines.filter(({ windowEndMs }) => windowEndMs === null || windowEndMs > now());
-      ledger.apply(current.map((line) => adjusted(line, -amount)));
+      const all = back ?? lines.map((line) => adjusted(line, -amount));
+      ledger.apply(all.filter(({ line: { windowEndMs } }) => windowEndMs === null || windowEndMs > now()));
     }
     await subBudgets.move(row.id, "closed", "returned");
   }

@@ -38,6 +38,8 @@ export type UnderWay = { readonly taking: Set<string>; readonly counted: Set<str
 const DEPTH_MAX = 4;
 /** Each is a counter of the ledger, which keeps 200,000. */
 const OPEN_MAX = 50_000;
+/** Nobody fills what all share. */
+const OPEN_OF_ONE_MAX = 500;
 
 export function createLend(parts: LendParts, underWay: UnderWay): (wish: LendWish) => Promise<SetAside> {
   const { policySet, ledger, run, subBudgets, recordOf, now, fault } = parts;
@@ -46,6 +48,12 @@ export function createLend(parts: LendParts, underWay: UnderWay): (wish: LendWis
     const policies = policySet();
     if (policies.mode === "enforce" && parent.subBudgets?.some(({ isOpen }) => !isOpen) === true)
       throw invalid("what the subject token may use has ended, or is counted by another gateway");
+    const { id } = parent.profile;
+    if (subBudgets.all().filter(({ row }) => row.parent_agent_id === id).length >= OPEN_OF_ONE_MAX)
+      throw new GrantRefused(
+        "temporarily_unavailable",
+        `this agent has ${OPEN_OF_ONE_MAX} parts of budgets set aside: let some tokens end`,
+      );
     if (subBudgets.all().length >= OPEN_MAX) throw new GrantRefused("temporarily_unavailable", "more parts of budgets than are kept");
     const draws = drawsOfEveryCall(policies, parent, new Set(Object.keys(amounts)));
     const held = await ledger.hold(mintId("call", now()), draws, amounts, now());

@@ -46,6 +46,8 @@ export type MadeBudgetsParts = {
   readonly faultOf: (file: BudgetFile) => string | null;
   /** Where a policy file has a budget of that name. */
   readonly isInFile: (name: string) => boolean;
+  /** Whether a budget of that name was counted before. */
+  readonly isCounted: (name: string) => Promise<boolean>;
   /** Of what is kept and cannot be read: it does not count. */
   readonly unreadable: (name: string, why: string) => void;
   /** All of them, by name, whenever one has changed. */
@@ -99,6 +101,9 @@ export async function openMadeBudgets(parts: MadeBudgetsParts): Promise<MadeBudg
       const wrong = faultOf(file);
       if (wrong !== null) return { fault: "invalid", detail: wrong };
       if (isInFile(name)) return { fault: "conflict", detail: `a policy file has a budget ${name}` };
+      // Counters go by name: another customer's use must neither show nor count.
+      if (customer !== null && (await parts.isCounted(name)))
+        return { fault: "conflict", detail: `a budget ${name} was counted before: choose another name` };
       const fault = await store.write(async (writing): Promise<RegistryFault | null> => {
         const { db } = writing;
         const found = await db.selectFrom("budget").select("name").where("name", "=", name).executeTakeFirst();
