@@ -94,8 +94,7 @@ describe("a call's result", () => {
   test("whose number cannot be read counts as much as was held for it, and says so", async () => {
     for (const pages of [-1, 1.5, "3", null, {}])
       expect((await call("say", text("x", { pages }))).quantity).toMatchObject({ outputs: { pages: 500 } });
-    const { record, quantity } = await call("say", '{"content":[],"structuredContent":{"pages":1e400}}');
-    expect(quantity).toMatchObject({ outputs: { pages: 500 } });
+    const { record } = await call("say", text("x", { pages: -1 }));
     expect(record.note).toBe("meter pages: there is no whole number at its pointer, so it counts as 500");
   });
 
