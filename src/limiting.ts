@@ -20,8 +20,15 @@ import { isRefusal, type Quota, type Refusal, refuse } from "./refusal.ts";
 import { refusalOfStopped } from "./stopped-agents.ts";
 
 export type Limiting = {
-  /** Null: the call passes, and what it takes up is free again at `leave`. */
-  admit(story: Story, agent: Agent, request: McpRequest, permit: Permit, answer: Answer): Refusal | null | Promise<Refusal | null>;
+  /** Null: the call passes, and what it takes up is free again at `leave`. `isRetry`: it has a key that was brought before. */
+  admit(
+    story: Story,
+    agent: Agent,
+    request: McpRequest,
+    permit: Permit,
+    answer: Answer,
+    isRetry: boolean,
+  ): Refusal | null | Promise<Refusal | null>;
   leave(story: Story): void;
   leftOf: Turns["leftOf"];
   /** Nobody waits any longer. */
@@ -42,6 +49,8 @@ export type LimitingParts = {
 };
 
 const SWEEP_MS = 60_000;
+
+const ofRateAlone = (pace: Pace): Pace => ({ ...pace, limit: { ...pace.limit, concurrent: null, loop: null } });
 
 export function openLimiting({ config, registry, rounds, authorize, act, metrics, mono, fault }: LimitingParts): Limiting {
   const observe = config.mode === "observe";
@@ -66,10 +75,18 @@ export function openLimiting({ config, registry, rounds, authorize, act, metrics
     }
   }
 
-  function admit(story: Story, agent: Agent, request: McpRequest, permit: Permit, answer: Answer): ReturnType<Limiting["admit"]> {
+  function admit(
+    story: Story,
+    agent: Agent,
+    request: McpRequest,
+    permit: Permit,
+    answer: Answer,
+    isRetry: boolean,
+  ): ReturnType<Limiting["admit"]> {
     const owner = agent.profile.id;
     if (request.course === "metered" && !crowds.enter(owner, request.callId)) return refused(story, owner, answer, CROWDED);
-    const paces = permit.limits;
+    // A retry runs nothing: it has its rate, and is neither a call under way nor a repetition.
+    const paces = isRetry ? permit.limits.map(ofRateAlone) : permit.limits;
     if (paces.length === 0) return null;
     const repeats = paces.filter(({ limit }) => limit.loop !== null);
     // A further round of a call repeats its arguments, and is no repetition.

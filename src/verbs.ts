@@ -10,7 +10,7 @@ import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { Inspection } from "./call/inspect/inspect.ts";
 import type { Retries } from "./call/record/retries.ts";
-import type { Story } from "./call/record/story.ts";
+import { limitedIn, type Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
 import type { Approving } from "./control/approvals/approve.ts";
@@ -86,7 +86,10 @@ export function createSteps(parts: VerbParts): Steps {
     approve: approval.approve,
     async admit(story, agent, request, permit, answer) {
       // Rates first: a replay costs work too.
-      return (await limiting.admit(story, agent, request, permit, answer)) ?? parts.retries.admit(story, agent, request, permit);
+      return (
+        (await limiting.admit(story, agent, request, permit, answer, parts.retries.repeats(agent, request))) ??
+        parts.retries.admit(story, agent, request, permit)
+      );
     },
     leave(story) {
       limiting.leave(story);
@@ -118,10 +121,15 @@ export function createSteps(parts: VerbParts): Steps {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
       if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
     },
-    async hold(permit, request, round) {
+    async hold(story, permit, request) {
+      const { round } = story;
       const draws = mayCost(request, round) ? permit.draws : [];
       // What draws on nothing needs no estimate, and no price.
       const amounts = draws.length === 0 ? {} : parts.reserve(permit, request, round);
+      if (permit.enforced !== null && draws.length > 0 && !isRefusal(amounts)) {
+        const { refusal } = await ledger.weigh(permit.enforced, amounts, request.receivedAtMs);
+        if (refusal !== null) limitedIn(story, shadowVerdict("observe", refusal));
+      }
       const held = isRefusal(amounts) ? amounts : await ledger.hold(request.callId, draws, amounts, request.receivedAtMs);
       if (isRefusal(held)) rounds.putBack(round);
       return isRefusal(held) ? held : billedOnce(held, round.task);

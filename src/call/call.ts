@@ -62,7 +62,7 @@ async function govern(story: Story, asked: McpRequest, answer: Answer, steps: St
 
 /** Held, permitted on disk, forwarded, settled on disk, and only then answered to its end. */
 async function meter(story: Story, request: McpRequest, agent: Agent, permit: Permit, answer: Answer, steps: Steps): Verdict {
-  const held = await steps.hold(permit, request, story.round);
+  const held = await steps.hold(story, permit, request);
   if (isRefusal(held)) return held;
   using reservation = held;
   const suspect = inspectedIn(story, await steps.inspect(permit, agent, request, null, answer));

@@ -43,7 +43,8 @@ export type Steps = {
   inspect(permit: Permit, agent: Agent, request: McpRequest, outcome: Outcome | null, answer: Answer): Inspected | Promise<Inspected>;
   /** Which round of which call: a server may ask for input, or answer with a task, and further requests follow. */
   round(agent: Agent, request: McpRequest): Round;
-  hold(permit: Permit, request: McpRequest, round: Round): Reservation | Refusal | Promise<Reservation | Refusal>;
+  /** Where policies are only observed nothing is refused, and the story tells what would have been. */
+  hold(story: Story, permit: Permit, request: McpRequest): Reservation | Refusal | Promise<Reservation | Refusal>;
   /** `toolName`: of a call of one tool, whose token may be narrower. */
   exchange(agent: Agent, server: ServerName, toolName?: string | null): IssuedToken | Refusal | Promise<IssuedToken | Refusal>;
   forward(job: ForwardJob): Promise<Outcome>;

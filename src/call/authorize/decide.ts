@@ -70,9 +70,9 @@ function observing(policySet: PolicySet, view: View, asked: Asked, verdict: Perm
   const target = targetOf(asked);
   const draws = target === null || asked.course !== "metered" ? NO_DRAWS : drawsOf(policySet, view, server, target);
   const soft = draws.map((draw) => ({ ...draw, hard: false, overage: null }));
-  if (isRefusal(verdict)) return { ...permitBy(policySet, null, soft, NO_FAULTS), observed: verdict };
+  if (isRefusal(verdict)) return { ...permitBy(policySet, null, soft, NO_FAULTS), enforced: draws, observed: verdict };
   const observed = verdict.approval === null ? null : refuse("approval_required", {}, noteOfRef(verdict.rule), verdict.rule);
-  return { ...verdict, draws: soft, approval: null, observed };
+  return { ...verdict, draws: soft, enforced: draws, approval: null, observed };
 }
 
 /** Requests of the protocol itself, open to whoever may use anything on the server. Any other method needs a `method:` permit. */
@@ -231,6 +231,7 @@ export function permitBy(
     guards: NO_GUARDS,
     replayMs: null,
     observed: null,
+    enforced: null,
     reserve: null,
   };
 }

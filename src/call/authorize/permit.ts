@@ -122,6 +122,8 @@ export type Permit = {
   readonly rule: RuleRef | null;
   readonly policyVersion: string;
   readonly draws: readonly Draw[];
+  /** Where policies are only observed: what the draws would be if they were enforced; null: they are. */
+  readonly enforced: readonly Draw[] | null;
   /** Ceilings that the permit declares, by meter, in place of the server's; null: none. */
   readonly reserve: Readonly<Record<string, number>> | null;
   /** In the order of the files. */

@@ -17,6 +17,8 @@ export type Retries = {
   admit(story: Story, agent: Agent, request: McpRequest, permit: Permit): Refusal | null | Promise<Refusal | Outcome | null>;
   /** The request as it goes to a server that understands keys: with one of ours, from which nobody reads the caller's. */
   shown(agent: Agent, request: McpRequest): McpRequest;
+  /** Whether this key was brought before, so that the request will not run: it is no call of its own. */
+  repeats(agent: Agent, request: McpRequest): boolean;
   leave(story: Story): void;
 };
 
@@ -40,10 +42,17 @@ const RETRY_MS = 1_000;
 /** How long a person may take to answer a server's question, as rounds are remembered; about 400 bytes each. */
 const WAITING_MS = 900_000;
 const WAITING_MAX = 100_000;
+/** Keys of calls that run or have ended, as far as this process remembers; about 100 bytes each. */
+const SEEN_MAX = 100_000;
 
 export function createRetries({ keys, digest, keepMs, understands, replay, putBack, fault }: RetryParts): Retries {
   /** Keys of calls whose server waits for input, by the id of the call: the round that brings it need not repeat the key. */
   const waiting = new LRUCache<string, string>({ max: WAITING_MAX, ttl: WAITING_MS });
+  const seen = new Map<string, true>();
+  const see = (key: string) => {
+    if (seen.size >= SEEN_MAX) seen.clear();
+    seen.set(key, true);
+  };
 
   function claimOf({ profile, person }: Agent, request: McpRequest, { replayMs }: Permit, key: string): KeyClaim {
     const { callId, receivedAtMs } = request;
@@ -67,6 +76,7 @@ export function createRetries({ keys, digest, keepMs, understands, replay, putBa
       fault(thrown);
       return refuse("store_unavailable", {}, "the keys of earlier calls cannot be read");
     }
+    see(claim.key);
     if (begun.kind === "begun") {
       story.retry = claim;
       return null;
@@ -103,8 +113,12 @@ export function createRetries({ keys, digest, keepMs, understands, replay, putBa
       const key = digest(JSON.stringify(["shown", server, keyText(agent, idempotencyKey)]));
       return { ...request, forwarded: { ...request.forwarded, "idempotency-key": `"${key}"` } };
     },
+    repeats: (agent, { course, idempotencyKey }) =>
+      course === "metered" && idempotencyKey !== null && seen.has(digest(keyText(agent, idempotencyKey))),
     leave({ retry, round, outcome, settlement, refusal }) {
       if (retry === null) return;
+      // What was not sent, and what waits for input, runs again under its key.
+      if (settlement === null || settlement.state === "voided" || outcome?.kind === "input_required") seen.delete(retry.key);
       if (outcome?.kind === "input_required" && settlement?.state === "posted" && refusal === null)
         waiting.set(round.logicalCallId, retry.key);
       keys.end(retry);
