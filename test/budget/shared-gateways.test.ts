@@ -201,6 +201,18 @@ describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
     }
   });
 
+  test("a ledger that is being filled again forgets nobody: what that gateway has used would be spent twice", async () => {
+    const [first, second] = await pair();
+    await used(second, 90);
+    second.sharing.close();
+    await redis.command("FLUSHALL");
+    await expect
+      .poll(async () => [await reasonOf(first), first.sharing.status().waitingFor.join()], { timeout: 20_000 })
+      .toEqual(["store_unavailable", "gw-2"]);
+    expect(await first.sharing.forget("gw-2")).toBe("awaited");
+    expect(await reasonOf(first)).toBe("store_unavailable");
+  });
+
   test("scripts that Redis has forgotten are told again, and the call goes on", async () => {
     const [first] = await pair();
     await redis.command("SCRIPT", "FLUSH");

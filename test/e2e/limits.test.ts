@@ -78,7 +78,7 @@ async function open(more = "", where: "process" | "here" = "here") {
 function caller(gateway: GatewayProcess, accessToken: string, server: string) {
   const url = `${gateway.publicUrl}/mcp${server === "" ? "" : `/${server}`}`;
   /** `args` as a text: as it is. */
-  const raw = (tool: string, args: object | string, signal: AbortSignal | null = null) => {
+  const raw = (tool: string, args: object | string, signal: AbortSignal | null = null, further: Record<string, string> = {}) => {
     const written = typeof args === "string" ? args : JSON.stringify(args);
     const params = `{"name":${JSON.stringify(tool)},"arguments":${written},"_meta":${META}}`;
     return fetch(url, {
@@ -86,6 +86,7 @@ function caller(gateway: GatewayProcess, accessToken: string, server: string) {
       headers: {
         ...{ "content-type": "application/json", accept: "application/json, text/event-stream", authorization: `Bearer ${accessToken}` },
         ...{ "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": tool },
+        ...further,
       },
       body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`,
     });
@@ -266,6 +267,20 @@ describe("refusals: jsonrpc", () => {
       await again.body?.cancel();
       return isOpen;
     });
+  });
+
+  test("a retry by its key is no repetition and no call under way, however often it comes", async () => {
+    for (const team of ["spiralling", "placed"]) {
+      const retrying = await stage.caller(`retrying-${team}`, team);
+      const again = async () => (await (await retrying.raw("slow", { ms: 400 }, null, { "idempotency-key": "k" })).json()) as Answer;
+      const first = again();
+      await sleep(150);
+      const retries = [];
+      for (let i = 0; i < 6; i++) retries.push((await again()).error?.data.reason);
+      expect((await first).error).toBeUndefined();
+      for (let i = 0; i < 6; i++) retries.push((await again()).error?.data.reason);
+      expect(new Set(retries)).toEqual(new Set(["idempotency_in_flight", "idempotency_settled"]));
+    }
   });
 
   test("a loop is broken whatever the spelling of its arguments, told once, and other calls go on", async () => {

@@ -139,7 +139,7 @@ test("bytes and time are held by their ceilings and charged as they were", async
   const { committed, held } = await budget("clock");
   expect([committed < 60_000, held]).toEqual([true, 0]);
   // Two at once would hold two minutes of 70 seconds.
-  const both = await Promise.all([timed("sleep", { ms: 300 }), timed("sleep", { ms: 300 })]);
+  const both = await Promise.all([timed("slow", { ms: 300 }), timed("slow", { ms: 300 })]);
   expect(both.filter(({ error }) => error?.data.reason === "budget_insufficient")).toHaveLength(1);
 });
 
@@ -208,6 +208,13 @@ describe("a correction", () => {
     const { code, stderr } = await gateway.command("budget", ...args);
     expect([code === 0, words.test(stderr)], stderr).toEqual([false, true]);
     expect({ ...(await budget("purse")), forecast: null }).toEqual({ ...before, forecast: null });
+  });
+
+  test("that would pass what can be counted exactly is refused, and leaves no trace", async () => {
+    const before = await budget("purse");
+    const post = async (amount: number) => (await administer(gateway, "POST", "/budgets/purse/debit", { amount, reason: "x" })).status;
+    expect([await post(Number.MAX_SAFE_INTEGER), (await budget("purse")).debt]).toEqual([422, before.debt]);
+    expect(told.filter(({ details }) => Number(details.spent) > 1_000_000)).toEqual([]);
   });
 
   test("survives a kill, and the books still agree with the records", async () => {

@@ -153,7 +153,8 @@ test("mode: observe lets through what policies would refuse, and each record say
     const asking = async (method: string, params: Record<string, unknown>) =>
       (await (await modernRequest(`${observed.publicUrl}/mcp/up`, own, method, params)).json()) as Answer;
     expect((await asking("tools/list", {})).result?.tools?.map(({ name }) => name)).toContain("add");
-    for (const name of ["echo", "add", "add"])
+    // What a budget would have refused stands there too, where no rule says no before it.
+    for (const name of ["echo", "add", "add", "echo"])
       expect((await asking("tools/call", { name, arguments: name === "echo" ? { text: "x" } : { a: 1, b: 2 } })).result).toBeDefined();
     type Call = Recorded & { target: { kind: string } | null; budget: { posted: number; debt: number }[] };
     const calls = (await observed.json<Call[]>("audit", "tail")).filter(({ target }) => target?.kind === "tool");
@@ -161,6 +162,7 @@ test("mode: observe lets through what policies would refuse, and each record say
       ["permit", null],
       ["permit", expect.objectContaining({ mode: "observe", decision: "refuse", reason: "tool_unknown" })],
       ["permit", expect.objectContaining({ mode: "observe", decision: "refuse", reason: "tool_unknown" })],
+      ["permit", expect.objectContaining({ mode: "observe", decision: "refuse", reason: "budget_exhausted" })],
     ]);
     expect(calls.at(-1)?.budget[0]).toMatchObject({ budget: "one", posted: 1, debt: 0 });
     // What is no policy still refuses.
