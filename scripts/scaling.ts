@@ -19,6 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), "tollgate-scaling-"));
 const closing: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
 async function end(code: number): Promise<never> {
   for (const close of closing.splice(0).toReversed()) await close();
+  rmSync(folder, { recursive: true, force: true });
   process.exit(code);
 }
 process.once("SIGINT", () => void end(0));
@@ -102,7 +103,7 @@ try {
   say("    -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2025-11-25' \\");
   say(`    -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"}}}'`);
   say(
-    `  tollgate budget shared status -c ${first.configFile}      # with REGISTRY_URL=${env.REGISTRY_URL} SHARED_REDIS_URL=${env.SHARED_REDIS_URL}`,
+    `  REGISTRY_URL=${env.REGISTRY_URL} SHARED_REDIS_URL=${env.SHARED_REDIS_URL} npm run --silent tollgate -- budget shared status -c ${first.configFile}`,
   );
   say("Ctrl-C ends all of it.");
 } catch (fault) {
