@@ -72,10 +72,10 @@ test("a changed byte of exported records is found and its record named; a verifi
 test("a changed bit of the file changes nothing that is reported, or is found; SQLite's own check misses some", async () => {
   const small = newFolder();
   writeLongJournal(small, { records: 40, actEvery: 4 });
-  const found = await flipFile(journalFile(small), { verifier: null, checkpoints: [] }, 60, seededRandom(11), false);
+  const found = await flipFile(journalFile(small), { verifier: null, checkpoints: [] }, 120, seededRandom(11), false);
   expect(found.missed).toEqual([]);
   expect(found.changed).toBeGreaterThan(5);
   expect(
-    (await flipFile(journalFile(small), { verifier: null, checkpoints: [] }, 60, seededRandom(11), true)).missed.length,
+    (await flipFile(journalFile(small), { verifier: null, checkpoints: [] }, 120, seededRandom(11), true)).missed.length,
   ).toBeGreaterThan(0);
 });

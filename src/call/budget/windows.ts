@@ -40,7 +40,7 @@ export function slotAt(rollingMs: number, nowMs: number): Window {
 /** When slots that count have gone by until `amount` fits; null: it never will, or nothing is used. `slots`: the oldest first. */
 export function freedAt(slots: readonly Counter[], draw: Draw, amount: number): number | null {
   let used = slots.reduce((sum, slot) => sum + usedOf(slot), 0);
-  if (roomOf(draw, { committed: used, held: 0, debt: 0 }) >= amount) return slots[0]?.windowEndMs ?? null;
+  if (roomOf(draw, { committed: used, held: 0, debt: 0 }) >= amount) return slots.find((slot) => usedOf(slot) > 0)?.windowEndMs ?? null;
   for (const slot of slots) {
     used -= usedOf(slot);
     if (roomOf(draw, { committed: used, held: 0, debt: 0 }) >= amount) return slot.windowEndMs;
