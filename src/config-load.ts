@@ -5,6 +5,7 @@ import { z } from "zod";
 import { PROFILES } from "./call/authenticate/profiles.ts";
 import { durationMs } from "./call/authorize/written.ts";
 import type { Config, IssuerClient, Server } from "./config.ts";
+import { anomaliesOf } from "./config-anomalies.ts";
 import { certificateOf, certificateProblem, clientOf, credentialOf, keyProblem } from "./config-credential-load.ts";
 import { meteringOf } from "./config-metering.ts";
 import { amountOf } from "./config-parts.ts";
@@ -196,6 +197,7 @@ function configOf(document: Document, file: ConfigFile, references: References):
       atLeastMs: durationMs(file.retention.atLeast),
       atMostMs: file.retention.atMost === undefined ? null : durationMs(file.retention.atMost),
     },
+    anomalies: anomaliesOf(file.anomalies),
     sync: file.sync.map((sink) => sinkOf(sink, reveal, (written) => secretIn(written, references))),
     webhooks: file.webhooks.map((webhook) => webhookOf(webhook, reveal)),
   };

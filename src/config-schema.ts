@@ -1,6 +1,7 @@
 /** The configuration file: one closed schema, from which its types, its checks and the JSON Schema come. */
 import { z } from "zod";
 import { isNetwork, isOrigin } from "./addresses.ts";
+import { anomalies } from "./config-anomalies.ts";
 import { clients, credential } from "./config-credential.ts";
 import { checkpoint, logKey, witness } from "./config-evidence.ts";
 import { idempotency, idempotent } from "./config-idempotency.ts";
@@ -159,6 +160,7 @@ export const configSchema = z.strictObject({
   receipts,
   idempotency,
   retention,
+  anomalies,
   sync,
   webhooks,
 });

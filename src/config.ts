@@ -50,9 +50,18 @@ export type Config = {
   /** `atMostMs` null: for ever. */
   readonly idempotency: { readonly keepMs: number };
   readonly retention: { readonly atLeastMs: number; readonly atMostMs: number | null };
+  /** Null: nobody is told of any. */
+  readonly anomalies: Anomalies | null;
   readonly metering: Metering;
   readonly sync: readonly Sink[];
   readonly webhooks: readonly Webhook[];
+};
+
+/** When an agent's calls are unusual: an hour of its calls too, by its busiest hour. */
+export type Anomalies = {
+  readonly learnDays: number;
+  readonly rememberDays: number;
+  readonly overactive: { readonly times: number; readonly atLeast: number };
 };
 
 /** What is counted beyond calls and tokens, and what reporters may tell. */

@@ -1,4 +1,5 @@
 /** What is made of the records: read, signed, sent upstream, kept for as long as was said, and joined by what others report. */
+import { watchForAnomalies } from "./anomalies.ts";
 import type { Journal } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import { openReaderThread, type Reader } from "./call/record/reader.ts";
@@ -51,6 +52,8 @@ export async function openEvidence({ closing, ...parts }: EvidenceParts): Promis
   closing.push(() => selfCheck.stop());
   const retention = openRetention({ ...parts, reader, digestKeys, sign: checkpoints.sign });
   closing.push(() => retention.close());
+  const anomalies = watchForAnomalies({ ...parts, reader });
+  closing.push(() => anomalies.close());
   const routes = [
     ...retention.routes,
     ...checkpointRoutes({ ...parts, reader, ...checkpoints }),

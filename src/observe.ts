@@ -30,6 +30,8 @@ export type Metrics = {
   text(): Promise<string>;
   tell(story: Story, durationMs: number, fault: boolean): void;
   parserRefusal(): void;
+  /** An agent did something that it did not use to do. */
+  anomaly(signal: string): void;
   /** A call has waited for its turn. */
   waited(waitedMs: number, passed: boolean): void;
   gauge(name: string, help: string, read: () => number): void;
@@ -80,6 +82,12 @@ export function createMetrics(): Metrics {
     buckets: DURATION_BUCKETS,
     registers,
   });
+  const anomalies = new Counter({
+    name: "tollgate_anomalies_total",
+    help: "What agents did that they did not use to do, by signal.",
+    labelNames: ["signal"],
+    registers,
+  });
   const faults = new Counter({ name: "tollgate_faults_total", help: "Requests that met a bug of the gateway.", registers });
   const parserRefusals = new Counter({
     name: "tollgate_http_parser_refusals_total",
@@ -89,6 +97,7 @@ export function createMetrics(): Metrics {
   return {
     text: () => registry.metrics(),
     parserRefusal: () => parserRefusals.inc(),
+    anomaly: (signal) => anomalies.inc({ signal }),
     waited: (waitedMs, passed) => waits.observe({ passed: String(passed) }, waitedMs / 1000),
     tell(story, durationMs, fault) {
       const outcome = fault ? "fault" : (story.refusal?.refused ?? story.outcome?.kind ?? "none");

@@ -15,8 +15,10 @@ export function registerAudit(program: Command, io: Io): void {
   const audit = branch(program, "audit", "the evidence: every request left one record");
   leaf(audit, "tail", "the newest records", "tollgate audit tail --limit 20")
     .option("--limit <count>", "how many", "20")
-    .action(async (options: CommonOptions & { limit: string }) => {
-      const records = await openBooks(configOf(options, io), io).tail(wholeNumber("--limit", options.limit));
+    .option("--kind <pattern>", "of such records alone: agent.anomaly, 'budget.*'")
+    .action(async (options: CommonOptions & { limit: string; kind?: string }) => {
+      const { limit, kind = null } = options;
+      const records = await openBooks(configOf(options, io), io).tail(wholeNumber("--limit", limit), kind);
       print(io, options, records, () =>
         table(["SEQ", "TIME", "CALL", "AGENT", "WHAT", "DECISION", "REASON", "OUTCOME", "MS"], records.map(row)),
       );

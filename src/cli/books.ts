@@ -14,7 +14,8 @@ export type UsageQuery = Readonly<Record<string, string>>;
 export type Books = {
   usage(query: UsageQuery): Promise<UsageAnswer>;
   budgets(): Promise<readonly BudgetRow[]>;
-  tail(limit: number): Promise<readonly StoredRecord[]>;
+  /** `kind`: a pattern of kinds; null: of every kind. */
+  tail(limit: number, kind: string | null): Promise<readonly StoredRecord[]>;
   record(callId: string): Promise<CallRecord>;
 };
 
@@ -32,10 +33,13 @@ export function openBooks(config: Config, io: Io): Books {
         async () => (await admin.get<{ items: BudgetRow[] }>("/budgets")).items,
         async () => (await folderBooks()).budgetsInFolder(config),
       ),
-    tail: (limit) =>
+    tail: (limit, kind) =>
       either(
-        () => newest(admin, limit),
-        async () => (await folderBooks()).inFolder(config, (books) => books.tail(limit, null)),
+        () => newest(admin, limit, kind),
+        async () =>
+          (await folderBooks()).inFolder(config, (books) =>
+            books.tail(limit, null, kind === null ? null : { customer: null, agents: [], agent: null, kind }),
+          ),
       ),
     record: (callId) =>
       either(
@@ -61,6 +65,7 @@ function folderBooks(): Promise<typeof import("./folder-books.ts")> {
   return import("./folder-books.ts");
 }
 
-async function newest(admin: AdminClient, limit: number): Promise<StoredRecord[]> {
-  return (await admin.get<{ items: StoredRecord[] }>(`/audit/records?limit=${limit}`)).items;
+async function newest(admin: AdminClient, limit: number, kind: string | null): Promise<StoredRecord[]> {
+  const query = new URLSearchParams({ limit: String(limit), ...(kind === null ? {} : { kind }) });
+  return (await admin.get<{ items: StoredRecord[] }>(`/audit/records?${query}`)).items;
 }

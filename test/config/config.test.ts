@@ -63,7 +63,7 @@ sync:
   - { type: kafka, url: "https://[fd00:ec2::254]/", batch: 0 }
 `;
   const known =
-    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, logKey, checkpoint, witness, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, eventTypes, outcomes, meters, prices, metering, receipts, idempotency, retention, sync, webhooks";
+    "apiVersion, publicUrl, listen, admin, probes, data, gatewayId, keys, logKey, checkpoint, witness, shared, policies, mode, refusals, authorizationServer, issuers, clients, views, servers, inspectors, eventTypes, outcomes, meters, prices, metering, receipts, idempotency, retention, anomalies, sync, webhooks";
   expect(problemsIn(yaml)).toEqual([
     "1:13: apiVersion: must be tollgate/v1",
     "2:1: publicURL: unknown key; did you mean publicUrl?",
@@ -119,6 +119,16 @@ const WRONG: readonly [what: string, yaml: string, problem: RegExp][] = [
     `${GOOD}listen: { host: 0.0.0.0, behindProxy: { trusted: [10.0.0.1] }, allowedHosts: [x.example] }\n`,
     /publicUrl must be set/,
   ],
+  [
+    "habits that take longer to learn than they are remembered",
+    `${GOOD}anomalies: { learn: 28d }\n`,
+    /anomalies: learn must be shorter than remember/,
+  ],
+  ["habits of hours", `${GOOD}anomalies: { learn: 36h }\n`, /anomalies.learn: must be whole days: 7d/],
+  ["habits of years", `${GOOD}anomalies: { remember: 365d }\n`, /anomalies.remember: is longer than 62 d/],
+  ["every call as too many", `${GOOD}anomalies: { overactive: { times: 1 } }\n`, /anomalies.overactive.times/],
+  ["anomalies that are on", `${GOOD}anomalies: on\n`, /anomalies: must be off, or an object/],
+  ["a signal of anomalies", `${GOOD}anomalies: { overactiv: {} }\n`, /anomalies.overactiv: unknown key; did you mean overactive/],
   ["probes beyond loopback", `${GOOD}probes: { host: 0.0.0.0 }\n`, /probes.host: must be a loopback/],
   ["an empty allow-list", `${GOOD}listen: { allowedHosts: [] }\n`, /allowedHosts: must not be empty/],
   ["the whole world as a trusted proxy", `${GOOD}listen: { behindProxy: { trusted: [0.0.0.0/0] } }\n`, /not an address or a network/],

@@ -56,7 +56,7 @@ test("the journal lists exactly the records that are the customer's, as the pure
   const reader = openReaderThread(dataDir);
   const all = await reader.ask("tail", 1_000, null);
   for (const customer of customers) {
-    const only = { customer, agent: null, agents: [...agents].flatMap(([id, of]) => (of === customer ? [id] : [])) };
+    const only = { customer, agent: null, kind: null, agents: [...agents].flatMap(([id, of]) => (of === customer ? [id] : [])) };
     const theirs = all.filter((record) => isRecordOf(record, customer, (id) => agents.get(id)));
     expect(theirs.length).toBeGreaterThan(20);
     const sequences = theirs.map(({ sequence }) => sequence);

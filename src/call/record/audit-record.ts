@@ -12,6 +12,7 @@ export const RECORD_KINDS = [
   "agent.suspended",
   "agent.reinstated",
   "agent.revoked",
+  "agent.anomaly",
   "credential.issued",
   "credential.retired",
   "credential.revoked",

@@ -1,5 +1,6 @@
 /** The books that anyone may read: usage, records with their proofs, the root, events for a sink. */
 import type { Balance } from "../budget/reservation.ts";
+import { type ActivityPage, type ActivitySpan, activityReader } from "./activity.ts";
 import { type ActPage, type ActRow, actReader } from "./acts.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { checkpointReader, type StoredCheckpoint } from "./checkpoint-query.ts";
@@ -71,6 +72,9 @@ export type Books = {
   /** The last record that a webhook has been told of, or that was none for it. */
   actPosition(sink: string): number;
   webhookState(webhook: string): WebhookState;
+  /** Calls beyond that usage event, summed by agent, tool and hour: of the first `limit`. */
+  activity(after: number, limit: number): ActivityPage;
+  activitySpan(sinceMs: number): ActivitySpan;
   /** Sums of the usage events by the hour, and of those that a sink has acknowledged. */
   usageHours(sink: string, sinceMs: number, untilMs: number): UsageHour[];
   /** Numbers of the usage events of a span of time, beyond `after`. */
@@ -104,7 +108,12 @@ export type Leaked = {
 };
 
 /** One customer's records: of calls of its agents (by their ids), and of what was done to them. Or one agent's; null: of every one. */
-export type OnlyOf = { readonly customer: string | null; readonly agents: readonly string[]; readonly agent: string | null };
+export type OnlyOf = {
+  readonly customer: string | null;
+  readonly agents: readonly string[];
+  readonly agent: string | null;
+  readonly kind: string | null;
+};
 
 /** What may be asked over a thread's border, by name. */
 export type Question = { [Name in keyof Books]: { readonly name: Name; readonly args: Parameters<Books[Name]> } }[keyof Books];
@@ -118,6 +127,7 @@ export function openBooks(store: Store): Books {
   const known = knownReports(store);
   const hours = usageHoursReader(store);
   const acts = actReader(store);
+  const activity = activityReader(store);
   const list = (where: string) => ({
     newest: store
       .prepare(
@@ -128,7 +138,7 @@ export function openBooks(store: Store): Books {
   });
   const every = list(`body <> '${PURGED_BODY}'`);
   const theirs = list(
-    `(@agent IS NULL OR body ->> '$.agent.id' = @agent OR body ->> '$.details.agent_id' = @agent) AND (@customer IS NULL OR
+    `(@kind IS NULL OR kind GLOB @kind) AND (@agent IS NULL OR body ->> '$.agent.id' = @agent OR body ->> '$.details.agent_id' = @agent) AND (@customer IS NULL OR
      (body ->> '$.agent.customer' = @customer OR (body ->> '$.agent') IS NULL AND
       (body ->> '$.details.customer' = @customer OR
        (body ->> '$.details.customer') IS NULL AND body ->> '$.details.agent_id' IN (SELECT value FROM json_each(@agents))))
@@ -194,6 +204,8 @@ export function openBooks(store: Store): Books {
     actsAt: acts.at,
     actPosition: acts.position,
     webhookState: acts.webhookState,
+    activity: activity.page,
+    activitySpan: activity.span,
     usageHours: hours.hours,
     usageWithin: hours.within,
     eventSpans: () => eventSpans(store),

@@ -1,4 +1,5 @@
 /** What the journal's thread does besides writing rows: each is one short transaction, asked for by name; calls wait behind it. */
+import { judgeActivity } from "./activity.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import { askErasure, type Erasure, endErasure } from "./erasure.ts";
 import { dropKeys, type KeysToDrop } from "./key-writer.ts";
@@ -61,6 +62,8 @@ export type JournalTasks = {
   writeCorrection(correction: Correction): Corrected;
   /** What a person, or a share that is handed on, adds to balances and takes from them, with the record that says so. */
   adjustBalances(moves: readonly Move[], record: AuditRecord): void;
+  /** How far the usage events have been looked through for what is unusual, with the records of what was found. */
+  judgeActivity(reached: number, found: readonly AuditRecord[]): void;
 };
 
 export type TaskName = keyof JournalTasks;
@@ -91,6 +94,7 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   keepWebhookState: ({ store }, webhook, state) => keepWebhookState(store, webhook, state),
   writeReports,
   writeCorrection,
+  judgeActivity,
   adjustBalances: ({ writer, source }, moves, record) =>
     writer.transact((pen) => {
       const sequence = pen.append(recordRow(record, source));

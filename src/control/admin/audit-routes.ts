@@ -14,7 +14,8 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
       method: "GET",
       path: "/audit/records",
       permission: "audit:read",
-      summary: "The newest records, or the first ones beyond the sequence number `after`, oldest first; with `agent` of that one alone.",
+      summary:
+        "The newest records, or the first ones beyond the sequence number `after`, oldest first; with `agent` of that one alone, with `kind` of those kinds: `budget.*`.",
       body: null,
       async answer({ caller, query }) {
         const { limit, after } = pageOf(query, RECORDS_MAX);
@@ -22,7 +23,10 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
         const agent = query.agent === undefined ? null : registry.find(query.agent);
         if (agent === undefined || (agent !== null && !isTheirs(caller, agent.customer)))
           return notThere(caller, `there is no agent ${query.agent}`);
-        const only = onlyOf(registry, caller, agent?.id ?? null);
+        const { kind = null } = query;
+        if (kind !== null && !KIND.test(kind))
+          return { status: 400, detail: "kind is the kind of a record, or a pattern of kinds: budget.*" };
+        const only = onlyOf(registry, caller, agent?.id ?? null, kind);
         const items = await reader.ask("tail", limit, after === null ? null : Number(after), only);
         return { status: 200, json: { items, next_cursor: items.at(-1)?.sequence.toString() ?? null } };
       },
@@ -53,9 +57,11 @@ export function auditRoutes({ reader, registry }: AuditParts): readonly Route[] 
   ];
 }
 
-function onlyOf(registry: Registry, { customer }: Caller, agent: string | null) {
-  if (customer === null && agent === null) return null;
-  return { customer, agent, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
+const KIND = /^[a-z_.*]{1,64}$/;
+
+function onlyOf(registry: Registry, { customer }: Caller, agent: string | null, kind: string | null) {
+  if (customer === null && agent === null && kind === null) return null;
+  return { customer, agent, kind, agents: registry.all().flatMap((profile) => (profile.customer === customer ? [profile.id] : [])) };
 }
 
 function mayRead(registry: Registry, { customer }: Caller, record: StoredRecord): boolean {
