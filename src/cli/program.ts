@@ -49,7 +49,7 @@ function outliveReaders(stream: NodeJS.WriteStream): void {
   });
 }
 
-/** Runs one command line and returns its exit code; nothing below calls process.exit. */
+/** Runs one command line and returns its exit code. */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
   if (io === processIo) for (const stream of [process.stdout, process.stderr]) outliveReaders(stream);
   try {

@@ -11,6 +11,7 @@ export function registerServe(program: Command, io: Io): void {
     .action((options: ServeOptions) => serve(options, io));
 }
 
+const LINGER_MS = 2_000;
 const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"];
 
 async function serve(options: ServeOptions, io: Io): Promise<void> {
@@ -36,6 +37,8 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   reload = gateway.reload;
   log.info({ signal: await told }, "draining");
   await gateway.close();
+  // All is written and answered: a connection whose other end is gone must not keep the process.
+  setTimeout(() => process.exit(), LINGER_MS).unref();
 }
 
 /** Listens from before the start: a signal that comes meanwhile drains as soon as the start is done. */

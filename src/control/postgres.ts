@@ -47,20 +47,28 @@ export async function openPostgres(url: string): Promise<ControlStore> {
   let closed = false;
   let listener: InstanceType<typeof pg.Client> | null = null;
   const listen = async (heard: () => void): Promise<void> => {
-    const again = () => {
-      if (!closed) setTimeout(() => void listen(heard), RELISTEN_MS).unref();
-    };
     // No time limit of a query: this one waits for as long as the gateway lives.
     const client = new pg.Client({ ...options, query_timeout: 0 });
-    client.on("error", () => void client.end().catch(() => {}));
+    const ended = () => void client.end().catch(() => {});
+    let followed = false;
+    // Once for each, in whatever way and however often it is said to have ended.
+    const again = () => {
+      if (closed || followed) return;
+      followed = true;
+      setTimeout(() => void listen(heard), RELISTEN_MS).unref();
+    };
+    client.on("error", ended);
+    client.on("end", again);
     client.on("notification", heard);
     try {
       await client.connect();
+      // The library never answers a connect that is ended on its way: it is let through, and then ended.
+      if (closed) return ended();
       listener = client;
-      client.on("end", again);
       await client.query(`LISTEN ${CHANNEL}`);
       heard();
     } catch {
+      ended();
       again();
     }
   };
@@ -84,7 +92,8 @@ export async function openPostgres(url: string): Promise<ControlStore> {
     onNotice: listen,
     async close() {
       closed = true;
-      await listener?.end().catch(() => {});
+      // Not waited for: a server that hangs does not take its leave.
+      void listener?.end().catch(() => {});
       await db.destroy();
     },
   };

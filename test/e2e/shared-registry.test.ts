@@ -1,10 +1,12 @@
 /** What one gateway is told, every gateway of the registry knows; and what each of them does when the registry is away. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { doorTo } from "../fixtures/database-door.ts";
 import { type Door, openDoor } from "../fixtures/listener.ts";
-import { withoutPostgres } from "../fixtures/postgres.ts";
-import { type Credentials, type GatewayProcess, modernRequest } from "./gateway-process.ts";
+import { startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
+import { type Credentials, GatewayProcess, modernRequest } from "./gateway-process.ts";
 import { administer, type SharedRegistry, startSharedRegistry } from "./shared-registry.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
@@ -73,6 +75,14 @@ describe.skipIf(withoutPostgres)("two gateways of one registry in PostgreSQL", (
     expect(ids[0]?.id).toBe(ids[1]?.id);
   });
 
+  test("an agent that one of them has just registered logs in at the other, at once", async () => {
+    for (let i = 0; i < 20; i++) {
+      // Its token is asked for at the public URL: the first's.
+      const { accessToken } = await created(second, `fresh-${i}`);
+      expect(await reasonAt(first, accessToken)).toBe("allowed");
+    }
+  });
+
   test("to suspend at one refuses the very next call there, soon the calls at the other, and ends the streams at both", async () => {
     const { agent, accessToken } = await created(first, "stopped");
     await becomes(second, accessToken, "allowed");
@@ -119,3 +129,22 @@ describe.skipIf(withoutPostgres)("two gateways of one registry in PostgreSQL", (
     await becomes(second, accessToken, "agent_suspended");
   });
 });
+
+test.skipIf(withoutPostgres)(
+  "a gateway whose registry's database hangs without a word still ends when it is told to, with 0",
+  async () => {
+    const postgres = await startPostgres();
+    const frozen = await doorTo(new URL(await postgres.database()));
+    const gateway = await GatewayProcess.start({
+      policies: POLICIES,
+      servers: '  up: { url: "http://127.0.0.1:1/mcp" }',
+      more: `gatewayId: gw\nkeys: file:${mkdtempSync(join(tmpdir(), "tollgate-keys-"))}\nshared: { postgres: env:REGISTRY, staleAfter: 2s }\n`,
+      env: { REGISTRY: frozen.url },
+    });
+    frozen.freeze();
+    expect(await gateway.stop()).toBe(0);
+    await frozen.close();
+    await postgres.close();
+  },
+  40_000,
+);

@@ -34,6 +34,8 @@ export function createClients({ registry, keys, context }: ClientsOptions): Clie
 
   return {
     async find(id) {
+      // Another gateway may have registered it just now: one question serves all who wait for its answer.
+      if (registry.byId(id) === undefined) await registry.catchUp().catch(() => {});
       const profile = registry.byId(id);
       if (profile === undefined || profile.state !== "active") return undefined;
       const common = {
