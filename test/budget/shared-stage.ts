@@ -1,10 +1,11 @@
 /** Gateways of one shared ledger in one process: a real Redis, whose clock a test turns by a key that no shipped script reads. */
 import { createOwnShares, type OwnShares } from "../../src/call/budget/own-shares.ts";
-import type { Balance, Ledger, Reservation, Settlement } from "../../src/call/budget/reservation.ts";
+import type { Adjusting, Balance, Ledger, Reservation, Settlement } from "../../src/call/budget/reservation.ts";
 import { createSharedLedger, type SharedLedger } from "../../src/call/budget/shared-ledger.ts";
 import { openSharing, type Sharing, type SharingParts } from "../../src/call/budget/sharing.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import type { RedisServer } from "../fixtures/redis.ts";
+import { NOON } from "./draws.ts";
 
 export type Sharer = {
   readonly ledger: SharedLedger;
@@ -67,6 +68,25 @@ export function createStage(redis: RedisServer) {
     },
     close() {
       for (const { sharing } of sharers) sharing.close();
+    },
+  };
+}
+
+/** One gateway's ledger, for what is promised of every ledger; the clock of Redis is turned to the time of each hold. */
+export async function ledgerOn(
+  stage: ReturnType<typeof createStage>,
+  initial: readonly Balance[],
+): Promise<Ledger & Pick<Adjusting, "apply">> {
+  await stage.setClock(NOON);
+  // No sweep in the middle of a test that asks for windows of yesterday.
+  const { journaled, ledger, sharing } = await stage.join({ initial, time: TURNED_BY_TEST, beatMs: 600_000 });
+  while (!sharing.status().open) await new Promise((resolve) => setTimeout(resolve, 1));
+  return {
+    ...journaled,
+    apply: ledger.apply,
+    async hold(callId, draws, amounts, nowMs) {
+      await stage.setClock(nowMs);
+      return journaled.hold(callId, draws, amounts, nowMs);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** One connection to Redis: scripts in order, each with a deadline. What fails once breaks it whole, and nothing is asked twice. */
+/** One connection to Redis, or to the node of its cluster that has the keys: scripts in order, each with a deadline. What fails once breaks it whole, and nothing is asked twice. */
 import { createHash } from "node:crypto";
 import { COUNTING, prelude } from "./counting-scripts.ts";
 import { SHARING } from "./sharing-scripts.ts";
@@ -28,6 +28,8 @@ export type LinkOptions = {
   readonly mono: () => number;
   /** Called once. */
   readonly onBroken: (why: string) => void;
+  /** From how many nodes of a cluster it has been sent on. */
+  readonly hops?: number;
   /** Lua that returns milliseconds since the epoch; whoever tests turns the clock here. */
   readonly time?: string;
 };
@@ -46,8 +48,12 @@ const TIME_OF_REDIS = "local t = redis.call('TIME') return t[1] * 1000 + math.fl
 /** How often the age of what waits is looked at, as a part of the deadline: an answer is then at most a fifth too late. */
 const CHECKS = 5;
 
-/** Rejects where nobody answers there. */
-export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time = TIME_OF_REDIS }: LinkOptions): Promise<Link> {
+/** Two nodes that do not agree on who has the keys send whoever asks from one to the other. */
+const HOPS_MAX = 3;
+
+/** To the node that has the namespace's keys, where `url` is any of a cluster. Rejects where nobody answers there. */
+export async function openLink(options: LinkOptions): Promise<Link> {
+  const { url, namespace, timeoutMs, mono, onBroken, hops = 0, time = TIME_OF_REDIS } = options;
   const { createClient } = await import("@redis/client");
   const client = createClient({
     ...{ url, RESP: 2, name: "tollgate", disableOfflineQueue: true, disableClientInfo: true, maintNotifications: "disabled" },
@@ -59,8 +65,7 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
   /** When each began to wait, the oldest first. */
   const waiting = new Set<{ readonly sinceMs: number }>();
   let brokenBy: string | null = null;
-  const fail = (why: string) => {
-    if (brokenBy !== null) return;
+  const leave = (why: string) => {
     brokenBy = why;
     clearInterval(watch);
     try {
@@ -68,6 +73,10 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
     } catch {
       // It was not open, or is closing by itself.
     }
+  };
+  const fail = (why: string) => {
+    if (brokenBy !== null) return;
+    leave(why);
     onBroken(why);
   };
   const watch = setInterval(() => {
@@ -91,6 +100,12 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
   }
 
   await ask(() => client.connect());
+  const home = await ask(() => client.sendCommand(["HEXISTS", control, "epoch"]).then(() => null, movedFrom(url)));
+  if (home !== null) {
+    leave("its keys are on another node");
+    if (hops === HOPS_MAX) throw new LedgerAway("the nodes of its cluster do not agree on who has its keys");
+    return openLink({ ...options, url: home, hops: hops + 1 });
+  }
   // Known beforehand, so that nothing overtakes a first use.
   await ask(() => Promise.all([...texts.values()].map(({ text }) => client.sendCommand(["SCRIPT", "LOAD", text]))));
   return {
@@ -108,6 +123,19 @@ export async function openLink({ url, namespace, timeoutMs, mono, onBroken, time
       }),
     incarnation: () => ask(async () => incarnationIn(String(await client.sendCommand(["INFO"])))),
     break: fail,
+  };
+}
+
+/** Where the node of a cluster says that the keys are, with the user, the password and the TLS of `url`. */
+function movedFrom(url: string): (fault: unknown) => string {
+  return (fault) => {
+    const [, host, port = ""] = /^MOVED \d+ (.*):(\d+)$/.exec(wordsOf(fault)) ?? [];
+    if (host === undefined) throw fault;
+    const home = new URL(url);
+    // A node that does not know its own name leaves it out: it is the one that was asked.
+    if (host !== "") home.hostname = host.includes(":") ? `[${host}]` : host;
+    home.port = port;
+    return home.href;
   };
 }
 
