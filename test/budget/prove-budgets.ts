@@ -5,6 +5,7 @@ import { startRedis } from "../fixtures/redis.ts";
 import { seededRandom } from "../fixtures/seeded-random.ts";
 import { playLedger } from "./play.ts";
 import { cost } from "./prove-cost.ts";
+import { type Costs, costs } from "./prove-costs.ts";
 import { race } from "./prove-race.ts";
 import { trouble } from "./prove-trouble.ts";
 import { SABOTEURS } from "./saboteurs.ts";
@@ -17,6 +18,8 @@ type Size = {
   readonly gateways: number;
   readonly kills: number;
   readonly troubles: number;
+  /** Whose cost only the result says, on one process and as many on several. */
+  readonly costs: number;
   readonly keys: number;
   readonly keyKills: number;
   readonly rounds: number;
@@ -29,11 +32,23 @@ const FULL: Size = {
   gateways: 4,
   kills: 30,
   troubles: 20,
+  costs: 20_000,
   keys: 10_000,
   keyKills: 20,
   rounds: 200_000,
 };
-const QUICK: Size = { steps: 3_000, races: 2, sharedRaces: 0, gateways: 4, kills: 1, troubles: 4, keys: 60, keyKills: 1, rounds: 20_000 };
+const QUICK: Size = {
+  steps: 3_000,
+  races: 2,
+  sharedRaces: 0,
+  gateways: 4,
+  kills: 1,
+  troubles: 4,
+  costs: 500,
+  keys: 60,
+  keyKills: 1,
+  rounds: 20_000,
+};
 
 type Part = {
   readonly name: string;
@@ -84,6 +99,18 @@ const PARTS: readonly Part[] = [
       return {
         trials: `${trials} rounds of 200 calls at once against 100 on ${gateways} processes and Redis, ${calls} calls, ${killed} kills`,
         violations,
+      };
+    },
+  },
+  {
+    name: "costs",
+    async run({ costs: calls, sharedRaces, gateways }, seed) {
+      const alone = await costs(1, calls, seededRandom(seed), progress);
+      const shared = sharedRaces === 0 ? null : await costs(gateways, calls, seededRandom(seed + 1), progress);
+      const words = (each: Costs) => `${each.calls} calls of 1 to 100, ${each.ran} ran, ${each.kills} kills, ${each.looks} looks meanwhile`;
+      return {
+        trials: `one process: ${words(alone)}${shared === null ? "" : `; ${gateways} processes and Redis: ${words(shared)}`}`,
+        violations: [...alone.violations, ...(shared?.violations ?? [])],
       };
     },
   },
@@ -139,11 +166,12 @@ const { values } = parseArgs({
     quick: { type: "boolean" },
     seed: { type: "string", default: "20261129" },
     only: { type: "string" },
+    calls: { type: "string" },
     help: { type: "boolean" },
   },
 });
 if (values.help === true) {
-  console.log(`npm run prove:budgets -- [--quick] [--seed N] [--only ${PARTS.map(({ name }) => name).join("|")}]`);
+  console.log(`npm run prove:budgets -- [--quick] [--seed N] [--calls N] [--only ${PARTS.map(({ name }) => name).join("|")}]`);
   process.exit(0);
 }
 const seed = Number(values.seed);
@@ -151,7 +179,8 @@ const parts = PARTS.filter(({ name }) => values.only === undefined || values.onl
 let bad = 0;
 for (const part of parts) {
   const startMs = performance.now();
-  const { trials, violations } = await part.run(values.quick === true ? QUICK : FULL, seed);
+  const size = values.quick === true ? QUICK : FULL;
+  const { trials, violations } = await part.run({ ...size, costs: Number(values.calls ?? size.costs) }, seed);
   progress("");
   console.log(`${part.name}: ${trials}: ${violations.length} violations (${((performance.now() - startMs) / 1000).toFixed(0)} s)`);
   for (const violation of violations.slice(0, 20)) console.log(`  ${violation}`);

@@ -1,12 +1,8 @@
 /** Real gateways and a limit: many calls at once, processes killed at random; what ran is counted by the server behind them. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { GatewayProcess, modernRequest, type Setup, sleep } from "../e2e/gateway-process.ts";
+import { type GatewayProcess, sleep } from "../e2e/gateway-process.ts";
 import { startHttpUpstream } from "../fixtures/http-upstream.ts";
-import { startPostgres } from "../fixtures/postgres.ts";
-import { startRedis } from "../fixtures/redis.ts";
 import type { Random } from "../fixtures/seeded-random.ts";
+import { agentOf, reasonOf, startFleet } from "./fleet.ts";
 
 export type Race = { readonly trials: number; readonly calls: number; readonly kills: number; readonly violations: readonly string[] };
 
@@ -18,7 +14,6 @@ budgets:
 ${Array.from({ length: rounds }, (_, i) => `  - { name: round-${i}, who: { team: round-${i} }, meter: calls, limit: ${LIMIT}, period: total }`).join("\n")}
 `;
 
-/** `gateways` 1: one process that counts alone; more: on one Redis and one registry. */
 export async function race(
   gateways: number,
   rounds: number,
@@ -28,7 +23,7 @@ export async function race(
 ): Promise<Race> {
   const upstream = await startHttpUpstream();
   const setup = { policies: policies(rounds), servers: `  up: { url: "${upstream.mcpUrl}", timeout: 20s }` };
-  const fleet = gateways === 1 ? await alone(setup) : await together(setup, gateways);
+  const fleet = await startFleet(setup, gateways);
   const violations: string[] = [];
   let calls = 0;
   let killed = 0;
@@ -36,18 +31,13 @@ export async function race(
     for (let round = 0; round < rounds; round++) {
       const [first] = fleet.members;
       if (first === undefined) throw new Error("no gateway");
-      const agent = await first.createAgent(`bot-${round}`, `round-${round}`);
-      const accessToken = await first.accessToken(agent, "up");
-      // The others hear of a new agent within a second.
-      await Promise.all(
-        fleet.members.map((member) => until(async () => (await reasonOf(member, accessToken, "none", "no_such_tool")) === "tool_unknown")),
-      );
+      const accessToken = await agentOf(fleet, `bot-${round}`, `round-${round}`);
       const killing = round % 2 === 1 ? Math.min(kills - killed, 3) : 0;
       let asked = 0;
       const work = async (index: number): Promise<string> => {
         asked += 1;
         const member = fleet.members[index % fleet.members.length] as GatewayProcess;
-        return reasonOf(member, accessToken, `r${round}-${index}`);
+        return reasonOf(member, accessToken, "echo", { text: "x", nonce: `r${round}-${index}` });
       };
       const crowd = Promise.all(Array.from({ length: CALLS }, (_, i) => work(i)));
       for (let i = 0; i < killing; i++) {
@@ -85,72 +75,4 @@ export async function race(
     await upstream.close();
   }
   return { trials: rounds, calls, kills: killed, violations };
-}
-
-type Fleet = { readonly members: readonly GatewayProcess[]; isReady(member: GatewayProcess): Promise<void>; close(): Promise<void> };
-
-async function alone(setup: Setup): Promise<Fleet> {
-  const gateway = await GatewayProcess.start(setup);
-  return {
-    members: [gateway],
-    isReady: async () => {},
-    async close() {
-      await gateway.stop();
-      rmSync(gateway.folder, { recursive: true, force: true });
-    },
-  };
-}
-
-async function together(setup: Setup, count: number): Promise<Fleet> {
-  const [redis, postgres] = [await startRedis(), await startPostgres()];
-  const registry = await postgres.database();
-  const keys = mkdtempSync(join(tmpdir(), "tollgate-keys-"));
-  const members: GatewayProcess[] = [];
-  for (let i = 1; i <= count; i++) {
-    const shared = `shared: { postgres: env:REGISTRY, staleAfter: 2s, redis: "${redis.url}", lapse: 90s }`;
-    const more = `gatewayId: gw-${i}\nkeys: file:${keys}\n${shared}\n`;
-    const publicPort = members[0] === undefined ? {} : { publicPort: Number(new URL(members[0].publicUrl).port) };
-    const member = await GatewayProcess.prepare({ ...setup, more, env: { REGISTRY: registry }, ...publicPort });
-    await member.serve();
-    members.push(member);
-  }
-  const isReady = (member: GatewayProcess) =>
-    until(async () => {
-      const { stdout } = await member.command("budget", "shared", "status", "--json");
-      return (JSON.parse(stdout || "{}") as { open?: boolean }).open === true;
-    });
-  await Promise.all(members.map(isReady));
-  return {
-    members,
-    isReady,
-    async close() {
-      await Promise.all(members.map((member) => member.stop()));
-      await redis.close();
-      await postgres.close();
-      for (const folder of [keys, ...members.map((member) => member.folder)]) rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-async function reasonOf(gateway: GatewayProcess, accessToken: string, nonce: string, tool = "echo"): Promise<string> {
-  try {
-    const answer = await modernRequest(`${gateway.listenUrl}/mcp/up`, accessToken, "tools/call", {
-      name: tool,
-      arguments: { text: "x", nonce },
-    });
-    const body = (await answer.json()) as { error?: { data: { reason: string } }; reason?: string };
-    return body.error?.data.reason ?? body.reason ?? "ran";
-  } catch {
-    return "cut";
-  }
-}
-
-const STUCK_MS = 60_000;
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const endMs = Date.now() + STUCK_MS;
-  while (!(await holds().catch(() => false))) {
-    if (Date.now() > endMs) throw new Error("a gateway does not become ready");
-    await sleep(100);
-  }
 }

@@ -6,6 +6,7 @@ import type { HoldLine, Reservation, Settlement } from "../budget/reservation.ts
 import type { AuditRecord, Digest, RecordKind } from "./audit-record.ts";
 import { type Billed, usageEventOf } from "./billed.ts";
 import { heldLine, instant, settledLine } from "./budget-line.ts";
+import { furtherHeld, heldOn } from "./held-usage.ts";
 import type { Notice, PermitEntry, SettlementEntry } from "./journal.ts";
 import type { Measures } from "./measures.ts";
 import { endingOf, type KeptAnswer } from "./retry-key.ts";
@@ -112,13 +113,13 @@ function billedOf(story: Story, time: string): Billed {
       output_tokens: held ? 0 : (tokenCount?.output ?? 0),
       bytes_in: outcome?.bytesIn ?? 0,
       bytes_out: request?.body.length ?? 0,
-      // What stays here has brought nothing about for whoever asked.
-      ...(held || measures === null || outcome?.refusal !== null ? {} : furtherOf(measures)),
+      // What a guard keeps here has brought nothing about for whoever asked.
+      ...furtherOf(held ? furtherHeld(story) : measures === null || outcome?.refusal !== null ? NOTHING_FURTHER : measures),
     },
   };
 }
 
-function furtherOf({ outcomes, outputs }: Measures): Pick<Billed["quantity"], "outcomes" | "outputs"> {
+function furtherOf({ outcomes, outputs }: Pick<Measures, "outcomes" | "outputs">): Pick<Billed["quantity"], "outcomes" | "outputs"> {
   return {
     ...(Object.keys(outcomes).length === 0 ? {} : { outcomes }),
     ...(Object.keys(outputs).length === 0 ? {} : { outputs }),
@@ -138,6 +139,8 @@ function billedUsage(story: Story): BilledUsage {
   return billed(round.calls, heldOn(story, "tool_tokens") ?? 0, heldOn(story, "cost_micros"));
 }
 
+const NOTHING_FURTHER = { outcomes: {}, outputs: {} };
+
 type BilledUsage = NonNullable<AuditRecord["usage"]>;
 
 /** What has no price has no cost, which is not the same as 0. */
@@ -147,7 +150,7 @@ function billed(calls: number, tool_tokens: number, cost_micros: number | undefi
 
 /** What becomes durable before the first upstream byte. */
 export function permitOf(story: Story, { callId, receivedAtMs, body }: McpRequest, { lines }: Reservation, scribe: Scribe): PermitEntry {
-  const usage = { ...billedTarget(story), ...billedUsage(story), bytes_out: body.length };
+  const usage = { ...billedTarget(story), ...billedUsage(story), ...furtherOf(furtherHeld(story)), bytes_out: body.length };
   const key = story.retry === null ? {} : { key: story.retry };
   return { callId, atMs: receivedAtMs, lines, audit: auditOfCall(story, scribe), usage, ...key };
 }
@@ -219,13 +222,6 @@ function agentMembers({ profile, instance, clientId }: Agent): AgentMembers["age
     purpose: profile.purpose,
     risk_class: profile.riskClass,
   };
-}
-
-/** What a call of unknown fate is charged on a meter: the largest amount that was held for it. */
-function heldOn({ reservation }: Story, meter: string): number | undefined {
-  let held: number | undefined;
-  for (const { draw, amount } of reservation?.lines ?? []) if (draw.meter === meter) held = Math.max(held ?? 0, amount);
-  return held;
 }
 
 const BLANK: AuditRecord = {

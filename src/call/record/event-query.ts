@@ -2,6 +2,7 @@
 import { digestOfEvent } from "./digest.ts";
 import { epochReader } from "./epoch-query.ts";
 import { SETTLED } from "./event-types.ts";
+import { namedIn } from "./measures.ts";
 import { eventLeaf, inclusionPath, rootOf } from "./merkle.ts";
 import { type Amount, QUANTITIES } from "./rows.ts";
 import type { Store } from "./store.ts";
@@ -79,13 +80,12 @@ function settledQuantity(row: EventRow): object {
   const columns = Object.fromEntries(QUANTITIES.map((name) => [name, row[name]]));
   if (row.amounts === "{}") return columns;
   const further = furtherIn(row);
-  const outcomes = further.flatMap(([meter, n]) => (meter.startsWith("outcome:") ? [[meter.slice("outcome:".length), n]] : []));
-  const outputs = further.filter(([meter]) => !meter.startsWith("outcome:") && meter !== "cost_micros");
+  const { outcomes, outputs } = namedIn(further.filter(([meter]) => meter !== "cost_micros"));
   return {
     ...columns,
     ...Object.fromEntries(further.filter(([meter]) => meter === "cost_micros")),
-    ...(outcomes.length === 0 ? {} : { outcomes: Object.fromEntries(outcomes) }),
-    ...(outputs.length === 0 ? {} : { outputs: Object.fromEntries(outputs) }),
+    ...(Object.keys(outcomes).length === 0 ? {} : { outcomes }),
+    ...(Object.keys(outputs).length === 0 ? {} : { outputs }),
   };
 }
 

@@ -133,8 +133,15 @@ export function catalogueOf(own: readonly EventType[], outcomes: readonly string
   return { types, outcomes: new Set(outcomes), meters: new Set(meters), find: (written) => known.get(written) ?? null };
 }
 
+const OUTCOME = "outcome:";
+
 export function outcomeMeter(name: string): string {
-  return `outcome:${name}`;
+  return OUTCOME + name;
+}
+
+/** The name of the outcome that a meter counts; null: it counts something else. */
+export function outcomeOf(meter: string): string | null {
+  return meter.startsWith(OUTCOME) ? meter.slice(OUTCOME.length) : null;
 }
 
 /** Of a built-in type. */

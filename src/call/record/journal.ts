@@ -8,7 +8,7 @@ import type { UsageEvent } from "./usage-event.ts";
 
 /** What a call of unknown fate is billed: its hold, and the bytes that it sends. */
 export type HeldUsage = Pick<UsageEvent["data"], "target_kind" | "tool"> &
-  Pick<UsageEvent["data"]["quantity"], "calls" | "tool_tokens" | "cost_micros" | "bytes_out">;
+  Pick<UsageEvent["data"]["quantity"], "calls" | "tool_tokens" | "cost_micros" | "bytes_out" | "outcomes" | "outputs">;
 
 /** Written before the first upstream byte. `audit` and `usage` are what recovery posts, as fate unknown, if nothing else comes. */
 export type PermitEntry = {

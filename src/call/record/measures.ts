@@ -1,5 +1,6 @@
 /** Pure. What a call is counted for: its tokens, and what its result brought about. */
 import type { Usage } from "../budget/reservation.ts";
+import { outcomeOf } from "./event-types.ts";
 import type { TokenCount } from "./token-count.ts";
 
 export type Measures = {
@@ -13,3 +14,15 @@ export type Measures = {
 
 /** `tokenCount` null: it was answered without a result. `measures` null: no rule is about this call, or its result is no success. */
 export type Measured = { readonly tokenCount: TokenCount | null; readonly measures: Measures | null; readonly usage: Usage };
+
+/** Amounts by meter as an event has them: those of outcomes by their names, and the others. */
+export function namedIn(amounts: readonly (readonly [string, number])[]): Pick<Measures, "outcomes" | "outputs"> {
+  const outcomes: Record<string, number> = {};
+  const outputs: Record<string, number> = {};
+  for (const [meter, amount] of amounts) {
+    const outcome = outcomeOf(meter);
+    if (outcome === null) outputs[meter] = amount;
+    else outcomes[outcome] = amount;
+  }
+  return { outcomes, outputs };
+}

@@ -5,7 +5,7 @@ import type { Outcome, OutcomeKind } from "../../call/forward/outcome.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import { auditOfCall, permitOf, type Scribe, settlementOf } from "../../call/record/compose.ts";
 import type { PermitEntry, SettlementEntry } from "../../call/record/journal.ts";
-import type { Measures } from "../../call/record/measures.ts";
+import { type Measures, namedIn } from "../../call/record/measures.ts";
 import type { Story } from "../../call/record/story.ts";
 import type { CallId, ServerName } from "../../ids.ts";
 
@@ -91,12 +91,7 @@ export function outcomeOf(kind: OutcomeKind): Outcome {
 export function furtherOf(amounts: Amounts): Measures | null {
   const all = Object.entries(amounts).filter(([meter]) => !COLUMNS.has(meter));
   if (all.length === 0) return null;
-  const outcomes = all.flatMap(([meter, amount]) => (meter.startsWith("outcome:") ? [[meter.slice("outcome:".length), amount]] : []));
-  return {
-    outcomes: Object.fromEntries(outcomes),
-    outputs: Object.fromEntries(all.filter(([meter]) => !meter.startsWith("outcome:"))),
-    note: null,
-  };
+  return { ...namedIn(all), note: null };
 }
 
 const COLUMNS = new Set(["calls", "tool_tokens", "cost_micros"]);
