@@ -79,6 +79,12 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const inTurn = createInTurn();
   const adjust = createAdjust({
     ...{ policySet, ledger, now, inTurn },
+    known: {
+      agentId: (idOrName) => registry.find(idOrName)?.id,
+      teams: () => new Set(registry.all().map(({ team }) => team ?? "")),
+      customers: () => new Set(registry.all().map(({ customer }) => customer)),
+      servers: new Set(parts.config.servers.keys()),
+    },
     run: journal.run,
     recordOf: (by, details) => auditOfAct("budget.adjusted", by, details, scribe),
   });

@@ -1,5 +1,6 @@
 /** How much a call may need, what it came to, and what it costs: put together from the configuration. */
 
+import { argumentsOf, type McpRequest } from "./call/accept/request.ts";
 import { costOf } from "./call/budget/price.ts";
 import type { TokenCounter } from "./call/record/token-counter.ts";
 import type { Steps } from "./call/steps.ts";
@@ -13,10 +14,15 @@ import { createReserve, type Reserve } from "./reserving.ts";
 
 export type Charging = Pick<Steps, "measure" | "receipted"> & {
   readonly reserve: Reserve;
+  /** The arguments that a rule looks at once the task has ended with which the call was answered. */
+  readonly givenToTask: (request: Pick<McpRequest, "server" | "target" | "argumentsSpan" | "body">) => Uint8Array | null;
   readonly costOf: ReservationsParts["costOf"];
   /** All that amounts may stand on. */
   readonly meters: ReadonlySet<string>;
 };
+
+/** Of each task that is remembered. Larger ones are not looked at, and the outcome counts. */
+const GIVEN_BYTES_MAX = 2_048;
 
 type Surroundings = { readonly count: TokenCounter["count"]; readonly now: () => number; readonly mono: () => number };
 
@@ -26,6 +32,13 @@ export function createCharging({ metering, servers }: Pick<Config, "metering" | 
     reserve: createReserve({ servers, rules, now }),
     measure: createMeasure({ rules, count, now, mono }),
     receipted: createReceipts(metering.receipts),
+    givenToTask(request) {
+      const { server, target } = request;
+      if (target === null || !rules.rulesFor(server, target).outcomes.some(({ when }) => when?.readsArguments === true)) return null;
+      const given = argumentsOf(request);
+      // A copy: a piece of it would keep the whole request.
+      return given.length > GIVEN_BYTES_MAX ? null : Buffer.from(given);
+    },
     costOf(server, tool, amounts) {
       const price = rules.priceFor(server, { kind: "tool", name: tool }, now());
       return price === null ? {} : { cost_micros: costOf(price, amounts) };

@@ -6,7 +6,7 @@ import { shadowVerdict } from "./call/authorize/decide.ts";
 import type { Judged, Pace, Permit } from "./call/authorize/permit.ts";
 import { createCrowds } from "./call/budget/crowds.ts";
 import { createLoops } from "./call/budget/loops.ts";
-import type { LeftOf } from "./call/budget/paces.ts";
+import type { LeftOf, Part } from "./call/budget/paces.ts";
 import { fingerprintOf } from "./call/budget/repetition.ts";
 import type { Rounds } from "./call/budget/rounds.ts";
 import { createTurns, type NoTurn, type Turns } from "./call/budget/turns.ts";
@@ -20,14 +20,14 @@ import { isRefusal, type Quota, type Refusal, refuse } from "./refusal.ts";
 import { refusalOfStopped } from "./stopped-agents.ts";
 
 export type Limiting = {
-  /** Null: the call passes, and what it takes up is free again at `leave`. `isRetry`: it has a key that was brought before. */
+  /** Null: the call passes, and what it takes up is free again at `leave`. */
   admit(
     story: Story,
     agent: Agent,
     request: McpRequest,
     permit: Permit,
     answer: Answer,
-    isRetry: boolean,
+    part: Part,
   ): Refusal | null | Promise<Refusal | null>;
   leave(story: Story): void;
   leftOf: Turns["leftOf"];
@@ -49,8 +49,6 @@ export type LimitingParts = {
 };
 
 const SWEEP_MS = 60_000;
-
-const ofRateAlone = (pace: Pace): Pace => ({ ...pace, limit: { ...pace.limit, concurrent: null, loop: null } });
 
 export function openLimiting({ config, registry, rounds, authorize, act, metrics, mono, fault }: LimitingParts): Limiting {
   const observe = config.mode === "observe";
@@ -81,21 +79,22 @@ export function openLimiting({ config, registry, rounds, authorize, act, metrics
     request: McpRequest,
     permit: Permit,
     answer: Answer,
-    isRetry: boolean,
+    part: Part,
   ): ReturnType<Limiting["admit"]> {
     const owner = agent.profile.id;
-    if (request.course === "metered" && !crowds.enter(owner, request.callId)) return refused(story, owner, answer, CROWDED);
-    // A retry runs nothing: it has its rate, and is neither a call under way nor a repetition.
-    const paces = isRetry ? permit.limits.map(ofRateAlone) : permit.limits;
+    if (part !== "places" && request.course === "metered" && !crowds.enter(owner, request.callId))
+      return refused(story, owner, answer, CROWDED);
+    const paces = permit.limits;
     if (paces.length === 0) return null;
-    const repeats = paces.filter(({ limit }) => limit.loop !== null);
+    // A retry runs nothing, and is no repetition.
+    const repeats = part === "rates" ? [] : paces.filter(({ limit }) => limit.loop !== null);
     // A further round of a call repeats its arguments, and is no repetition.
     const fingerprint = repeats.length === 0 || story.round.number > 1 ? null : fingerprintOf(request);
     // Of one person, or of the agent itself: another instance or session is no other caller, whatever `each` says.
     const caller = ({ limit }: Pace) => `${limit.name}\0${owner}\0${agent.person ?? ""}`;
     let loop: { readonly pace: Pace; readonly begins: boolean } | null = null;
     const verdict = turns.take({
-      ...{ callId: request.callId, owner, paces, mayWait: !observe, gone: () => answer.gone },
+      ...{ callId: request.callId, owner, paces, part, mayWait: !observe, gone: () => answer.gone },
       isLoop() {
         for (const pace of repeats) {
           if (pace.limit.loop === null || fingerprint === null) continue;

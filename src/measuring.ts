@@ -3,6 +3,7 @@ import { argumentsOf, inputTextsOf, type McpRequest } from "./call/accept/reques
 import { type CallArguments, readArguments } from "./call/authorize/call-arguments.ts";
 import { costOf } from "./call/budget/price.ts";
 import type { Usage } from "./call/budget/reservation.ts";
+import type { TaskBill } from "./call/budget/rounds.ts";
 import type { Outcome } from "./call/forward/outcome.ts";
 import type { Measures } from "./call/record/measures.ts";
 import type { CountTokens, TokenCount } from "./call/record/token-count.ts";
@@ -23,10 +24,12 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
   return async (request, { task, calls }, outcome) => {
     const tokenCount = outcome.kind === "http_error" ? null : await count(inputTextsOf(request), outcome.resultTexts);
     const target = task?.target ?? request.target;
-    const succeeded = outcome.kind === "result" && outcome.refusal === null && target?.kind === "tool";
+    // What a task was given is counted when the call is answered with it, and what it comes to when that is fetched.
+    const isTask = outcome.kind === "task" && task === null;
+    const succeeded = (outcome.kind === "result" || isTask) && outcome.refusal === null && target?.kind === "tool";
     const found = succeeded ? rules.rulesFor(request.server, target) : null;
     const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
-    const measures = isCounted ? measuresOf(found, request, outcome) : null;
+    const measures = isCounted ? measuresOf(isTask ? givenTo(found) : found, request, outcome, task) : null;
     // A look at a task that brings no result is free.
     if (task !== null && outcome.toolResult === null) return { tokenCount, measures, usage: NOTHING };
     const usage: Record<string, number> & Usage = {
@@ -49,22 +52,33 @@ function tokensOf(count: TokenCount | null): number {
   return count === null ? 0 : count.input + count.output;
 }
 
-function measuresOf(rules: TargetRules, request: McpRequest, { toolResult }: Outcome): Measures {
+function givenTo({ meters }: TargetRules): Counted {
+  return { outcomes: [], meters: meters.filter(({ of }) => of === "arguments") };
+}
+
+type Counted = Pick<TargetRules, "outcomes" | "meters">;
+
+function measuresOf(rules: Counted, request: McpRequest, { toolResult }: Outcome, task: TaskBill | null): Measures {
   const notes: string[] = [];
   const outcomes: Record<string, number> = {};
   const outputs: Record<string, number> = {};
   const result = toolResult === null || toolResult.length > RESULT_BYTES_MAX ? null : readOrNull(toolResult);
-  // A request that follows a task says nothing of what its call was given.
-  const args = remembered(() => (request.course === "metered" ? readOrNull(argumentsOf(request)) : null));
+  const args = remembered(() => {
+    if (task !== null) return task.given === null ? null : readOrNull(task.given);
+    return request.course === "metered" ? readOrNull(argumentsOf(request)) : null;
+  });
   for (const { name, when } of rules.outcomes) {
-    const holds = when === null ? true : result === null ? null : when(result, args);
-    if (holds === null) notes.push(`outcome ${name}: its condition could not be evaluated`);
-    else if (holds) outcomes[name] = 1;
+    const verdict = when === null ? true : result === null ? "unread" : when.holds(result, when.readsArguments ? args() : null);
+    // Whoever pads what they ask for, or what comes back, has it no cheaper.
+    if (verdict === "unread") notes.push(`outcome ${name}: too large for its condition, or not known to it any more, so it counts`);
+    if (verdict === "faulty") notes.push(`outcome ${name}: its condition met an error, so it does not count`);
+    if (verdict === true || verdict === "unread") outcomes[name] = 1;
   }
   for (const { name, of, pointer, max } of rules.meters) {
     const read = of === "result" ? result : args();
-    // Of what a task was given nothing is known any more.
-    const amount = of === "arguments" && request.course !== "metered" ? undefined : read === null ? null : amountAt(read, pointer);
+    // What a task was given is counted already.
+    if (of === "arguments" && task !== null) continue;
+    const amount = read === null ? null : amountAt(read, pointer);
     if (amount === undefined) notes.push(`meter ${name}: there is nothing at its pointer`);
     else if (amount === null) {
       // What cannot be read may be as much as was held for it: nobody gets it for nothing by writing it oddly, or by making it large.

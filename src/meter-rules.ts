@@ -62,7 +62,7 @@ function coversOf(written: string): Covers {
 function conditionOf(written: string | null): ResultCondition | null {
   if (written === null) return null;
   const condition = compileResultCondition(written);
-  if (typeof condition !== "function") throw new Error(condition.message);
+  if ("message" in condition) throw new Error(condition.message);
   return condition;
 }
 

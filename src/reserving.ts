@@ -1,12 +1,12 @@
 /** What is held for a call before it is sent: the ceilings that the configuration and its permit declare. */
 import type { McpRequest } from "./call/accept/request.ts";
 import type { Permit } from "./call/authorize/permit.ts";
-import { costOf } from "./call/budget/price.ts";
+import { costOf, refuseUnpriced } from "./call/budget/price.ts";
 import type { Amounts } from "./call/budget/reservation.ts";
 import type { Round } from "./call/budget/rounds.ts";
 import type { Server } from "./config.ts";
 import type { MeterRules } from "./meter-rules.ts";
-import { type Refusal, refuse } from "./refusal.ts";
+import type { Refusal } from "./refusal.ts";
 
 export type Asked = Pick<McpRequest, "server" | "target"> & { readonly body: { readonly length: number } };
 
@@ -32,12 +32,10 @@ export function createReserve({ servers, rules, now }: ReserveParts): Reserve {
     if (target === null) return amounts;
     const { outcomes, meters } = rules.rulesFor(server, target);
     for (const { name } of outcomes) amounts[`outcome:${name}`] = 1;
-    for (const { name, max } of meters) amounts[name] = (amounts[name] ?? 0) + max;
+    // What a task was given is counted already.
+    for (const { name, of, max } of meters) if (task === null || of === "result") amounts[name] = (amounts[name] ?? 0) + max;
     const price = rules.priceFor(server, target, now());
     if (price !== null) amounts.cost_micros = costOf(price, amounts);
-    // A price that nobody has named is not 0.
-    else if (permit.draws.some(({ meter, hard, overage }) => meter === "cost_micros" && (hard || overage !== null)))
-      return refuse("entitlement_denied", {}, `nothing in prices says what ${server}/${target.name} costs, and a budget counts money`);
-    return amounts;
+    return price === null ? (refuseUnpriced(permit.draws, `${server}/${target.name}`) ?? amounts) : amounts;
   };
 }

@@ -13,6 +13,7 @@ import type { Retries } from "./call/record/retries.ts";
 import { limitedIn, type Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
 import type { CallRates } from "./call-rates.ts";
+import type { Charging } from "./charging.ts";
 import type { Approving } from "./control/approvals/approve.ts";
 import type { Limiting } from "./limiting.ts";
 import type { OpenStreams } from "./open-streams.ts";
@@ -39,6 +40,7 @@ export type VerbParts = Pick<Steps, "authenticate" | "measure" | "receipted" | "
   /** Aborts when the gateway gives up draining. */
   readonly stopping: AbortSignal;
   readonly reserve: Reserve;
+  readonly givenToTask: Charging["givenToTask"];
   readonly now: () => number;
   /** Hears of each call that has ended. */
   readonly used: (story: Story) => void;
@@ -86,10 +88,12 @@ export function createSteps(parts: VerbParts): Steps {
     approve: approval.approve,
     async admit(story, agent, request, permit, answer) {
       // Rates first: a replay costs work too.
-      return (
-        (await limiting.admit(story, agent, request, permit, answer, parts.retries.repeats(agent, request))) ??
-        parts.retries.admit(story, agent, request, permit)
-      );
+      const isKnown = parts.retries.repeats(agent, request);
+      const limited = await limiting.admit(story, agent, request, permit, answer, isKnown ? "rates" : "all");
+      if (limited !== null) return limited;
+      const said = await parts.retries.admit(story, agent, request, permit);
+      // The time of its key is over, or nothing was sent under it: it runs, and is a call like any other.
+      return said === null && isKnown ? limiting.admit(story, agent, request, permit, answer, "places") : said;
     },
     leave(story) {
       limiting.leave(story);
@@ -119,7 +123,7 @@ export function createSteps(parts: VerbParts): Steps {
     round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
     expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
-      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task);
+      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task, parts.givenToTask(request));
     },
     async hold(story, permit, request) {
       const { round } = story;

@@ -76,11 +76,11 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   await steps.journal.permit(permitOf(story, request, reservation, steps.scribe));
   reservation.sent();
   try {
-    const outcome = await steps.forward(jobOf(request, agent, issued, reservation.metersResult, answer, steps));
+    const outcome = await steps.forward(jobOf(request, agent, issued, reservation, answer, steps));
     story.outcome = await inspectResult(story, permit, agent, request, outcome, answer, steps);
     steps.expectRound(agent, request, story.round, outcome);
     if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
-    story.settlement = await settle(story, request, outcome, reservation, steps);
+    story.settlement = await settle(story, request, story.outcome, reservation, steps);
   } finally {
     // A fault between sending and settling: the fate is unknown, and the books say so before the client hears of it.
     story.settlement ??= reservation.postUnknown();
@@ -104,7 +104,7 @@ async function pass(story: Story, request: McpRequest, agent: Agent, answer: Ans
   story.issued = issued;
   const opensStream = request.course === "stream" || request.method === "subscriptions/listen";
   if (opensStream) await steps.journal.append(auditOfCall(story, steps.scribe));
-  const outcome = await steps.forward(jobOf(request, agent, issued, false, answer, steps));
+  const outcome = await steps.forward(jobOf(request, agent, issued, null, answer, steps));
   return close(story, outcome, answer, steps, opensStream ? "stream.closed" : "call");
 }
 
@@ -120,7 +120,8 @@ async function close(story: Story, outcome: Outcome, answer: Answer, steps: Step
 /** Post the truth: what was measured, or the whole hold where the fate is unknown, or nothing where nothing was sent. */
 async function settle(story: Story, request: McpRequest, outcome: Outcome, reservation: Reservation, steps: Steps): Promise<Settlement> {
   if (!outcome.sent) return reservation.voidUnsent();
-  if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled") return reservation.postUnknown();
+  if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled")
+    return reservation.postUnknown({ bytes: request.body.length + outcome.bytesIn });
   return reservation.post(measuredIn(story, await steps.measure(request, story.round, outcome)));
 }
 
@@ -144,7 +145,6 @@ async function stumble(story: Story, answer: Answer, steps: Steps): Promise<void
   answer.fault();
 }
 
-function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, metersResult: boolean, answer: Answer, steps: Steps): ForwardJob {
-  const visible = steps.visible(agent, request);
-  return { request, agent, issued, visible, metersResult, answer, stopped: steps.stopped(agent, request) };
+function jobOf(request: McpRequest, agent: Agent, issued: IssuedToken, held: Reservation | null, answer: Answer, steps: Steps): ForwardJob {
+  return { request, agent, issued, visible: steps.visible(agent, request), held, answer, stopped: steps.stopped(agent, request) };
 }

@@ -53,7 +53,7 @@ export function registerBudget(program: Command, io: Io): void {
     leaf(budget, `${change} <name>`, description, example)
       .requiredOption("--amount <units>", "whole units of the budget's meter: 5000 or 5_000")
       .requiredOption("--reason <text>", "why, for the record")
-      .option("--scope <scope>", "whose counter, as budget list shows it: team=support")
+      .option("--scope <scope>", "whose counter, as budget list shows it: team=support, agent=NAME")
       .option("--key <text>", "names this correction: given again within a day, it is not made twice")
       .action((name: string, options: AdjustOptions) => adjust(change, name, options, io));
   }

@@ -22,6 +22,7 @@ const withReservation = (change: (reservation: Reservation, ledger: Whole) => Pa
       callId: held.callId,
       lines: held.lines,
       metersResult: held.metersResult,
+      bytesMax: held.bytesMax,
       sent: () => held.sent(),
       post: (usage) => held.post(usage),
       postUnknown: () => held.postUnknown(),

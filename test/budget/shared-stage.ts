@@ -108,6 +108,7 @@ function journaled(ledger: SharedLedger): Ledger {
         callId: held.callId,
         lines: held.lines,
         metersResult: held.metersResult,
+        bytesMax: held.bytesMax,
         sent: () => held.sent(),
         post: async (usage) => told(await held.post(usage), held),
         postUnknown: () => told(held.postUnknown(), held),

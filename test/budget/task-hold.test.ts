@@ -21,7 +21,13 @@ const DRAW: Draw = {
   lease: 0,
 };
 const newCallId = (): CallId => mintId("call", 0);
-const bill = () => ({ target: { kind: "tool", name: "report" } as const, logicalCallId: newCallId(), charged: false, posting: null });
+const bill = () => ({
+  target: { kind: "tool", name: "report" } as const,
+  given: null,
+  logicalCallId: newCallId(),
+  charged: false,
+  posting: null,
+});
 
 function looks(ledger = createLedger([])) {
   const held = ledger.hold(newCallId(), [DRAW], { calls: 0, tool_tokens: 100 }, 0);

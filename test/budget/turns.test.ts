@@ -18,7 +18,7 @@ function pace(limit: Partial<Limit> & { name: string }, scope = ""): Pace {
 function at(turns: Turns, paces: readonly Pace[], callId: string, more: { owner?: string; gone?: AbortSignal } = {}) {
   const { owner = "agt_1", gone = NEVER } = more;
   return turns.take({
-    ...{ callId: callId as CallId, owner, paces, mayWait: true, isLoop: () => false, passes: () => {}, gone: () => gone },
+    ...{ callId: callId as CallId, owner, paces, part: "all", mayWait: true, isLoop: () => false, passes: () => {}, gone: () => gone },
   });
 }
 

@@ -97,6 +97,27 @@ describe.skipIf(withoutPostgres || withoutRedis)("with one ledger", () => {
   });
 });
 
+describe.skipIf(withoutPostgres || withoutRedis)("with one ledger, after a credit", () => {
+  afterAll(stop);
+
+  test("a part goes back as far as its own gateway has still counted it, and nothing stays held", async () => {
+    await start("one");
+    const { first, second } = shared;
+    const { child, token } = await pair();
+    const made = await exchange(first, child, token, 5);
+    const budget = `delegated:${made.authorization_details[0]?.identifier}`;
+    for (let i = 0; i < 3; i++) expect((await call(second, token)).result).toBeDefined();
+    const credit = { scope: "team=crew", amount: 3, reason: "a gift" };
+    expect((await administer(first, "POST", "/budgets/crew/credit", credit)).status).toBe(201);
+    expect(await row(second, "crew")).toMatchObject({ committed: 5 });
+    expect((await form(first, "revoke", child, { token: made.access_token })).status).toBe(200);
+    await until(async () => (await row(first, budget)) === undefined);
+    expect(await row(second, "crew")).toMatchObject({ committed: 3, held: 0, remaining: 7 });
+    expect(first.output).not.toContain("CHECK constraint");
+    expect(await first.json("audit", "verify")).toMatchObject({ ok: true });
+  });
+});
+
 describe.skipIf(withoutPostgres)("where each counts alone", () => {
   afterAll(stop);
 

@@ -19,6 +19,7 @@ export type Asking = {
   readonly issued?: IssuedToken;
   readonly visible?: (element: Listed) => boolean;
   readonly metersResult?: boolean;
+  readonly bytesMax?: number;
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
   /** Members of the request that the door takes from the HTTP head. */
@@ -54,7 +55,7 @@ export function send(upstream: Upstream, message: object | string | null, asking
     agent: asking.agent ?? alice(),
     issued: asking.issued ?? NO_CREDENTIAL,
     visible: asking.visible ?? null,
-    metersResult: asking.metersResult ?? false,
+    held: { metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
     answer: asking.answer ?? new KeptAnswer(),
     stopped: asking.stopped ?? new AbortController().signal,
   });

@@ -15,6 +15,7 @@ export type Asking = {
   readonly httpMethod?: McpRequest["httpMethod"];
   readonly visible?: (element: Listed) => boolean;
   readonly metersResult?: boolean;
+  readonly bytesMax?: number;
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
 };
@@ -109,7 +110,7 @@ function jobOf(message: object | string, asking: Asking & { answer: KeptAnswer }
     agent: asking.agent ?? agentOf("alice"),
     issued: NO_CREDENTIAL,
     visible: asking.visible ?? null,
-    metersResult: asking.metersResult ?? false,
+    held: { metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
     answer: asking.answer,
     stopped: asking.stopped ?? new AbortController().signal,
   };

@@ -92,7 +92,7 @@ export type RequestSketch = {
 };
 
 /** The bytes of `params.arguments`, or of an empty object: what rules judge is what the upstream gets. */
-export function argumentsOf(request: McpRequest): Buffer {
+export function argumentsOf(request: Pick<McpRequest, "argumentsSpan" | "body">): Buffer {
   const span = request.argumentsSpan;
   return span === null ? EMPTY_OBJECT : request.body.subarray(span.start, span.end);
 }

@@ -3,8 +3,14 @@ import type { CallArguments } from "./call-arguments.ts";
 import { type ConditionFault, compileIn, ITEMS_MAX, newEnvironment } from "./condition.ts";
 import { STEPS_MAX, stepsOf, workOf } from "./work.ts";
 
-/** True, false, or null where it cannot be evaluated. `args` is asked only by a condition that mentions them. */
-export type ResultCondition = (result: CallArguments, args: () => CallArguments | null) => boolean | null;
+/** `faulty`: it meets an error, such as a member that is not there. `unread`: what it looks at is too large to be looked at, or not known. */
+export type ResultVerdict = boolean | "faulty" | "unread";
+
+export type ResultCondition = {
+  readonly readsArguments: boolean;
+  /** `args` null: they cannot be read, or nobody knows them any more. */
+  holds(result: CallArguments, args: CallArguments | null): ResultVerdict;
+};
 
 const environment = newEnvironment()
   .registerVariable("result", "map<string, dyn>", { description: "The result as the server gave it." })
@@ -17,17 +23,21 @@ export function compileResultCondition(expression: string): ResultCondition | Co
   if ("message" in compiled) return compiled;
   const { evaluate, findings } = compiled;
   const work = workOf(evaluate.ast);
-  return (result, askArgs) => {
-    const args = findings.readsArguments ? askArgs() : NO_ARGUMENTS;
-    if (args === null) return null;
-    const longest = Math.max(result.longest, args.longest);
-    if (longest > ITEMS_MAX || stepsOf(work, result.bytes + args.bytes, longest) > STEPS_MAX) return null;
-    try {
-      const holds = evaluate({ result: result.value, args: args.value });
-      return typeof holds === "boolean" ? holds : null;
-    } catch {
-      // The message of an evaluation quotes what it looked at: it goes nowhere.
-      return null;
-    }
+  const { readsArguments } = findings;
+  return {
+    readsArguments,
+    holds(result, given) {
+      const args = readsArguments ? given : NO_ARGUMENTS;
+      if (args === null) return "unread";
+      const longest = Math.max(result.longest, args.longest);
+      if (longest > ITEMS_MAX || stepsOf(work, result.bytes + args.bytes, longest) > STEPS_MAX) return "unread";
+      try {
+        const holds = evaluate({ result: result.value, args: args.value });
+        return typeof holds === "boolean" ? holds : "faulty";
+      } catch {
+        // The message of an evaluation quotes what it looked at: it goes nowhere.
+        return "faulty";
+      }
+    },
   };
 }

@@ -8,6 +8,7 @@ export type Task = {
   readonly principal: string;
   /** What was called: it decides who may go on asking. */
   readonly target: Target;
+  readonly given: Uint8Array | null;
   readonly logicalCallId: CallId;
   /** True once what it came to is charged. */
   charged: boolean;
@@ -21,6 +22,7 @@ export type Tasks = {
     call: Pick<McpRequest, "server" | "target">,
     logicalCallId: CallId,
     handle: { readonly taskId: string; readonly ttlMs: number | null },
+    given?: Uint8Array | null,
   ): void;
   /** Null: there is none, or it is another's. */
   find(principal: string, server: ServerName, taskId: string | null): Task | null;
@@ -39,7 +41,7 @@ export function createTasks(): Tasks {
   const tasks = new LRUCache<string, Task>({ max: TASKS_MAX, ttl: TASK_AGE_MAX_MS });
   const keyOf = (server: ServerName, taskId: string) => `${server} ${taskId}`;
   const self: Tasks = {
-    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }) {
+    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, given = null) {
       if (target === null || taskId.length > TASK_ID_CHARACTERS_MAX) return;
       const key = keyOf(server, taskId);
       // A server that mints one id for two clients must not hand the first client's task to the second.
@@ -47,7 +49,7 @@ export function createTasks(): Tasks {
       if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      tasks.set(key, { principal, target, logicalCallId, charged: false, posting: null }, { ttl });
+      tasks.set(key, { principal, target, given, logicalCallId, charged: false, posting: null }, { ttl });
     },
     find(principal, server, taskId) {
       const task = taskId === null ? undefined : tasks.get(keyOf(server, taskId));

@@ -11,6 +11,7 @@ export class HeldCall implements Reservation {
   readonly callId: CallId;
   readonly lines: readonly HoldLine[];
   readonly metersResult: boolean;
+  readonly bytesMax: number;
   readonly #counted: readonly CountedLine[];
   #state: "held" | "sent" | "ended" = "held";
 
@@ -19,6 +20,7 @@ export class HeldCall implements Reservation {
     this.#counted = counted;
     this.lines = counted.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
     this.metersResult = metersResult(counted);
+    this.bytesMax = bytesMax(counted);
   }
 
   sent(): void {
@@ -35,9 +37,9 @@ export class HeldCall implements Reservation {
     return { ...this.#end("posted", (line) => line.amount), withheld };
   }
 
-  postUnknown(): Settlement {
+  postUnknown(passed: Amounts = {}): Settlement {
     demand(this.callId, this.#state, "sent", "posted as unknown");
-    return this.#end("unknown", (line) => line.amount);
+    return this.#end("unknown", (line) => unknownOn(line, passed));
   }
 
   voidUnsent(): Settlement {
@@ -73,6 +75,16 @@ export class HeldCall implements Reservation {
     }
     return { state, lines, withheld: null };
   }
+}
+
+/** The hold, or what has passed where that is more: only a budget that withholds stops it at the hold. */
+export function unknownOn({ draw, amount }: HoldLine, passed: Amounts): number {
+  return mayWithhold(draw) ? amount : Math.max(amount, passed[draw.meter] ?? 0);
+}
+
+export function bytesMax(lines: readonly HoldLine[]): number {
+  const held = lines.filter(({ draw }) => draw.meter === "bytes" && mayWithhold(draw)).map(({ amount }) => amount);
+  return Math.min(Number.POSITIVE_INFINITY, ...held);
 }
 
 export function metersResult(lines: readonly HoldLine[]): boolean {

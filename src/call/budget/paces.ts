@@ -13,6 +13,9 @@ export type Counter<Turn> = {
   readonly turns: Turn[];
 };
 
+/** What of its limits a call takes: a retry, which runs nothing, takes its rates; one whose call runs after all takes its places then. */
+export type Part = "all" | "rates" | "places";
+
 /** A limit that does not let the call pass now. `delayMs`: how long until it may; of a place nobody knows, and it is 0. */
 export type Blocked<Turn> = {
   readonly reason: "rate_limited" | "concurrency_limited";
@@ -112,18 +115,20 @@ export function blockedBy<Turn>(
   paces: readonly Pace[],
   counters: readonly Counter<Turn>[],
   isNext: (counter: Counter<Turn>) => boolean,
+  part: Part,
 ): Blocked<Turn>[] {
   return paces.flatMap((pace, i): Blocked<Turn>[] => {
     const counter = counters[i];
-    if (counter === undefined) return [];
+    const rates = part === "places" ? [] : pace.limit.rates;
+    const concurrent = part === "rates" ? null : pace.limit.concurrent;
+    if (counter === undefined || (rates.length === 0 && concurrent === null)) return [];
     const ahead = isNext(counter) ? 0 : counter.turns.length;
-    const waitMs = Math.max(0, ...pace.limit.rates.map((rate, at) => waitIn(counter.buckets[at], rate, ahead + 1)));
+    const waitMs = Math.max(0, ...rates.map((rate, at) => waitIn(counter.buckets[at], rate, ahead + 1)));
     if (waitMs > 0) return [{ reason: "rate_limited", pace, counter, delayMs: waitMs }];
-    const { concurrent } = pace.limit;
     if (concurrent !== null && counter.underWay + ahead >= concurrent)
       return [{ reason: "concurrency_limited", pace, counter, delayMs: 0 }];
     // Nobody overtakes: who came first may be held back by another limit for a moment.
-    if (ahead > 0) return [{ reason: pace.limit.rates.length > 0 ? "rate_limited" : "concurrency_limited", pace, counter, delayMs: 1 }];
+    if (ahead > 0) return [{ reason: rates.length > 0 ? "rate_limited" : "concurrency_limited", pace, counter, delayMs: 1 }];
     return [];
   });
 }
@@ -133,10 +138,10 @@ function waitIn(bucket: Bucket | undefined, rate: Rate, tokens: number): number 
 }
 
 /** A token of every rate and a place of every limit that counts them. Only where nothing blocks. */
-export function takeAll(paces: readonly Pace[], counters: readonly Counter<unknown>[]): void {
+export function takeAll(paces: readonly Pace[], counters: readonly Counter<unknown>[], part: Part): void {
   for (const [i, counter] of counters.entries()) {
-    for (const bucket of counter.buckets.slice(0, paces[i]?.limit.rates.length)) take(bucket);
-    counter.underWay += 1;
+    if (part !== "places") for (const bucket of counter.buckets.slice(0, paces[i]?.limit.rates.length)) take(bucket);
+    if (part !== "rates") counter.underWay += 1;
   }
 }
 

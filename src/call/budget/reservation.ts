@@ -42,12 +42,14 @@ export interface Reservation extends Disposable {
   readonly lines: readonly HoldLine[];
   /** True when a hard budget meters the result, so that the final message waits whole. */
   readonly metersResult: boolean;
+  /** Bytes, those of the request among them, that may pass before it is settled: the hold of budgets that withhold; Infinity: none does. */
+  readonly bytesMax: number;
   /** From here on leaving the scope posts the hold in full as `unknown` instead of voiding it. */
   sent(): void;
   /** Posts the truth, once. A usage above the hold first tries to extend it; hard budgets never exceed their limit. */
   post(usage: Amounts): Settlement | Promise<Settlement>;
-  /** Fate unknown after sending: posts the hold in full. */
-  postUnknown(): Settlement;
+  /** Fate unknown after sending: posts the hold in full, or what is known to have passed where that is more and nothing withholds it. */
+  postUnknown(passed?: Amounts): Settlement;
   /** Nothing reached the upstream after all: gives the whole hold back, also after `sent()`. */
   voidUnsent(): Settlement;
 }

@@ -21,6 +21,8 @@ export type Round = {
 export type TaskBill = {
   /** What was called. */
   readonly target: Target;
+  /** The arguments of that call, where a rule looks at them when the task has ended; null: none does, or they were too large to be kept. */
+  readonly given: Uint8Array | null;
   charged: boolean;
   /** While one look settles; the others wait for how that ends. */
   posting: Promise<void> | null;

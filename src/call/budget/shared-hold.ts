@@ -1,7 +1,7 @@
 /** One call's hold in the shared ledger. What leaves room for others is told only once the journal has it. */
 import type { CallId } from "../../ids.ts";
 import { ceilingOf, mayWithhold, remaining, type Standing } from "./counter.ts";
-import { assertWhole, demand, metersResult, refuseResult } from "./held-call.ts";
+import { assertWhole, bytesMax, demand, metersResult, refuseResult, unknownOn } from "./held-call.ts";
 import type { Amounts, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
 
 /** `standing`: of all gateways, as the hold was answered. */
@@ -27,6 +27,7 @@ export class SharedHold implements Reservation {
   readonly callId: CallId;
   readonly lines: readonly HoldLine[];
   readonly metersResult: boolean;
+  readonly bytesMax: number;
   readonly #parts: HoldParts;
   #state: "held" | "sent" | "ended" = "held";
   /** Whether its permit may be on disk although it failed: its room is not free before that is known. */
@@ -39,6 +40,7 @@ export class SharedHold implements Reservation {
     this.#parts = parts;
     this.lines = parts.lines.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
     this.metersResult = metersResult(parts.lines);
+    this.bytesMax = bytesMax(parts.lines);
   }
 
   sent(): void {
@@ -66,9 +68,13 @@ export class SharedHold implements Reservation {
     });
   }
 
-  postUnknown(): Settlement {
+  postUnknown(passed: Amounts = {}): Settlement {
     demand(this.callId, this.#state, "sent", "posted as unknown");
-    const settlement = this.#end("unknown", (line) => [line.amount, 0, 0]);
+    // Nobody is asked: what a ceiling may not carry is owed.
+    const settlement = this.#end("unknown", (line) => {
+      const used = unknownOn(line, passed);
+      return ceilingOf(line.draw) === null ? [used, 0, 0] : [line.amount, used - line.amount, 0];
+    });
     // It leaves no room for anybody, whatever becomes of the journal.
     this.tell();
     return settlement;

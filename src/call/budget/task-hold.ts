@@ -28,6 +28,7 @@ export function billedOnce(reservation: Reservation, bill: TaskBill | null): Res
     callId: reservation.callId,
     lines: reservation.lines,
     metersResult: reservation.metersResult,
+    bytesMax: reservation.bytesMax,
     sent: () => reservation.sent(),
     async post(usage): Promise<Settlement> {
       if (Object.values(usage).every((amount) => amount === 0)) return reservation.voidUnsent();

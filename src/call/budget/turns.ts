@@ -1,7 +1,7 @@
 /** Lets calls pass their limits: at once, after waiting for their turn, or not; and takes back each place when its call ends. */
 import type { CallId } from "../../ids.ts";
 import type { Pace } from "../authorize/permit.ts";
-import { type Blocked, blockedBy, type Counter, createPaces, type LeftOf, type PacesBounds, takeAll } from "./paces.ts";
+import { type Blocked, blockedBy, type Counter, createPaces, type LeftOf, type PacesBounds, type Part, takeAll } from "./paces.ts";
 
 /** Why a call may not pass. `full`: no room for its counters. `left`: its client has gone. `closing`: the gateway takes no more. */
 export type NoTurn =
@@ -12,6 +12,7 @@ export type Asking = {
   readonly callId: CallId;
   readonly owner: string;
   readonly paces: readonly Pace[];
+  readonly part: Part;
   /** False: it passes now or not at all. */
   readonly mayWait: boolean;
   /** Looked at each time before anything is taken: true ends it. */
@@ -66,10 +67,10 @@ export function createTurns(mono: () => number, waited: (waitedMs: number, passe
     if (asking.isLoop()) return { no: "loop" };
     const counters = paces.countersOf(asking.paces, asking.owner, nowMs());
     if (counters === null) return { no: "full" };
-    const blocked = blockedBy(asking.paces, counters, (counter) => counter.turns.length === 0 || counter.turns[0] === turn);
+    const blocked = blockedBy(asking.paces, counters, (counter) => counter.turns.length === 0 || counter.turns[0] === turn, asking.part);
     if (blocked.length > 0) return blocked;
-    takeAll(asking.paces, counters);
-    held.set(asking.callId, counters);
+    takeAll(asking.paces, counters, asking.part);
+    if (asking.part !== "rates") held.set(asking.callId, counters);
     asking.passes();
     return null;
   }
@@ -139,7 +140,7 @@ export function createTurns(mono: () => number, waited: (waitedMs: number, passe
   function expired(turn: Turn): NoTurn {
     const { asking, at } = turn;
     const counters = paces.countersOf(asking.paces, asking.owner, nowMs()) ?? [];
-    const blocked = blockedBy(asking.paces, counters, (counter) => counter.turns.length === 0 || counter.turns[0] === turn);
+    const blocked = blockedBy(asking.paces, counters, (counter) => counter.turns.length === 0 || counter.turns[0] === turn, asking.part);
     const pace = asking.paces.find(({ key }) => key === at.key) ?? asking.paces[0];
     if (pace === undefined) return { no: "full" };
     const [first] = blocked;

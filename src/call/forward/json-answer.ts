@@ -47,7 +47,7 @@ export function sessionHeader(session: string | null): Record<string, string> {
 
 /** The result was made and charged; what is too large to hold back for its settlement cannot be passed on. */
 export function oversized(job: ForwardJob, limit: number): Outcome {
-  const refusal = job.metersResult
+  const refusal = job.held?.metersResult
     ? refuse("result_over_budget", { limit })
     : refuse("upstream_invalid", { limit }, `a message over ${limit} bytes`);
   return unknownFate(refusal, limit);

@@ -36,6 +36,7 @@ export async function readSseAnswer(
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
   const cutter = createEventCutter(context.maxResultBytes);
   let bytesIn = 0;
+  let passed = request.body.length;
   let resumable = false;
   try {
     for await (const chunk of answer.body) {
@@ -44,8 +45,11 @@ export async function readSseAnswer(
         const event = ofItsSession(received, job, context);
         resumable ||= event.id !== null;
         const verdict = judge(event, job, context);
-        if (verdict === "pass") await job.answer.piece(event.bytes);
-        else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
+        if (verdict === "pass") {
+          passed += event.bytes.length;
+          if (job.held !== null && passed > job.held.bytesMax) return overHeld(answer, job.held.bytesMax, bytesIn);
+          await job.answer.piece(event.bytes);
+        } else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
       }
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
     }
@@ -58,6 +62,13 @@ export async function readSseAnswer(
   // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
   if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0) return unknownFate(null, bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
+}
+
+/** What has passed cannot be withheld any more: the stream ends before more passes than was held. */
+function overHeld(answer: UpstreamAnswer, limit: number, bytesIn: number): Outcome {
+  letGo(answer);
+  const why = "more came before its answer than was held on a budget of bytes";
+  return unknownFate(refuse("result_over_budget", { limit }, why), bytesIn);
 }
 
 /** Up to 2025-11-25 a client resumes a stream by the id of an event: its own session's, and nobody else's. */

@@ -3,6 +3,7 @@ import type { Refusal } from "../../refusal.ts";
 import type { Answer } from "../accept/answer.ts";
 import type { Era, Listed, McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
+import type { Reservation } from "../budget/reservation.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
@@ -17,8 +18,8 @@ export type ForwardJob = {
   readonly issued: IssuedToken;
   /** Keeps only what the agent may use, in answers to lists; null: pass as it is. */
   readonly visible: IsVisible | null;
-  /** True when a hard budget meters the result: one over `maxResultBytes` is then `result_over_budget`. */
-  readonly metersResult: boolean;
+  /** Where a hard budget meters the result, one over `maxResultBytes` is `result_over_budget`. Null: it costs nothing. */
+  readonly held: Pick<Reservation, "metersResult" | "bytesMax"> | null;
   /** Pieces before the last go here as they come; `head` is called here for streams only. */
   readonly answer: Answer;
   /** Aborts when the agent is stopped or the gateway gives up draining: ends the job as cancelled. */

@@ -17,7 +17,7 @@ export type Retries = {
   admit(story: Story, agent: Agent, request: McpRequest, permit: Permit): Refusal | null | Promise<Refusal | Outcome | null>;
   /** The request as it goes to a server that understands keys: with one of ours, from which nobody reads the caller's. */
   shown(agent: Agent, request: McpRequest): McpRequest;
-  /** Whether this key was brought before, so that the request will not run: it is no call of its own. */
+  /** Whether this key was brought before, so that the request will hardly run: `admit` knows whether it does. */
   repeats(agent: Agent, request: McpRequest): boolean;
   leave(story: Story): void;
 };

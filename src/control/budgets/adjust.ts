@@ -8,11 +8,12 @@ import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
 import { isRefusal } from "../../refusal.ts";
+import { counterScope, type Known } from "./counter-scope.ts";
 import type { InTurn } from "./in-turn.ts";
 
 export type Wanted = {
   readonly budget: string;
-  /** Whose counter, as `budget list` shows it. */
+  /** Whose counter, as `budget list` shows it; an agent also by its name. */
   readonly scope: string;
   readonly change: "credit" | "debit";
   /** Whole units of the budget's meter. */
@@ -29,6 +30,7 @@ export type Adjust = (wanted: Wanted, by: string) => Promise<Adjusted>;
 export type AdjustParts = {
   readonly policySet: () => Pick<PolicySet, "budgets">;
   readonly ledger: Adjusting;
+  readonly known: Known;
   readonly run: RunTask;
   readonly now: () => number;
   /** Two credits at once must not give the same use back twice. */
@@ -36,12 +38,13 @@ export type AdjustParts = {
   readonly recordOf: (by: string, details: AuditRecord["details"]) => AuditRecord;
 };
 
-export function createAdjust({ policySet, ledger, run, now, inTurn, recordOf }: AdjustParts): Adjust {
-  async function adjust({ budget: name, scope, change, amount, reason }: Wanted, by: string): Promise<Adjusted> {
+export function createAdjust({ policySet, ledger, known, run, now, inTurn, recordOf }: AdjustParts): Adjust {
+  async function adjust({ budget: name, scope: written, change, amount, reason }: Wanted, by: string): Promise<Adjusted> {
     const budget = policySet().budgets.find(({ draw }) => draw.budget === name);
     if (budget === undefined) return { state: "absent", detail: `there is no budget ${name}` };
-    const fault = scopeFault(budget.each, scope);
-    if (fault !== null) return { state: "refused", detail: fault };
+    const whose = counterScope(budget.each, written, known);
+    if ("fault" in whose) return { state: "refused", detail: whose.fault };
+    const { scope } = whose;
     const draw: Draw = { ...budget.draw, scope };
     const lines = await ledger.plan(draw, change, amount, now());
     if (isRefusal(lines)) throw new StoreUnavailable(lines.note ?? "the ledger is away");
@@ -67,13 +70,4 @@ export function createAdjust({ policySet, ledger, run, now, inTurn, recordOf }: 
     return { state: "adjusted", meter: draw.meter, lines };
   }
   return (wanted, by) => inTurn(() => adjust(wanted, by));
-}
-
-/** A counter that no call would ever draw on is a slip. */
-function scopeFault(each: readonly string[], scope: string): string | null {
-  const keys = scope === "" ? [] : scope.split("&").map((part) => part.slice(0, part.indexOf("=")));
-  if (keys.join() === each.join()) return null;
-  return each.length === 0
-    ? "scope: one counter is shared by all: leave it out"
-    : `scope: each of ${each.join(", ")} has a counter of its own: write ${each.map((key) => `${key}=...`).join("&")}, as budget list shows it`;
 }

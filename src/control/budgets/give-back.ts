@@ -14,7 +14,7 @@ import { ownLine, type UnderWay } from "./lend.ts";
 import type { Aside, SubBudgets } from "./sub-budgets.ts";
 
 export type GiveBackParts = {
-  readonly ledger: Pick<Ledger, "hold" | "weigh" | "balances"> & Pick<Adjusting, "apply">;
+  readonly ledger: Pick<Ledger, "hold" | "weigh"> & Pick<Adjusting, "apply">;
   readonly run: RunTask;
   readonly reader: Pick<Reader, "ask">;
   readonly registry: { catchUp(): Promise<void>; isRevoked(issuer: string, tokenId: string): boolean };
@@ -81,13 +81,13 @@ export function createGiveBack(parts: GiveBackParts, underWay: UnderWay): GiveBa
     return isRefusal(reservation) ? null : { reservation, amount };
   }
 
-  /** Of each counter at most what it has committed: what somebody has credited since is given back already. */
+  /** Of each counter at most what this gateway has committed on it: what somebody has credited since is given back already. */
   async function carried(lines: Aside["lines"], amount: number): Promise<Adjustment[]> {
-    const balances = await ledger.balances();
+    const balances = await reader.ask("balances");
     return lines.map((line) => {
       const { draw, windowStartMs } = line;
       const row = balances.find((each) => each.budget === draw.budget && each.scope === draw.scope && each.windowStartMs === windowStartMs);
-      return adjusted(line, -Math.min(amount, Math.max(0, row?.committed ?? amount)));
+      return adjusted(line, -Math.min(amount, row?.committed ?? 0));
     });
   }
 

@@ -3,6 +3,7 @@ import type { McpRequest } from "../../call/accept/request.ts";
 import type { Agent } from "../../call/authenticate/agent.ts";
 import type { PolicySet } from "../../call/authorize/candidates.ts";
 import { decide } from "../../call/authorize/decide.ts";
+import { refuseUnpriced } from "../../call/budget/price.ts";
 import type { Amounts, Ledger, Left, Reservation, Settlement, Usage } from "../../call/budget/reservation.ts";
 import type { StoredRecord } from "../../call/record/books.ts";
 import type { Scribe } from "../../call/record/compose.ts";
@@ -101,6 +102,8 @@ export function createReservations(parts: ReservationsParts): Reservations {
     const draws = permit.draws.map((draw) => ({ ...draw, overrun: OVERRUN }) as const);
     story.permit = { ...permit, draws };
     const priced = { ...costOf(server, tool, meters), ...meters };
+    const unpriced = priced.cost_micros === undefined ? refuseUnpriced(draws, `${server}/${tool}`) : null;
+    if (unpriced !== null) return sayNo(story, unpriced, wanted, []);
     const reservation = await ledger.hold(request.callId, draws, priced, atMs);
     if (isRefusal(reservation)) return sayNo(story, reservation, wanted, (await ledger.weigh(draws, NONE, atMs)).left);
     story.reservation = reservation;

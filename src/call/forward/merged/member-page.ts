@@ -69,7 +69,7 @@ export async function readMemberPage(
     agent,
     issued,
     visible: null,
-    metersResult: false,
+    held: null,
     answer: unheard(gone),
     stopped: AbortSignal.any([stopped, patience]),
   });

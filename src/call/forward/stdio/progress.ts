@@ -13,7 +13,8 @@ export const EVENT_HEADERS = { "content-type": "text/event-stream", "cache-contr
 /** What a client that does not read may leave in our memory. Progress beyond it is dropped: a slow client must not stop the other calls of its server. */
 const STALLED_BYTES_MAX = 1_048_576;
 
-export function createProgress(answer: Answer): Progress {
+/** `bytesMax`: what was held for notifications; beyond it they are dropped, too. */
+export function createProgress(answer: Answer, bytesMax: number): Progress {
   let bytesIn = 0;
   let stalledBytes = 0;
   let waits = 0;
@@ -23,7 +24,7 @@ export function createProgress(answer: Answer): Progress {
     },
     tell(notification) {
       bytesIn += notification.length;
-      if (stalledBytes > STALLED_BYTES_MAX) return;
+      if (stalledBytes > STALLED_BYTES_MAX || bytesIn > bytesMax) return;
       if (!answer.started) answer.head(200, EVENT_HEADERS);
       const event = messageEvent(notification);
       const taken = answer.piece(event);

@@ -120,7 +120,7 @@ function cancelFor({ body }: McpRequest, agent: Agent, peer: Peer | null): void 
 
 async function ask(job: ForwardJob, peer: Peer, maxResultBytes: number, deadline: Deadline): Promise<Outcome> {
   const heard = Promise.withResolvers<PeerAnswer | PeerFailure>();
-  const progress = createProgress(job.answer);
+  const progress = createProgress(job.answer, (job.held?.bytesMax ?? Number.POSITIVE_INFINITY) - job.request.body.length);
   const id = peer.forward(job.request, job.agent.principal, { onNotification: progress.tell, onAnswer: heard.resolve });
   if (typeof id !== "number") return notSent(id);
   const answer = await beforeEnd(deadline, heard.promise);

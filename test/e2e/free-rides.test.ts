@@ -1,0 +1,311 @@
+/** What an agent might hope to have for nothing: by tasks, by padding, by streams, by old keys, by reservations. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { FORBIDDEN_WORD, type Guard, startGuard } from "../fixtures/guard.ts";
+import { type Door, type Handler, openDoor } from "../fixtures/listener.ts";
+import { type Credentials, GatewayProcess, legacyRequest, modernRequest, sleep } from "./gateway-process.ts";
+import { administer } from "./shared-registry.ts";
+
+const KEEP_MS = 5_000;
+const MORE = (guard: string) => `idempotency: { keep: ${KEEP_MS / 1000}s }
+inspectors: { words: { url: "${guard}", onFailure: refuse } }
+outcomes:
+  - { name: resolved, tool: up/close, when: 'result.structuredContent.status == "resolved" && args.id != "none"' }
+  - { name: greeted, tool: up/work, when: 'result.structuredContent.missing == true' }
+meters:
+  - { name: inferences, tool: "up/*", of: arguments, pointer: /items, max: 1000 }
+  - { name: renders, tool: up/noisy, pointer: /structuredContent/pages, max: 300 }
+  - { name: pages, tool: up/work, pointer: /structuredContent/pages, max: 500 }
+prices:
+  - { tool: up/close, outcomes: { resolved: 990_000 }, currency: EUR }
+  - { tool: up/work, outcomes: { greeted: 50_000 }, currency: EUR }
+`;
+const EACH = "each: agent, period: total";
+const POLICIES = `apiVersion: tollgate/v1
+entitlements:
+  - { name: all, permit: ["up/work", "up/noisy", "up/slow", "up/echo", "method:*/*"] }
+  - { name: seen, permit: ["up/close"], inspect: [{ by: words, of: [result] }] }
+  - { name: features, permit: ["feature/*"] }
+budgets:
+  - { name: inferences, who: { team: billed }, ${EACH}, meter: inferences, limit: 100_000 }
+  - { name: pages, who: { team: billed }, ${EACH}, meter: pages, limit: 1_000 }
+  - { name: renders, who: { team: billed }, ${EACH}, meter: renders, limit: 1_000 }
+  - { name: money, who: { team: billed }, ${EACH}, meter: cost_micros, limit: 100_000_000, tools: [up/close, up/work] }
+  - { name: resolved, who: { team: billed }, ${EACH}, meter: "outcome:resolved", limit: 100 }
+  - { name: bytes, who: { team: wired }, ${EACH}, meter: bytes, limit: 2_000_000 }
+  - { name: owing, who: { team: owing }, ${EACH}, meter: bytes, limit: 2_000_000, overrun: deliver }
+  - { name: purse, who: { team: pursed }, ${EACH}, meter: cost_micros, limit: 1_000_000 }
+limits:
+  - { name: one, who: { team: limited }, each: agent, concurrent: 1, tools: [up/slow] }
+  - { name: circles, who: { team: limited }, tools: [up/echo], loop: { calls: 3, within: 10m, action: refuse } }
+`;
+
+const PIECE = "x".repeat(16_384);
+const DONE = { status: "completed", createdAt: "2026-01-01T00:00:00Z", lastUpdatedAt: "2026-01-01T00:00:00Z" };
+
+/** Answers every tool; with a task where `arguments.task` or, in the older era, the client asks for one. */
+function answering(ran: string[]): Handler {
+  const tasks = new Map<string, Record<string, unknown>>();
+  return async (req, res, body) => {
+    if (req.method !== "POST") return void res.writeHead(405).end();
+    const { id, method, params } = JSON.parse(body.toString());
+    const isModern = req.headers["mcp-protocol-version"] === "2026-07-28";
+    const say = (result: object) =>
+      void res
+        .setHeader("content-type", "application/json")
+        .end(JSON.stringify({ jsonrpc: "2.0", id, result: { ...(isModern ? { resultType: "complete" } : {}), ...result } }));
+    const comesTo = ({ pages = 1, text = "ok" }: Record<string, unknown>) => ({
+      content: [{ type: "text", text }],
+      structuredContent: { pages, status: "resolved" },
+    });
+    if (id === undefined) return void res.writeHead(202).end();
+    if (method === "initialize")
+      return say({
+        protocolVersion: params.protocolVersion,
+        capabilities: { tools: {}, tasks: { requests: { tools: { call: {} } } } },
+        serverInfo: { name: "raw", version: "1" },
+      });
+    if (method === "tools/list")
+      return say({
+        ...(isModern ? { ttlMs: 0, cacheScope: "private" } : {}),
+        tools: ["close", "work", "noisy", "slow", "echo"].map((name) => ({
+          ...{ name, inputSchema: { type: "object" }, execution: { taskSupport: "optional" } },
+        })),
+      });
+    if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
+    if (method === "tasks/get")
+      return say({
+        ...{ taskId: params.taskId, ...DONE },
+        ...(isModern
+          ? { ttlMs: 60_000, pollIntervalMs: 10, result: comesTo(tasks.get(params.taskId) ?? {}) }
+          : { ttl: 60_000, pollInterval: 10 }),
+      });
+    if (method !== "tools/call") return say({});
+    const { name, arguments: args = {}, task } = params as { name: string; arguments: Record<string, unknown>; task?: object };
+    ran.push(name);
+    if (args.task === true || task !== undefined) {
+      const taskId = crypto.randomUUID();
+      tasks.set(taskId, args);
+      const handle = { taskId, ...DONE, status: "working" };
+      return say(
+        isModern
+          ? { resultType: "task", ...handle, ttlMs: 60_000, pollIntervalMs: 10 }
+          : { task: { ...handle, ttl: 60_000, pollInterval: 10 } },
+      );
+    }
+    if (name === "slow") await sleep(600);
+    if (name !== "noisy") return say(comesTo(args));
+    res.writeHead(200, { "content-type": "text/event-stream" });
+    for (let i = 0; i < Number(args.pieces) && !res.destroyed; i++) {
+      const notice = { jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data: PIECE } };
+      res.write(`data: ${JSON.stringify(notice)}\n\n`);
+    }
+    if (args.ends === true)
+      res.end(`data: ${JSON.stringify({ jsonrpc: "2.0", id, result: { resultType: "complete", ...comesTo({}) } })}\n\n`);
+  };
+}
+
+let door: Door;
+let guard: Guard;
+let gateway: GatewayProcess;
+const ran: string[] = [];
+
+beforeAll(async () => {
+  [door, guard] = await Promise.all([openDoor(answering(ran)), startGuard()]);
+  gateway = await GatewayProcess.start({
+    policies: POLICIES,
+    servers: `  up: { url: "${door.url}/mcp", timeout: 20s, reserve: { tool_tokens: 200, bytes: 100_000 } }`,
+    more: MORE(guard.guardUrl("words")),
+  });
+});
+
+afterAll(async () => {
+  expect(await gateway?.stop()).toBe(0);
+  await Promise.all([door?.close(), guard?.close()]);
+});
+
+type Answer = {
+  result?: { taskId?: string; task?: { taskId: string } };
+  error?: { data: { reason: string; budget?: string } };
+};
+let agents = 0;
+
+async function caller(team: string) {
+  const agent: Credentials = await gateway.createAgent(`${team}-${agents++}`, team);
+  const accessToken = await gateway.accessToken(agent, "up");
+  const url = `${gateway.publicUrl}/mcp/up`;
+  const declared = { _meta: { "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } } } };
+  const modern = async (method: string, params: object) =>
+    (await (await modernRequest(url, accessToken, method, { ...params, ...declared })).json()) as Answer;
+  const legacy = async (method: string, params: Record<string, unknown>) =>
+    (await (await legacyRequest(url, accessToken, method, params)).json()) as Answer;
+  const call = (name: string, args: object, key?: string) =>
+    modernRequest(url, accessToken, "tools/call", {
+      ...{ name, arguments: args },
+      ...(key === undefined ? {} : { _meta: { "io.tollgate/idempotencyKey": key } }),
+    });
+  const reason = async (...asked: Parameters<typeof call>) => ((await (await call(...asked)).json()) as Answer).error?.data.reason ?? "ran";
+  /** [committed, held, debt] of its own counter. */
+  const counted = async (name: string): Promise<readonly [number, number, number]> => {
+    const { items } = (await (await administer(gateway, "GET", "/budgets")).json()) as {
+      items: { name: string; scope: string; committed: number; held: number; debt: number }[];
+    };
+    const row = items.find((each) => each.name === name && each.scope === `agent=${agent.id}`);
+    return [row?.committed ?? 0, row?.held ?? 0, row?.debt ?? 0];
+  };
+  /** What its usage events say of a meter. */
+  const billed = async (meter: string): Promise<number> => {
+    const { rows } = await gateway.json<{ rows: (Record<string, number> & { agent: string })[] }>("usage", "--by", "agent");
+    return rows.find((row) => row.agent === agent.name)?.[meter] ?? 0;
+  };
+  return { agent, accessToken, url, modern, legacy, call, reason, counted, billed };
+}
+
+const items = Array.from({ length: 40 }, (_, i) => i);
+
+test("what a call gives to a task is counted when the call is answered with it, once, in both eras", async () => {
+  const { modern, legacy, counted, billed } = await caller("billed");
+  const made = await modern("tools/call", { name: "work", arguments: { items, task: true, pages: 7 } });
+  expect([await counted("inferences"), await counted("pages")]).toEqual([
+    [40, 0, 0],
+    [0, 0, 0],
+  ]);
+  for (let i = 0; i < 2; i++) await modern("tasks/get", { taskId: made.result?.taskId });
+  expect([await counted("inferences"), await counted("pages")]).toEqual([
+    [40, 0, 0],
+    [7, 0, 0],
+  ]);
+  const asked = await legacy("tools/call", { name: "work", arguments: { items, pages: 2 }, task: { ttl: 60_000 } });
+  await legacy("tasks/result", { taskId: asked.result?.task?.taskId });
+  expect([await counted("inferences"), await counted("pages")]).toEqual([
+    [80, 0, 0],
+    [9, 0, 0],
+  ]);
+  expect([await billed("inferences"), await billed("pages")]).toEqual([80, 9]);
+});
+
+test("an outcome that depends on arguments is judged by them when the task has ended", async () => {
+  const { modern, counted } = await caller("billed");
+  const close = async (args: object) => {
+    const made = await modern("tools/call", { name: "close", arguments: { ...args, task: true } });
+    await modern("tasks/get", { taskId: made.result?.taskId });
+  };
+  await close({ id: "none" });
+  expect([await counted("resolved"), await counted("money")]).toEqual([
+    [0, 0, 0],
+    [0, 0, 0],
+  ]);
+  await close({ id: "7" });
+  expect([await counted("resolved"), await counted("money")]).toEqual([
+    [1, 0, 0],
+    [990_000, 0, 0],
+  ]);
+  // Too large to be kept until then: it counts.
+  await close({ id: "none", pad: "y".repeat(4_000) });
+  expect(await counted("resolved")).toEqual([2, 0, 0]);
+});
+
+test("arguments or results that are too large for a condition count as held; a member that is not there counts nothing", async () => {
+  const { reason, counted, billed } = await caller("billed");
+  expect(await reason("close", { id: "1", pad: Array(1_001).fill(0) })).toBe("ran");
+  expect([await counted("resolved"), await counted("money"), await billed("outcome:resolved")]).toEqual([[1, 0, 0], [990_000, 0, 0], 1]);
+  expect(await reason("work", {})).toBe("ran");
+  expect([await counted("money"), await billed("outcome:greeted")]).toEqual([[990_000, 0, 0], 0]);
+});
+
+test("a result that a guard keeps is no outcome: neither counted nor priced", async () => {
+  const { reason, counted, billed } = await caller("billed");
+  expect(await reason("close", { id: "1", text: FORBIDDEN_WORD })).toBe("content_refused");
+  expect([await counted("resolved"), await counted("money"), await billed("outcome:resolved"), await billed("cost_micros")]).toEqual([
+    [0, 0, 0],
+    [0, 0, 0],
+    0,
+    0,
+  ]);
+});
+
+test("what is charged as held is billed as held, on every meter", async () => {
+  const { url, accessToken, counted, billed } = await caller("billed");
+  const left = new AbortController();
+  const asked = { name: "noisy", arguments: { pieces: 1 } };
+  const answer = await modernRequest(url, accessToken, "tools/call", asked, 1, left.signal);
+  await answer.body?.getReader().read();
+  left.abort();
+  await expect.poll(() => counted("renders")).toEqual([300, 0, 0]);
+  expect(await billed("renders")).toBe(300);
+});
+
+test("a stream brings no more bytes than were held for them", async () => {
+  const { reason, call, counted } = await caller("wired");
+  const answer = await call("noisy", { pieces: 200, ends: true });
+  const text = await answer.text();
+  expect(text.length).toBeLessThan(110_000);
+  expect(text).toContain("result_over_budget");
+  const [once] = await counted("bytes");
+  expect(once).toBeGreaterThan(text.length - 10_000);
+  // What fits passes whole.
+  expect(await (await call("noisy", { pieces: 3, ends: true })).text()).toContain('"status":"resolved"');
+  expect(await reason("echo", {})).toBe("ran");
+});
+
+test("where a budget delivers, what has passed of a stream that is left is charged, and owed", async () => {
+  const { url, accessToken, counted } = await caller("owing");
+  const left = new AbortController();
+  const asked = { name: "noisy", arguments: { pieces: 400 } };
+  const answer = await modernRequest(url, accessToken, "tools/call", asked, 1, left.signal);
+  let passed = 0;
+  for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+    passed += chunk.length;
+    if (passed > 5_000_000) break;
+  }
+  left.abort();
+  await expect.poll(async () => (await counted("owing"))[1]).toBe(0);
+  const [committed, , debt] = await counted("owing");
+  expect(committed + debt).toBeGreaterThanOrEqual(passed);
+  expect(committed).toBeLessThanOrEqual(2_000_000);
+});
+
+test("a key whose time is over is no way around places and loops, and a retry takes no place", async () => {
+  const { reason } = await caller("limited");
+  for (let i = 0; i < 5; i++) await reason("work", {}, `old-${i}`);
+  for (let i = 0; i < 5; i++) await reason("work", {}, `loop-${i}`);
+  await sleep(KEEP_MS + 200);
+  ran.length = 0;
+  const atOnce = await Promise.all(Array.from({ length: 5 }, (_, i) => reason("slow", {}, `old-${i}`)));
+  expect(atOnce.filter((each) => each === "ran").length).toBe(1);
+  expect(atOnce.filter((each) => each === "concurrency_limited").length).toBe(4);
+  const inTurn: string[] = [];
+  for (let i = 0; i < 5; i++) inTurn.push(await reason("echo", { same: 1 }, `loop-${i}`));
+  expect(inTurn).toEqual(["ran", "ran", "ran", "loop_detected", "loop_detected"]);
+  expect(ran.filter((name) => name !== "work")).toEqual(["slow", "echo", "echo", "echo"]);
+
+  expect(await reason("slow", { n: 1 }, "settled")).toBe("ran");
+  for (let i = 0; i < 4; i++) {
+    const [again, other] = await Promise.all([reason("slow", { n: 1 }, "settled"), reason("slow", {}, `new-${i}`)]);
+    expect([again, other]).toEqual(["idempotency_settled", "ran"]);
+  }
+});
+
+test("a reservation of what has no price is refused where a budget counts money, unless it says what it costs", async () => {
+  const { agent } = await caller("pursed");
+  const reserve = async (body: object) =>
+    (await (await administer(gateway, "POST", "/reservations", { agent_id: agent.id, ...body })).json()) as {
+      allowed: boolean;
+      reason?: string;
+    };
+  expect(await reserve({ feature: "render", meters: { calls: 1 } })).toMatchObject({ allowed: false, reason: "entitlement_denied" });
+  expect(await reserve({ feature: "render", meters: { calls: 1, cost_micros: 400_000 } })).toMatchObject({ allowed: true });
+});
+
+test("a correction is of a counter on which a call can draw, or it is refused", async () => {
+  const { agent, counted, reason } = await caller("billed");
+  const debit = async (scope: string) => {
+    const answer = await administer(gateway, "POST", "/budgets/resolved/debit", { scope, amount: 1, reason: "elsewhere" });
+    return [answer.status, ((await answer.json()) as { detail?: string }).detail ?? ""] as const;
+  };
+  expect(await debit("agent=nobody")).toEqual([422, expect.stringMatching(/there is no agent nobody/)]);
+  expect(await debit("team=billed")).toEqual([422, expect.stringMatching(/each of agent/)]);
+  expect(await debit(`agent=${agent.id}&team=x`)).toEqual([422, expect.stringMatching(/each of agent/)]);
+  expect((await debit(`agent=${agent.name}`))[0]).toBe(201);
+  expect(await counted("resolved")).toEqual([0, 0, 1]);
+  expect(await reason("close", { id: "1" })).toBe("ran");
+});
