@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { decide } from "../../src/call/authorize/decide.ts";
 import { reaches, scopesFor, visible } from "../../src/call/authorize/visible.ts";
+import { isRefusal } from "../../src/refusal.ts";
 import { agentOf, asked, type Caller, policies, verdict } from "./fixture.ts";
 
 const OFFICE = policies(`
@@ -214,4 +215,22 @@ test("a scope may be issued when a permit for the agent requires it", () => {
 test("an agent that changes its team is judged anew", () => {
   expect(verdict(OFFICE, { team: "support" }, "tickets/list_all")).toBe("permit support-lists");
   expect(verdict(OFFICE, { team: "sales" }, "tickets/list_all")).toBe("server_unknown");
+});
+
+test("of several permits that ask for as little, one that says how the call is dealt with is heard, whatever their names", () => {
+  const rules = (general: string, particular: string) => `
+entitlements:
+  - { name: ${general}, permit: ["tickets/*"] }
+  - { name: ${particular}, permit: [tickets/search], when: args.limit <= 100, idempotency: { replay: 24h }, reserve: { tool_tokens: 500 } }
+  - { name: not-met, permit: [tickets/search], when: args.limit > 5000, idempotency: { replay: 1h } }
+  - { name: dearer, permit: [tickets/search], requires: [more], idempotency: { replay: 2h } }
+`;
+  const said = (policySet: ReturnType<typeof policies>, args: string) => {
+    const answer = decide(policySet, agentOf({}), asked("tickets/search", args), 0);
+    return isRefusal(answer) ? answer.refused : [answer.replayMs, answer.reserve];
+  };
+  for (const policySet of [policies(rules("a", "b")), policies(rules("b", "a"))]) {
+    expect(said(policySet, '{"limit":1}')).toEqual([86_400_000, { tool_tokens: 500 }]);
+    expect(said(policySet, '{"limit":101}')).toEqual([null, null]);
+  }
 });

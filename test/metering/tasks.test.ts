@@ -48,7 +48,12 @@ test.each([
   const looks = [];
   for (let i = 0; i < 3; i++) looks.push((await ask(method, { taskId: made.taskId })).receipt);
   expect(looks).toMatchObject([{ usage: { calls: 0, outcomes: { reported: 1 }, outputs: { texts: 1 } } }, undefined, undefined]);
-  expect(await counted()).toEqual({ calls: before.calls + 1, reported: before.reported + 1, texts: before.texts + 1, asked: before.asked + 3 });
+  expect(await counted()).toEqual({
+    calls: before.calls + 1,
+    reported: before.reported + 1,
+    texts: before.texts + 1,
+    asked: before.asked + 3,
+  });
 });
 
 async function counted() {

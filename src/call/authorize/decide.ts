@@ -147,7 +147,8 @@ function decideTarget(
   if ("hiddenBy" in open) return hide(candidates, open, server, target, faults, nowMs, circumstances);
   const forbid = open.forbids.find((rule) => holds(rule, circumstances, faults) !== false);
   if (forbid !== undefined) return refuse("arguments_denied", {}, noteOf(forbid, server, target, faults), forbid.ref);
-  const rule = nearest(open.permits, agent, (permit) => holds(permit, circumstances, faults) === true);
+  const isMet = (permit: Rule) => holds(permit, circumstances, faults) === true;
+  const rule = nearest(open.permits, agent, isMet);
   if (rule === null)
     return refuse("arguments_denied", {}, noteOf(open.permits[0] ?? null, server, target, faults), refOf(open.permits[0] ?? null));
   if (lackedBy(rule, agent) > 0) return stepUp(view, agent, rule, noteOf(rule, server, target, faults));
@@ -158,8 +159,7 @@ function decideTarget(
     limits,
     approval: rule.approval,
     guards: rule.guards,
-    replayMs: rule.replayMs,
-    reserve: rule.reserve,
+    ...furtherOf(rule, open.permits, agent, isMet),
   };
 }
 
@@ -168,12 +168,28 @@ function nearest(permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => 
   let best: Rule | null = null;
   let bestCost = Number.POSITIVE_INFINITY;
   for (const rule of permits) {
-    const cost = lackedBy(rule, agent) + (rule.approval === null ? 0 : APPROVAL_COST) + (rule.guards.length === 0 ? 0 : GUARD_COST);
+    const cost = costOf(rule, agent);
     if (cost >= bestCost || !isMet(rule)) continue;
     if (cost === 0) return rule;
     [best, bestCost] = [rule, cost];
   }
   return best;
+}
+
+/** What asks for nothing and says how the call is dealt with: of all permits that ask for as little, the first by name that says it. */
+function furtherOf(rule: Rule, permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => boolean): Pick<Permit, "replayMs" | "reserve"> {
+  let { replayMs, reserve } = rule;
+  for (const other of permits) {
+    const says = (replayMs === null && other.replayMs !== null) || (reserve === null && other.reserve !== null);
+    if (!says || other === rule || costOf(other, agent) !== costOf(rule, agent) || !isMet(other)) continue;
+    replayMs ??= other.replayMs;
+    reserve ??= other.reserve;
+  }
+  return { replayMs, reserve };
+}
+
+function costOf(rule: Rule, agent: Agent): number {
+  return lackedBy(rule, agent) + (rule.approval === null ? 0 : APPROVAL_COST) + (rule.guards.length === 0 ? 0 : GUARD_COST);
 }
 
 /** More than any rule can lack scopes. */
