@@ -8,6 +8,7 @@ import { registerAuditRetention } from "./audit-retention.ts";
 import { registerVerify } from "./audit-verify.ts";
 import { openBooks } from "./books.ts";
 import { branch, type CommonOptions, configOf, leaf, print } from "./command.ts";
+import { details } from "./explain.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 import { plain, table } from "./table.ts";
 
@@ -20,7 +21,10 @@ export function registerAudit(program: Command, io: Io): void {
       const { limit, kind = null } = options;
       const records = await openBooks(configOf(options, io), io).tail(wholeNumber("--limit", limit), kind);
       print(io, options, records, () =>
-        table(["SEQ", "TIME", "CALL", "AGENT", "WHAT", "DECISION", "REASON", "OUTCOME", "MS"], records.map(row)),
+        table(
+          ["SEQ", "TIME", "CALL", "AGENT", "WHAT", "DECISION", "REASON", "OUTCOME", "MS", ...(records.some(isAct) ? ["DETAILS"] : [])],
+          records.map(row),
+        ),
       );
     });
   leaf(audit, "show <call-id>", "one record and the proof that it is in the log", "tollgate audit show call_01jd8...").action(
@@ -40,18 +44,34 @@ export function registerAudit(program: Command, io: Io): void {
   registerAuditRetention(audit, io);
 }
 
+/** Members of an act's details that have columns of their own. */
+const SHOWN = ["agent", "agent_id", "budget", "server", "tool"];
+
+function subjectOf({ details: told }: AuditRecord): string | null {
+  const parts = [told?.budget ?? told?.server, told?.tool].filter((part) => typeof part === "string");
+  return parts.length === 0 ? null : parts.join("/");
+}
+
+function isAct({ details: told }: AuditRecord): boolean {
+  return told != null;
+}
+
 function row(record: AuditRecord & { sequence: number }) {
-  const what = record.target === null ? (record.request?.method ?? record.request?.http_method ?? record.kind) : record.target.name;
+  const asked = record.request?.method ?? record.request?.http_method ?? null;
+  // Whom and what an act is about; who did it stands in its details.
+  const of = [record.details?.agent, record.details?.agent_id].find((name) => typeof name === "string");
+  const what = record.target?.name ?? asked ?? subjectOf(record);
   return [
     record.sequence,
     record.time_start,
     record.call_id ?? record.kind,
-    record.agent?.name ?? record.administrator,
-    record.server === null ? what : `${record.server}/${what}`,
+    record.agent?.name ?? (of === undefined ? null : String(of)),
+    record.server === null || what === null ? what : `${record.server}/${what}`,
     record.decision,
     record.reason ?? wouldBe(record),
     record.outcome,
-    record.duration_ms,
+    isAct(record) ? null : record.duration_ms,
+    isAct(record) ? [`by ${record.administrator ?? "nobody"}`, details(record, SHOWN)].filter(Boolean).join(": ") : null,
   ];
 }
 

@@ -5,7 +5,7 @@ import { grouped, plain } from "./table.ts";
 
 export function explain(record: AuditRecord): string[] {
   const parts =
-    record.administrator === null
+    record.administrator === null || record.kind === "call"
       ? [
           what(record),
           who(record),
@@ -35,12 +35,16 @@ function what({ call_id, kind, target, request, server, time_start }: AuditRecor
 function who({ agent, actor_chain, administrator, token }: AuditRecord): string {
   if (agent === null) return administrator === null ? "By nobody that could be verified." : `By the administrator ${administrator}.`;
   const parts = [agent.team && `team ${agent.team}`, `customer ${agent.customer}`, `owner ${agent.owner}`].filter(Boolean).join(", ");
+  const whose = `agent ${agent.name} (${agent.id}; ${parts})`;
+  // A reservation: whoever does the work asks for the agent, which itself is not there.
+  if (administrator !== null) return `By the administrator ${administrator}, for ${whose}.`;
   const behind = actor_chain.length > 0 ? `, through ${actor_chain.join(" through ")}` : "";
-  return `By agent ${agent.name} (${agent.id}; ${parts})${behind}, with a token of ${token?.issuer ?? "no issuer"}.`;
+  return `By ${whose}${behind}, with a token of ${token?.issuer ?? "no issuer"}.`;
 }
 
-function details(record: AuditRecord): string {
-  const known = Object.entries(record.details ?? {}).filter(([, value]) => value !== null);
+/** What an act says of itself, but for what stands elsewhere. */
+export function details({ details: told }: Pick<AuditRecord, "details">, elsewhere: readonly string[] = []): string {
+  const known = Object.entries(told ?? {}).filter(([key, value]) => value !== null && !elsewhere.includes(key));
   return known.map(([key, value]) => `${key} ${String(value)}`).join(", ");
 }
 

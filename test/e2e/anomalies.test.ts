@@ -119,6 +119,8 @@ test("an agent's habits are learnt for a week; then what is new, too much or at 
   await expect
     .poll(() => heard, { timeout: 20_000 })
     .toEqual(["new_tool", "new_region", "overactive", "unusual_hour", "new_tool", "new_region"]);
+  const { out } = await tollgate(["audit", "tail", "--kind", "agent.anomaly", "-c", file]);
+  expect(out).toMatch(/agent\.anomaly +bot +far\/add .*signal new_tool/);
   const metrics = await (await fetch(`http://127.0.0.1:${probes}/metrics`)).text();
   expect(metrics).toContain('tollgate_anomalies_total{signal="new_region"} 1');
   expect(JSON.parse(await command("audit", "verify"))).toMatchObject({ ok: true });

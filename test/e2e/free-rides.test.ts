@@ -291,9 +291,16 @@ test("a reservation of what has no price is refused where a budget counts money,
     (await (await administer(gateway, "POST", "/reservations", { agent_id: agent.id, ...body })).json()) as {
       allowed: boolean;
       reason?: string;
+      reservation_id?: string;
     };
   expect(await reserve({ feature: "render", meters: { calls: 1 } })).toMatchObject({ allowed: false, reason: "entitlement_denied" });
-  expect(await reserve({ feature: "render", meters: { calls: 1, cost_micros: 400_000 } })).toMatchObject({ allowed: true });
+  const reserved = await reserve({ feature: "render", meters: { calls: 1, cost_micros: 400_000 } });
+  expect(reserved).toMatchObject({ allowed: true });
+  expect((await administer(gateway, "POST", `/reservations/${reserved.reservation_id}/settle`, {})).status).toBe(200);
+  const { stdout } = await gateway.command("why", String(reserved.reservation_id));
+  expect(stdout).toMatch(/By the administrator .*, for agent pursed-/);
+  expect(stdout).toMatch(/Permitted by features/);
+  expect(stdout).toMatch(/Budget purse for .*: held 400_000 cost_micros, posted 400_000/);
 });
 
 test("a correction is of a counter on which a call can draw, or it is refused", async () => {

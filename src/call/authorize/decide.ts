@@ -177,7 +177,12 @@ function nearest(permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => 
 }
 
 /** What asks for nothing and says how the call is dealt with: of all permits that ask for as little, the first by name that says it. */
-function furtherOf(rule: Rule, permits: readonly Rule[], agent: Agent, isMet: (rule: Rule) => boolean): Pick<Permit, "replayMs" | "reserve"> {
+function furtherOf(
+  rule: Rule,
+  permits: readonly Rule[],
+  agent: Agent,
+  isMet: (rule: Rule) => boolean,
+): Pick<Permit, "replayMs" | "reserve"> {
   let { replayMs, reserve } = rule;
   for (const other of permits) {
     const says = (replayMs === null && other.replayMs !== null) || (reserve === null && other.reserve !== null);
