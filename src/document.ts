@@ -267,7 +267,9 @@ function unreadable(file: string, message: string): Document {
 
 /** By file, line and column, the order in which somebody mends them. */
 export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
-  return problems.toSorted((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line || a.column - b.column));
+  // Two rules of a schema may find the same fault in the same words.
+  const told = new Map(problems.map((problem) => [JSON.stringify([problem.file, problem.line, problem.column, problem.message]), problem]));
+  return [...told.values()].toSorted((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line || a.column - b.column));
 }
 
 /** The system's own word (ENOENT, EACCES): its message would repeat the path. */

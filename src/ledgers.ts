@@ -3,12 +3,12 @@ import { createLedger, type LedgerOptions } from "./call/budget/memory-ledger.ts
 import { createOwnShares } from "./call/budget/own-shares.ts";
 import type { Adjusting, Balance, HoldLine, Ledger } from "./call/budget/reservation.ts";
 import { createSharedLedger, type SharedLedger } from "./call/budget/shared-ledger.ts";
-import { openSharing, type SharingStatus } from "./call/budget/sharing.ts";
+import { openSharing, type Sharing, type SharingStatus } from "./call/budget/sharing.ts";
 import type { Journal } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import type { Config } from "./config.ts";
 import type { Route } from "./control/admin/route.ts";
-import { type SharedBudgets, sharedBudgetRoutes } from "./control/admin/shared-budget-routes.ts";
+import { type SharedBudgets, type Sign, sharedBudgetRoutes } from "./control/admin/shared-budget-routes.ts";
 import { sharingGateways } from "./control/sharing-gateways.ts";
 import type { ControlStore } from "./control/store.ts";
 import type { CallId } from "./ids.ts";
@@ -85,7 +85,7 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
   });
   const ledger = createSharedLedger({ sharing, shares, mono, onCrossed: parts.onCrossed, onExhausted: parts.onExhausted });
   const told: SharedBudgets = {
-    status: async () => ({ ...sharing.status(), gateways: (await gateways.all()).gateways }),
+    status: async () => ({ ...sharing.status(), gateways: (await gateways.all()).gateways, signs: await signsOf(sharing) }),
     async force(by, reason) {
       const without = await sharing.force();
       await act("shared_ledger.forced", by, { reason, without: without.join(",") });
@@ -110,6 +110,15 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
     status: sharing.status,
     close: sharing.close,
   };
+}
+
+/** Nothing while the ledger is away. */
+async function signsOf(sharing: Sharing): Promise<readonly Sign[]> {
+  const reply = await sharing.ask("signs", []).catch(() => []);
+  return Array.from({ length: reply.length / 3 }, (_, i) => {
+    const [gateway, atMs, counts] = reply.slice(i * 3, i * 3 + 3);
+    return { gateway: String(gateway), atMs: Number(atMs), ageMs: Math.max(0, sharing.nowMs() - Number(atMs)), counts: counts === "1" };
+  });
 }
 
 const WORDS = {

@@ -186,5 +186,12 @@ function noteOf({ limit, scope }: Pace): string {
 
 function quotaOf({ limit, rate, left, resetMs }: LeftOf): Quota {
   if (rate === null) return { name: `${limit.name}:concurrent`, quota: limit.concurrent ?? 0, windowMs: null, left, resetMs };
-  return { name: `${limit.name}:${rate.text}`, quota: rate.count, windowMs: rate.perMs, left, resetMs };
+  return {
+    name: `${limit.name}:${rate.text}`,
+    quota: rate.count,
+    windowMs: rate.perMs,
+    ...(rate.burst === rate.count ? {} : { burst: rate.burst }),
+    left,
+    resetMs,
+  };
 }

@@ -67,6 +67,8 @@ export type Quota = {
   readonly name: string;
   readonly quota: number;
   readonly windowMs: number | null;
+  /** As many at once, where that is not `quota`. */
+  readonly burst?: number;
   readonly left: number;
   readonly resetMs: number | null;
 };
@@ -280,7 +282,7 @@ export const WIRE = {
     "The server behind the gateway gave an answer that is not MCP",
     "Tell the operator of the server.",
   ),
-  store_unavailable: row(503, 50301, 503, "The gateway cannot record calls now, so it makes none", "Try again later."),
+  store_unavailable: row(503, 50301, 503, "The gateway cannot record or count calls now, so it makes none", "Try again later."),
   overloaded: row(503, 50302, 503, "The gateway has no room for this call now", "Try again later."),
 } as const satisfies Record<string, Wire>;
 

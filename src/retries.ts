@@ -14,6 +14,7 @@ import { createRetries, type Retries } from "./call/record/retries.ts";
 import type { KeptAnswer, RetryKeys } from "./call/record/retry-key.ts";
 import type { Config } from "./config.ts";
 import { callKeys } from "./control/call-keys.ts";
+import { RegistryAway } from "./control/postgres.ts";
 import { createSharedKeys } from "./control/shared-keys.ts";
 import type { ControlStore } from "./control/store.ts";
 import type { CallId } from "./ids.ts";
@@ -59,18 +60,20 @@ async function openKeysOfCalls({ journal, store, reader, now, fault, closing }: 
   const find = (key: string, atMs: number) => reader.ask("retryKey", key, atMs);
   const own = createJournalKeys(find);
   const rows = store.shared ? callKeys(store, journal.source) : null;
+  // A database that is away is no fault of ours: it is tried again, and /readyz tells.
+  const unlessAway = (thrown: unknown) => thrown instanceof RegistryAway || fault(thrown);
   let sweeping: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
     const over = { expiredMs: now() };
     if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, over)).catch(fault);
-    if (rows !== null) sweeping = sweeping.then(() => rows.drop(over)).catch(fault);
+    if (rows !== null) sweeping = sweeping.then(() => rows.drop(over)).catch(unlessAway);
   }, EVERY_MS).unref();
   closing.push(() => {
     clearInterval(timer);
     return sweeping;
   });
   if (rows === null) return own;
-  const shared = createSharedKeys({ own, find, rows, gateway: journal.source, now, fault });
+  const shared = createSharedKeys({ own, find, rows, gateway: journal.source, now, fault: unlessAway });
   closing.push(() => shared.close());
   await shared.catchUp();
   return shared;

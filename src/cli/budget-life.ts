@@ -27,7 +27,11 @@ type CreateOptions = ChangeOptions & {
 };
 
 /** A budget as the gateway shows it. */
-type Made = Readonly<Record<string, unknown>> & { readonly name: string; readonly counted: boolean };
+type Made = Readonly<Record<string, unknown>> & {
+  readonly name: string;
+  readonly counted: boolean;
+  readonly warnings?: readonly string[];
+};
 
 const FACETS = ["agent", "team", "workflow", "customer"] as const;
 
@@ -102,7 +106,8 @@ function changesOf({ limit, hard, soft, overage, notify, hint }: ChangeOptions) 
 
 function show(made: Made, options: CommonOptions, io: Io): void {
   print(io, options, made, () => {
-    const told = memberTable(made);
+    const { warnings = [], ...shown } = made;
+    const told = [memberTable(shown), ...warnings.map((warning) => `warning: ${warning}`)].join("\n");
     return made.counted ? told : `${told}\nIt does not count: a policy file has a budget of this name.`;
   });
 }

@@ -12,6 +12,7 @@ type Status = {
   readonly gateways: readonly string[];
   readonly waiting_for: readonly string[];
   readonly set_aside: number;
+  readonly signs: readonly { readonly gateway: string; readonly last_sign: string; readonly age_ms: number; readonly counts: boolean }[];
 };
 type WithReason = CommonOptions & { readonly reason: string };
 
@@ -41,12 +42,18 @@ export function registerBudgetShared(budget: Command, io: Io): void {
 async function status(options: CommonOptions, io: Io): Promise<void> {
   const told = await adminClient(configOf(options, io), io).get<Status>("/budgets/shared");
   const state = !told.connected ? "away" : told.open ? "open" : "being filled again";
-  print(io, options, told, () =>
-    table(
-      ["STATE", "EPOCH", "GATEWAYS", "WAITING FOR", "SET ASIDE HERE"],
-      [[state, told.epoch, told.gateways.join(", "), told.waiting_for.join(", "), told.set_aside]],
-    ),
-  );
+  print(io, options, told, () => {
+    const ledger = table(
+      ["STATE", "EPOCH", "WAITING FOR", "SET ASIDE HERE"],
+      [[state, told.epoch, told.waiting_for.join(", "), told.set_aside]],
+    );
+    const rows = told.gateways.map((gateway) => {
+      const sign = told.signs.find((each) => each.gateway === gateway);
+      const heard = sign === undefined ? "nothing heard" : sign.counts ? "counts" : "has stopped";
+      return [gateway, heard, sign?.last_sign, sign === undefined ? null : Math.round(sign.age_ms / 1000)];
+    });
+    return `${ledger}\n\n${table(["GATEWAY", "STATE", "LAST SIGN OF LIFE", "SECONDS AGO"], rows)}`;
+  });
   if (!told.open) throw new Exit(EXIT.no, "calls on budgets with a ceiling are refused until it is open");
 }
 

@@ -217,6 +217,44 @@ test("a hint that a policy file writes stands in the refusals of its budget", as
   expect(await bot.call()).toMatchObject({ budget: "of-file", hint: "ask ops@example.com for more" });
 });
 
+test("a budget of an agent who is not there, or not the customer's, is made with a warning; a change of nothing is none", async () => {
+  await agent("of-acme", { customer: "acme" });
+  const made = (body: object, key = "first") => ask("POST", "/budgets", { meter: "calls", limit: 5, period: "day", ...body }, key);
+  const warned = { status: 201, json: { warnings: [expect.stringMatching(/there is no agent nobody/)] } };
+  expect(await made({ name: "w-nobody", who: { agent: ["nobody", "of-acme"] } })).toMatchObject(warned);
+  expect((await made({ name: "w-acme", who: { agent: "of-acme" } }, "acme")).json).not.toHaveProperty("warnings");
+  expect((await made({ name: "w-other", who: { agent: "of-acme" } }, "other")).json).toHaveProperty("warnings");
+  expect((await made({ name: "w-pattern", who: { agent: "bot-*" } })).json).not.toHaveProperty("warnings");
+  expect(await ask("PATCH", "/budgets/w-nobody", {})).toMatchObject({
+    status: 422,
+    json: { detail: expect.stringMatching(/nothing to change/) },
+  });
+  const { stdout } = await gateway.command(
+    "budget",
+    "create",
+    "w-cli",
+    "--agent",
+    "nobody",
+    "--meter",
+    "calls",
+    "--limit",
+    "5",
+    "--period",
+    "day",
+  );
+  expect(stdout).toMatch(/warning: there is no agent nobody/);
+});
+
+test("a call larger than the whole budget hears that waiting does not help", async () => {
+  const { token } = await agent("large");
+  const whole = { name: "small", who: { agent: "large" }, meter: "tool_tokens", limit: 100, period: "day" };
+  expect((await ask("POST", "/budgets", whole)).status).toBe(201);
+  const answer = await modernRequest(`${gateway.publicUrl}/mcp/up`, token, "tools/call", { name: "echo", arguments: { text: "x" } });
+  expect(await answer.json()).toMatchObject({
+    error: { data: { reason: "budget_insufficient", hint: expect.stringMatching(/more than the whole budget/) } },
+  });
+});
+
 test("the command line makes, changes and ends a budget", async () => {
   await agent("cli-bot");
   const create = [

@@ -67,7 +67,7 @@ function collect(rawHeaders: readonly string[], headers: Map<string, string>): R
     const value = rawHeaders[i + 1] ?? "";
     const before = headers.get(name);
     if (before === undefined) headers.set(name, value);
-    else if (SINGLE.has(name)) refusal ??= refuse("request_malformed", {}, `two ${name} headers`);
+    else if (SINGLE.has(name)) refusal ??= refuse("request_malformed", { invalid: `${name}: this header may stand once` });
     else if (name.startsWith("mcp-")) refusal ??= refuse("header_mismatch", {}, "an Mcp-* header stands twice");
     else headers.set(name, `${before}, ${value}`);
   }

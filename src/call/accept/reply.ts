@@ -150,9 +150,11 @@ function hints(refusal: Refusal, status: number): Record<string, string> {
 function rateLimitOf(quotas: readonly Quota[]): Record<string, string> {
   if (quotas.length === 0) return {};
   const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
-  const policies = quotas.map(({ name, quota, windowMs }) =>
-    windowMs === null ? `"${name}";q=${quota};qu="concurrent-requests"` : `"${name}";q=${quota};w=${seconds(windowMs)}`,
-  );
+  const policies = quotas.map(({ name, quota, windowMs, burst }) => {
+    if (windowMs === null) return `"${name}";q=${quota};qu="concurrent-requests"`;
+    // A parameter of our own, which the draft lets others take as a comment.
+    return `"${name}";q=${quota};w=${seconds(windowMs)}${burst === undefined ? "" : `;burst=${burst}`}`;
+  });
   const states = quotas.map(({ name, left, resetMs }) => `"${name}";r=${left}${resetMs === null ? "" : `;t=${seconds(resetMs)}`}`);
   return { "ratelimit-policy": policies.join(", "), ratelimit: states.join(", ") };
 }

@@ -2,7 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import type { Draw } from "../authorize/permit.ts";
-import { type Counter, crossedBy, judgeHold, remaining, type Standing, usedOf } from "./counter.ts";
+import { type Counter, ceilingOf, crossedBy, judgeHold, remaining, type Standing, usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
 import type { Adjusting, Adjustment, Amounts, Balance, HoldLine, Ledger, Settlement, Weighing } from "./reservation.ts";
@@ -223,6 +223,10 @@ export function refuseHold(
   resetsAtMs: number | null,
 ): Refusal {
   const left = remaining(draw, standing);
+  const ceiling = ceilingOf(draw);
+  // What no window carries, waiting does not help.
+  const hint =
+    draw.hint ?? (ceiling !== null && amount > ceiling ? "It needs more than the whole budget: waiting does not help." : undefined);
   const facts = {
     budget: draw.budget,
     meter: draw.meter,
@@ -230,7 +234,7 @@ export function refuseHold(
     remaining: left,
     required: amount,
     ...(resetsAtMs === null ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
-    ...(draw.hint === undefined ? {} : { hint: draw.hint }),
+    ...(hint === undefined ? {} : { hint }),
   };
   const note = `budget ${draw.budget}: ${left} of ${draw.limit} ${draw.meter} left, ${amount} needed`;
   return refuse(judged === "insufficient" ? "budget_insufficient" : "budget_exhausted", facts, note);

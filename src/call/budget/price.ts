@@ -19,10 +19,12 @@ export function costOf({ perCall, per1kTokens, outcomes }: Price, amounts: Amoun
   return cost > MOST ? Number.MAX_SAFE_INTEGER : Number(cost);
 }
 
+const UNPRICED = "A budget counts money, and the operator has not said what this costs.";
+
 /** A price that nobody has named is not 0: what has none is refused where a ceiling counts money. Null: it may go without. */
 export function refuseUnpriced(draws: readonly Pick<Draw, "meter" | "hard" | "overage">[], target: string): Refusal | null {
   if (!draws.some(({ meter, hard, overage }) => meter === "cost_micros" && (hard || overage !== null))) return null;
-  return refuse("entitlement_denied", {}, `nothing in prices says what ${target} costs, and a budget counts money`);
+  return refuse("entitlement_denied", { hint: UNPRICED }, `nothing in prices says what ${target} costs, and a budget counts money`);
 }
 
 const MOST = BigInt(Number.MAX_SAFE_INTEGER);

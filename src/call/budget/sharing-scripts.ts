@@ -187,6 +187,20 @@ end
 return answer
 `;
 
+/** ARGV: epoch. Who has ever counted here, its last sign of life, and '1' while its session lasts. Changes nothing. */
+const SIGNS = `
+local answer = {}
+local all = redis.call('HGETALL', control)
+for at = 1, #all, 2 do
+  local of = string.match(all[at], '^b:(.*)$')
+  if of then
+    local session = redis.call('HGET', control, 's:' .. of)
+    for _, each in ipairs({ of, all[at + 1], session and session ~= '' and '1' or '' }) do answer[#answer + 1] = each end
+  end
+end
+return answer
+`;
+
 export const SHARING = {
   enter: ENTER,
   shares: SHARES,
@@ -199,4 +213,5 @@ export const SHARING = {
   release: RELEASE,
   leave: LEAVE,
   counters: COUNTERS,
+  signs: SIGNS,
 } as const;

@@ -25,8 +25,23 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
     if ("problem" in file) return { status: 422, detail: file.problem };
     // The route of the shared ledger has that path.
     if (file.name === "shared") return { status: 422, detail: "name: shared is the name of a route" };
-    return await recorded(async () => answerOf(caller, await made.create(file, customer, caller.name), 201));
+    return await recorded(async () => {
+      const budget = await made.create(file, customer, caller.name);
+      const answer = answerOf(caller, budget, 201);
+      const warnings = "fault" in budget ? [] : unmet(file.who?.agent, customer);
+      return warnings.length === 0 || !("json" in answer) ? answer : { ...answer, json: { ...(answer.json as object), warnings } };
+    });
   };
+  /** Agents whom it names and who are not there, or another customer's: allowed, since they may come, and hardly meant. */
+  const unmet = (agents: NonNullable<NewBudget["who"]>["agent"], customer: string | null): string[] =>
+    [agents ?? []]
+      .flat()
+      .filter((name) => !/[*:]/.test(name))
+      .filter((name) => {
+        const profile = registry.find(name);
+        return profile === undefined || (customer !== null && profile.customer !== customer);
+      })
+      .map((name) => `there is no agent ${name}: nothing counts on it until there is one`);
   const answerOf = (caller: Caller, budget: MadeBudget | RegistryFault, status: 200 | 201): Answer => {
     if (!("fault" in budget)) return { status, json: json(budget) };
     // Names are one space for all customers: that one cannot be had is said, but not who has it.
@@ -97,6 +112,8 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
           if (hard_cap !== undefined && hard !== undefined) return { status: 422, detail: "hard_cap stands in place of hard" };
           if (token_limit !== undefined && made.find(name)?.file.meter !== "tool_tokens")
             return { status: 422, detail: "token_limit is of budgets on tool_tokens" };
+          if (Object.values(changesIn(body)).every((value) => value === undefined))
+            return { status: 422, detail: "nothing to change: limit, hard, notify, overage or hint" };
           return answerOf(caller, await made.change(name, changesIn(body), caller.name), 200);
         }),
     }),

@@ -3,10 +3,13 @@ import { z } from "zod";
 import type { SharingStatus } from "../../call/budget/sharing.ts";
 import { type Caller, type Route, route } from "./route.ts";
 
+/** The last that was heard of a gateway. `counts`: its session lasts; what it holds counts as used once it has been silent for `shared.lapse`. */
+export type Sign = { readonly gateway: string; readonly atMs: number; readonly ageMs: number; readonly counts: boolean };
+
 /** What the routes need of the shared ledger. Force and forget are recorded, and reject with `LedgerAway` while it is away. */
 export type SharedBudgets = {
   /** Rejects while the registry is away. */
-  status(): Promise<SharingStatus & { readonly gateways: readonly string[] }>;
+  status(): Promise<SharingStatus & { readonly gateways: readonly string[]; readonly signs: readonly Sign[] }>;
   /** Answers whom it has not waited for. */
   force(by: string, reason: string): Promise<readonly string[]>;
   forget(gateway: string, by: string, reason: string): Promise<"forgotten" | "unknown" | "alive" | "lapsing" | "awaited">;
@@ -31,8 +34,11 @@ export function sharedBudgetRoutes(shared: SharedBudgets | null): readonly Route
       async answer({ caller }) {
         if (isBound(caller)) return NOT_BOUND;
         if (shared === null) return ALONE;
-        const { connected, open, epoch, gateways, waitingFor, setAside } = await shared.status();
-        return { status: 200, json: { connected, open, epoch, gateways, waiting_for: waitingFor, set_aside: setAside } };
+        const { connected, open, epoch, gateways, waitingFor, setAside, signs } = await shared.status();
+        const heard = signs.map(({ gateway, atMs, ageMs, counts }) => ({
+          ...{ gateway, last_sign: new Date(atMs).toISOString(), age_ms: Math.round(ageMs), counts },
+        }));
+        return { status: 200, json: { connected, open, epoch, gateways, waiting_for: waitingFor, set_aside: setAside, signs: heard } };
       },
     }),
     route({

@@ -4,6 +4,7 @@ import { type PolicySet, viewOf } from "../../call/authorize/candidates.ts";
 import type { Draw } from "../../call/authorize/permit.ts";
 import { scopeOf } from "../../call/authorize/scope.ts";
 import { subBudgetDraw, subBudgetDraws } from "../../call/authorize/sub-budgets.ts";
+import { ceilingOf } from "../../call/budget/counter.ts";
 import type { Ledger } from "../../call/budget/reservation.ts";
 import { type Place, placesOf } from "./places.ts";
 import { type RemainingRow, remainingRow } from "./verdict.ts";
@@ -14,6 +15,8 @@ export type Share = RemainingRow & {
   readonly scope: string;
   readonly period: string;
   readonly hard: boolean;
+  /** Where calls are refused: beyond the limit by what overage allows; null: nowhere. */
+  readonly ceiling: number | null;
 };
 
 /** A part of a budget, and whose token may use it until when. */
@@ -42,7 +45,7 @@ async function rowsOf(ledger: Pick<Ledger, "weigh">, draws: readonly Draw[], eac
   const { left } = await ledger.weigh(draws, NONE, nowMs);
   return left.map((one) => {
     const { scope, period, hard } = one.draw;
-    return { ...remainingRow(one), each, scope, period, hard };
+    return { ...remainingRow(one), each, scope, period, hard, ceiling: ceilingOf(one.draw) };
   });
 }
 
