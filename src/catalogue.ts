@@ -1,5 +1,6 @@
 /** What can be counted, as the configuration declares it: for those who report, and for the policies that set limits. */
 import type { MeterFacts } from "./call/authorize/meter-facts.ts";
+import { parsePattern, type TargetPattern } from "./call/authorize/pattern.ts";
 import { type Catalogue, catalogueOf } from "./call/record/event-types.ts";
 import type { Config, Metering } from "./config.ts";
 
@@ -16,11 +17,11 @@ export function metersOfCalls({ metering }: Pick<Config, "metering">): ReadonlyS
 
 /** What policies are compared with. */
 export function meterFactsOf({ metering }: Pick<Config, "metering">): MeterFacts {
-  return { meters: new Set([...catalogueIn(metering).meters, "bytes"]), priced: metering.prices.map(({ tool }) => serverOf(tool)) };
+  return { meters: new Set([...catalogueIn(metering).meters, "bytes"]), priced: metering.prices.flatMap(({ tool }) => patternOf(tool)) };
 }
 
-/** `server/tool`, with a kind before it or without. */
-function serverOf(pattern: string): string {
-  const [head = ""] = pattern.split("/");
-  return head.slice(head.indexOf(":") + 1);
+/** Checked when the configuration was read. */
+function patternOf(written: string): TargetPattern[] {
+  const pattern = parsePattern(written);
+  return "problem" in pattern ? [] : [pattern];
 }

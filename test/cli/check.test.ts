@@ -50,6 +50,22 @@ describe("check", () => {
     expect((await check({ "tollgate.yaml": configText(), "policies/a.yaml": policy("+01:00") })).json.code).toBe(0);
   });
 
+  test("a hard budget of money wants a price for all that it counts, and a limit beyond what can be counted is told once", async () => {
+    const budgets = (rule: string) =>
+      `apiVersion: tollgate/v1\nentitlements: [{ name: all, permit: ["up/*"] }]\nbudgets: [{ name: b, ${rule}, period: day }]\n`;
+    const said = async (prices: string, rule = "meter: cost_micros, limit: 5000") =>
+      (await check({ "tollgate.yaml": configText([1, 2, 3], prices), "policies/a.yaml": budgets(rule) })).text;
+    expect((await said("")).err).toMatch(/prices has none for up/);
+    const some = await said("prices: [{ tool: up/read, perCall: 5, currency: EUR }]");
+    expect([some.code, some.err + some.out]).toEqual([0, expect.stringMatching(/prices name some of what up has, not all/)]);
+    const named = await said("prices: [{ tool: up/read, perCall: 5, currency: EUR }]", "meter: cost_micros, limit: 5000, tools: [up/read]");
+    expect(named.out + named.err).not.toMatch(/prices name some/);
+    const whole = await said("prices: [{ server: up, perCall: 5, currency: EUR }]");
+    expect(whole.out + whole.err).not.toMatch(/prices name some/);
+    const { err } = await said("", "meter: calls, limit: 9007199254740992");
+    expect(err.match(/policies.a\.yaml:\d+:\d+: .*limit/g)).toHaveLength(1);
+  });
+
   test("of a missing file, a folder and a file that is no YAML is a problem at a place, never a crash", async () => {
     for (const files of [
       {},

@@ -23,9 +23,16 @@ export function faultOfMade(file: BudgetFile, servers: ServerFacts, meters: Mete
   if (stray !== undefined)
     return `tools: the config has no server ${stray.server}, so that it would match nothing${didYouMean(stray.server, servers.keys())}`;
   let fault: string | null = null;
-  checkMeter(file, targets.patterns, servers, meters, (message) => {
-    fault ??= `meter: ${message}`;
-  });
+  checkMeter(
+    file,
+    targets.patterns,
+    servers,
+    meters,
+    (message) => {
+      fault ??= `meter: ${message}`;
+    },
+    () => {},
+  );
   return fault;
 }
 

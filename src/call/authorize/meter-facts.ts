@@ -8,8 +8,8 @@ import type { ServerFacts } from "./policy-set.ts";
 /** What the configuration says of meters. */
 export type MeterFacts = {
   readonly meters: ReadonlySet<string>;
-  /** Servers' names, as patterns, for which there is a price. */
-  readonly priced: readonly string[];
+  /** What there is a price for. */
+  readonly priced: readonly TargetPattern[];
 };
 
 /** What a server's `reserve` declares. */
@@ -22,6 +22,8 @@ export function checkMeter(
   servers: ServerFacts,
   facts: MeterFacts | null,
   say: (message: string) => void,
+  /** What is refused later, and not wrong by itself. */
+  warn: (message: string) => void,
 ): void {
   if (facts !== null && !facts.meters.has(meter)) {
     const name = meter.startsWith("outcome:") ? `${meter}: outcomes of the config has no such name` : `the config has no meter ${meter}`;
@@ -34,7 +36,19 @@ export function checkMeter(
   for (const [server, { reserve }] of drawn) {
     if (RESERVED.includes(meter) && reserve[meter] === 0)
       say(`a hard budget needs a reserve, and servers.${server}.reserve.${meter} is 0: raise it, or set hard: false`);
-    if (meter === "cost_micros" && facts !== null && !facts.priced.some((pattern) => globOf(pattern)(server)))
+    if (meter !== "cost_micros" || facts === null) continue;
+    const priced = facts.priced.filter((pattern) => globOf(pattern.server)(server));
+    if (priced.length === 0)
       say(`a hard budget of money needs prices, and prices has none for ${server}: add one, of 0 where it is free, or set hard: false`);
+    else if (!pricedWhole(server, priced, targets))
+      warn(
+        `prices name some of what ${server} has, not all: calls of the rest are refused under this budget; add a row for ${server}/*, of 0 where it is free`,
+      );
   }
+}
+
+/** Whether every tool that the budget counts on that server has a price, as far as names tell. */
+function pricedWhole(server: string, priced: readonly TargetPattern[], targets: readonly TargetPattern[] | null): boolean {
+  const counted = (targets ?? [{ kind: "tool", server, name: "*" } as const]).filter((target) => globOf(target.server)(server));
+  return counted.every(({ kind, name }) => priced.some((row) => row.kind === kind && (row.name === "*" || globOf(row.name)(name))));
 }

@@ -221,7 +221,8 @@ class Compiler {
   #budget(file: string, budget: BudgetFile, path: Path): Budget {
     const targets = budget.tools === undefined ? null : this.#targets(file, budget.tools, [...path, "tools"]);
     const say = (message: string) => this.#say(file, [...path, "meter"], message);
-    checkMeter(budget, targets, this.#servers, this.#meters, say);
+    const warn = (message: string) => this.warnings.push({ file, path: [...path, "meter"], offset: null, message });
+    checkMeter(budget, targets, this.#servers, this.#meters, say, warn);
     return drawingBudget(budget, this.#who(file, budget.who, [...path, "who"]), targets);
   }
 

@@ -174,7 +174,7 @@ export function noticeOf(
 ): Notice {
   const { budget, scope, meter, limit, hard, rollingMs, period } = line.draw;
   const windowStartMs = period === "rolling" ? Math.floor(line.windowStartMs / rollingMs) * rollingMs : line.windowStartMs;
-  const window = { window_start: instant(windowStartMs), window_end: line.windowEndMs === null ? null : instant(line.windowEndMs) };
+  const window = { window_start: instant(line.windowStartMs), window_end: line.windowEndMs === null ? null : instant(line.windowEndMs) };
   const kind = percent === 0 ? "budget.exhausted" : "budget.threshold";
   const details = { budget, scope, meter, limit, hard, spent, ...(percent === 0 ? {} : { percent }), ...window };
   return { budget, scope, windowStartMs, percent, record: auditOfAct(kind, "gateway", details, scribe) };
