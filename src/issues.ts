@@ -68,7 +68,8 @@ const TYPES = new Map([
   ["record", "a map of keys and values"],
 ]);
 
-function wordsOf(issue: Issue, value: unknown): string {
+/** What it must be; `value` is what stands there. */
+export function wordsOf(issue: Issue, value: unknown): string {
   switch (issue.code) {
     case "invalid_type": {
       if (!issue.message.startsWith("Invalid input")) return issue.message;

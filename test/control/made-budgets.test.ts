@@ -245,6 +245,16 @@ test("a budget of an agent who is not there, or not the customer's, is made with
   expect(stdout).toMatch(/warning: there is no agent nobody/);
 });
 
+test("what is wrong with a body is said in words", async () => {
+  const { json } = await ask("POST", "/budgets", { name: "worded", meter: "calls", limit: 5, period: "decade", colour: "red" });
+  expect(json.detail).toMatch(/period: must be .*day or .*month/);
+  expect(json.detail).toMatch(/there is no member "colour" here/);
+  expect((await ask("POST", "/agents", { name: "x", owner: "o", purpose: null })).json.detail).toMatch(
+    /purpose: has no value; it must be a text/,
+  );
+  expect((await ask("POST", "/agents", {})).json.detail).toMatch(/name: is missing/);
+});
+
 test("a call larger than the whole budget hears that waiting does not help", async () => {
   const { token } = await agent("large");
   const whole = { name: "small", who: { agent: "large" }, meter: "tool_tokens", limit: 100, period: "day" };

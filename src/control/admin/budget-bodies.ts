@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { amountOf, type BudgetFile, budget } from "../../call/authorize/budget-file.ts";
 import type { BudgetChanges, MadeBudget } from "../budgets/made-budgets.ts";
+import { wordsOfIssues } from "./form-words.ts";
 
 const { shape } = budget;
 const short = {
@@ -42,9 +43,7 @@ export function budgetIn(body: NewBudget, who: BudgetFile["who"], about: string)
     name: rest.name ?? nameOf(about, counted ?? "", rest.period ?? rest.rolling ?? ""),
   });
   if (parsed.success) return parsed.data;
-  return {
-    problem: parsed.error.issues.map(({ path, message }) => `${path.join(".")}${path.length === 0 ? "" : ": "}${message}`).join("; "),
-  };
+  return { problem: wordsOfIssues(parsed.error, "budget") };
 }
 
 export function changesIn({ token_limit, hard_cap, limit, hard, ...rest }: z.output<typeof budgetChanges>): BudgetChanges {

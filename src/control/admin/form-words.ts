@@ -1,5 +1,6 @@
 /** Pure. How many members a reported object may have, and how much is said of what is wrong with a body: an answer never grows with what was sent. */
 import type { z } from "zod";
+import { type Issue, wordsOf } from "../../issues.ts";
 
 /** More members than any event has; each one costs time to read, in which no call is answered. */
 export const MEMBERS_MAX = 64;
@@ -20,9 +21,17 @@ export function overfull(value: unknown): string | null {
 
 /** `whole`: what is meant where an issue has no path. */
 export function wordsOfIssues({ issues }: Pick<z.ZodError, "issues">, whole: string): string {
-  const words = issues.slice(0, ISSUES_MAX).map(({ path, message }) => `${cut(path.join(".")) || whole}: ${cut(message)}`);
+  const words = issues.slice(0, ISSUES_MAX).map((issue) => `${cut(issue.path.join(".")) || whole}: ${cut(saidOf(issue))}`);
   const more = issues.length - words.length;
   return cut([...words, ...(more > 0 ? [`and ${more} more`] : [])].join("; "));
+}
+
+/** A schema reports what it received in its words alone. */
+function saidOf(issue: Issue): string {
+  const { code, keys = [], message } = issue;
+  if (code === "unrecognized_keys") return `there is no member ${keys.map((key) => JSON.stringify(key)).join(", ")} here`;
+  if (code === "invalid_type" && message.endsWith("received undefined")) return "is missing";
+  return wordsOf(issue, message.endsWith("received null") ? null : {});
 }
 
 /** No half of a character is left behind. */
