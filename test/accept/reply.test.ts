@@ -217,13 +217,13 @@ test("a fault tells nothing but the call's id", () => {
 });
 
 test("a limit that says no is a sentence in toolResult, and stands in the RateLimit fields in every mode", () => {
-  const windows = { name: "polite:10/s", quota: 10, windowMs: 1_000, left: 0, resetMs: 40 };
+  const windows = { name: "polite:10/s", quota: 10, windowMs: 1_000, burst: 4, left: 0, resetMs: 40 };
   const places = { name: "polite:concurrent", quota: 8, windowMs: null, left: 3, resetMs: null };
   const refusal = { ...refuse("rate_limited", { limit_name: "polite", retry_after_ms: 1_200 }), quotas: [windows, places] };
   for (const mode of MODES) {
     const { headers } = replyOf(refusal, { ...CALL, mode });
     expect(headers["retry-after"]).toBe("2");
-    expect(headers["ratelimit-policy"]).toBe('"polite:10/s";q=10;w=1, "polite:concurrent";q=8;qu="concurrent-requests"');
+    expect(headers["ratelimit-policy"]).toBe('"polite:10/s";q=10;w=1;burst=4, "polite:concurrent";q=8;qu="concurrent-requests"');
     expect(headers.ratelimit).toBe('"polite:10/s";r=0;t=1, "polite:concurrent";r=3');
   }
   const said = JSON.parse(replyOf(refusal, { ...CALL, mode: "toolResult" }).body).result.content[0].text;

@@ -345,7 +345,7 @@ test("refusals: http says 429 with the RateLimit fields of the limit that says n
   const refused = answers[3];
   expect(refused?.status).toBe(429);
   expect(Number(refused?.headers.get("retry-after"))).toBeGreaterThan(0);
-  expect(refused?.headers.get("ratelimit-policy")).toBe('"hourly:10/s";q=10;w=1, "hourly:3/h";q=3;w=3600');
+  expect(refused?.headers.get("ratelimit-policy")).toBe('"hourly:10/s";q=10;w=1;burst=2, "hourly:3/h";q=3;w=3600');
   expect(refused?.headers.get("ratelimit")).toMatch(/^"hourly:10\/s";r=[0-2];t=1, "hourly:3\/h";r=[01];t=[0-9]+$/);
   await http.stop();
 });
