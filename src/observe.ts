@@ -171,7 +171,7 @@ type TellerParts = {
   readonly log: Log;
   readonly mono: () => number;
   /** A result that was withheld must not come on a stream that the client resumes; an id is free again. */
-  readonly sessions: Pick<Sessions, "withhold" | "ended">;
+  readonly sessions: Pick<Sessions, "cut" | "withhold" | "ended">;
 };
 
 /** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
@@ -183,7 +183,9 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
     if (agent && request) {
       // What came too late was charged as held; resumed, it would come uncounted.
       const late = story.outcome?.kind === "timeout" && story.reservation?.metersResult === true;
-      if (settlement?.withheld || late) sessions.withhold(agent.principal, request);
+      const isCut = settlement?.state === "unknown" && story.refusal?.refused === "result_over_budget";
+      if (settlement?.withheld || late || isCut) sessions.withhold(agent.principal, request);
+      if (isCut) sessions.cut(agent.principal, request);
       sessions.ended(agent.principal, request);
     }
     log[fault === null ? "info" : "error"](

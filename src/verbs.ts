@@ -121,7 +121,9 @@ export function createSteps(parts: VerbParts): Steps {
       return { definition: definition.sha256, shadow: observed === null ? null : shadowVerdict("observe", observed) };
     },
     round: ({ principal }, request) => roundOfTask(tasks.of(principal, request)) ?? rounds.roundOf(principal, request),
-    expectRound: ({ principal }, request, round, { kind, requestState, task }) => {
+    expectRound: ({ principal }, request, round, { kind, requestState, task, refusal }) => {
+      // What a guard keeps the client has not heard of.
+      if (refusal !== null) return;
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
       if (task !== null) tasks.remember(principal, request, round.logicalCallId, task, parts.givenToTask(request));
     },

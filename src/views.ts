@@ -85,9 +85,11 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
   }
 
   /** Where nobody has such a task, the first server that the agent may see is as good as any: it is refused before it is asked. */
-  function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName {
-    const owner = view.servers.find((server) => taskRules.tasks.of(agent.principal, { ...request, server }) !== null);
-    return owner ?? reached(view, agent)[0] ?? request.server;
+  function ownerOfTask(view: ServerView, agent: Agent, request: McpRequest): ServerName | Refusal {
+    const owners = view.servers.filter((server) => taskRules.tasks.of(agent.principal, { ...request, server }) !== null);
+    // Of two that have minted one id nobody can tell which is meant: on its own route each is found.
+    if (owners.length > 1) return refuse("task_unknown", {}, `${owners.join(" and ")} both have a task of that id`);
+    return owners[0] ?? reached(view, agent)[0] ?? request.server;
   }
 
   function reached(view: ServerView, agent: Agent): readonly ServerName[] {
@@ -101,7 +103,10 @@ export function createViews({ config, taskRules, upstreams, exchange, seal, now,
       if (reached(view, agent).length === 0) {
         return refuse("server_unknown", {}, `no rule permits ${agent.profile.name} anything on ${view.route}`);
       }
-      if (request.course === "task") return addressTo(view, request, ownerOfTask(view, agent, request));
+      if (request.course === "task") {
+        const owner = ownerOfTask(view, agent, request);
+        return isRefusal(owner) ? owner : addressTo(view, request, owner);
+      }
       const addressed = addressIn(view, request);
       if (isRefusal(addressed)) return addressed;
       if ("resource" in addressed) return ownedBy(view, agent, request);

@@ -78,7 +78,7 @@ async function meter(story: Story, request: McpRequest, agent: Agent, permit: Pe
   try {
     const outcome = await steps.forward(jobOf(request, agent, issued, reservation, answer, steps));
     story.outcome = await inspectResult(story, permit, agent, request, outcome, answer, steps);
-    steps.expectRound(agent, request, story.round, outcome);
+    steps.expectRound(agent, request, story.round, story.outcome);
     if (outcome.result !== null) story.resultDigest = steps.scribe.digest(agent, outcome.result);
     story.settlement = await settle(story, request, story.outcome, reservation, steps);
   } finally {
@@ -122,7 +122,7 @@ async function settle(story: Story, request: McpRequest, outcome: Outcome, reser
   if (!outcome.sent) return reservation.voidUnsent();
   if (outcome.kind === "unknown" || outcome.kind === "timeout" || outcome.kind === "cancelled")
     return reservation.postUnknown({ bytes: request.body.length + outcome.bytesIn });
-  return reservation.post(measuredIn(story, await steps.measure(request, story.round, outcome)));
+  return reservation.post(measuredIn(story, await steps.measure(request, story.round, outcome)), outcome);
 }
 
 function release(outcome: Outcome | null, refusal: Refusal | null, answer: Answer): void {

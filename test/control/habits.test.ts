@@ -46,6 +46,14 @@ describe("what is told", () => {
       { ...USUAL, 10: ["9 buy@us"], 11: ["9 sell@us"] },
       ["day 10: new_tool up/buy at 9", "day 10: new_region up/buy at 9", "day 11: new_tool up/sell at 9"],
     ],
+    [
+      "a new region, also behind a crowd of new tools",
+      { ...USUAL, 10: [...Array.from({ length: 12 }, (_, i) => `9 crowd${i}@eu`), "9 last@us"] },
+      [
+        ...Array.from({ length: 10 }, (_, i) => `day 10: new_tool up/crowd${i} at 9`),
+        ...["day 10: overactive up/crowd9 at 9", "day 10: new_region up/last at 9"],
+      ],
+    ],
     ["a known tool that has moved", { ...USUAL, 10: ["9 echo@us"] }, ["day 10: new_region up/echo at 9"]],
     ["nothing of a known tool whose server was given a region", { ...everyDay(0, 9, "9 echo"), 10: ["9 echo@eu"] }, []],
     [

@@ -16,13 +16,14 @@ meters:
   - { name: renders, tool: up/noisy, pointer: /structuredContent/pages, max: 300 }
   - { name: pages, tool: up/work, pointer: /structuredContent/pages, max: 500 }
 prices:
+  - { server: twin, perCall: 0, currency: EUR }
   - { tool: up/close, outcomes: { resolved: 990_000 }, currency: EUR }
   - { tool: up/work, outcomes: { greeted: 50_000 }, currency: EUR }
 `;
 const EACH = "each: agent, period: total";
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
-  - { name: all, permit: ["up/work", "up/noisy", "up/slow", "up/echo", "method:*/*"] }
+  - { name: all, permit: ["up/work", "up/noisy", "up/slow", "up/echo", "twin/work", "method:*/*"] }
   - { name: seen, permit: ["up/close"], inspect: [{ by: words, of: [result] }] }
   - { name: features, permit: ["feature/*"] }
 budgets:
@@ -40,12 +41,16 @@ limits:
 `;
 
 const PIECE = "x".repeat(16_384);
+const NOTICE = `data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data: PIECE } })}\n\n`;
+const TASKS = { _meta: { "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } } } };
+let lastTask = "";
 const DONE = { status: "completed", createdAt: "2026-01-01T00:00:00Z", lastUpdatedAt: "2026-01-01T00:00:00Z" };
 
 /** Answers every tool; with a task where `arguments.task` or, in the older era, the client asks for one. */
 function answering(ran: string[]): Handler {
   const tasks = new Map<string, Record<string, unknown>>();
   return async (req, res, body) => {
+    if (req.method === "GET") return void res.writeHead(200, { "content-type": "text/event-stream" }).end(NOTICE.repeat(50));
     if (req.method !== "POST") return void res.writeHead(405).end();
     const { id, method, params } = JSON.parse(body.toString());
     const isModern = req.headers["mcp-protocol-version"] === "2026-07-28";
@@ -58,12 +63,14 @@ function answering(ran: string[]): Handler {
       structuredContent: { pages, status: "resolved" },
     });
     if (id === undefined) return void res.writeHead(202).end();
-    if (method === "initialize")
+    if (method === "initialize") {
+      res.setHeader("mcp-session-id", crypto.randomUUID());
       return say({
         protocolVersion: params.protocolVersion,
         capabilities: { tools: {}, tasks: { requests: { tools: { call: {} } } } },
         serverInfo: { name: "raw", version: "1" },
       });
+    }
     if (method === "tools/list")
       return say({
         ...(isModern ? { ttlMs: 0, cacheScope: "private" } : {}),
@@ -72,6 +79,20 @@ function answering(ran: string[]): Handler {
         })),
       });
     if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
+    const given = tasks.get(params?.taskId);
+    // Absent members written as null, and a placeholder while it runs.
+    if (method === "tasks/get" && typeof given?.odd === "string" && given.looked !== true) {
+      tasks.set(params.taskId, { ...given, looked: true });
+      if (given.odd === "guarded")
+        return say({ ...{ taskId: params.taskId, ...DONE }, ttlMs: 60_000, result: comesTo({ text: FORBIDDEN_WORD }) });
+      if (given.odd === "chatty") {
+        tasks.set(params.taskId, given);
+        res.writeHead(200, { "content-type": "text/event-stream" });
+        return void res.end(NOTICE.repeat(5));
+      }
+      const early = given.odd === "null" ? { error: null, result: null } : { result: {} };
+      return say({ ...{ taskId: params.taskId, ...DONE, status: "working", ttlMs: 60_000, pollIntervalMs: 10 }, ...early });
+    }
     if (method === "tasks/get")
       return say({
         ...{ taskId: params.taskId, ...DONE },
@@ -83,9 +104,10 @@ function answering(ran: string[]): Handler {
     const { name, arguments: args = {}, task } = params as { name: string; arguments: Record<string, unknown>; task?: object };
     ran.push(name);
     if (args.task === true || task !== undefined) {
-      const taskId = crypto.randomUUID();
+      const taskId = typeof args.fixed === "string" ? args.fixed : crypto.randomUUID();
       tasks.set(taskId, args);
-      const handle = { taskId, ...DONE, status: "working" };
+      lastTask = taskId;
+      const handle = { taskId, ...DONE, status: "working", statusMessage: args.message };
       return say(
         isModern
           ? { resultType: "task", ...handle, ttlMs: 60_000, pollIntervalMs: 10 }
@@ -96,8 +118,7 @@ function answering(ran: string[]): Handler {
     if (name !== "noisy") return say(comesTo(args));
     res.writeHead(200, { "content-type": "text/event-stream" });
     for (let i = 0; i < Number(args.pieces) && !res.destroyed; i++) {
-      const notice = { jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data: PIECE } };
-      res.write(`data: ${JSON.stringify(notice)}\n\n`);
+      res.write(args.ids === true ? `id: e${i}\n${NOTICE}` : NOTICE);
     }
     if (args.ends === true)
       res.end(`data: ${JSON.stringify({ jsonrpc: "2.0", id, result: { resultType: "complete", ...comesTo({}) } })}\n\n`);
@@ -113,7 +134,7 @@ beforeAll(async () => {
   [door, guard] = await Promise.all([openDoor(answering(ran)), startGuard()]);
   gateway = await GatewayProcess.start({
     policies: POLICIES,
-    servers: `  up: { url: "${door.url}/mcp", timeout: 20s, reserve: { tool_tokens: 200, bytes: 100_000 } }`,
+    servers: `  up: { url: "${door.url}/mcp", timeout: 20s, reserve: { tool_tokens: 200, bytes: 100_000 } }\n  twin: { url: "${door.url}/mcp" }`,
     more: MORE(guard.guardUrl("words")),
   });
 });
@@ -133,9 +154,8 @@ async function caller(team: string) {
   const agent: Credentials = await gateway.createAgent(`${team}-${agents++}`, team);
   const accessToken = await gateway.accessToken(agent, "up");
   const url = `${gateway.publicUrl}/mcp/up`;
-  const declared = { _meta: { "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } } } };
   const modern = async (method: string, params: object) =>
-    (await (await modernRequest(url, accessToken, method, { ...params, ...declared })).json()) as Answer;
+    (await (await modernRequest(url, accessToken, method, { ...params, ...TASKS })).json()) as Answer;
   const legacy = async (method: string, params: Record<string, unknown>) =>
     (await (await legacyRequest(url, accessToken, method, params)).json()) as Answer;
   const call = (name: string, args: object, key?: string) =>
@@ -202,6 +222,82 @@ test("an outcome that depends on arguments is judged by them when the task has e
   // Too large to be kept until then: it counts.
   await close({ id: "none", pad: "y".repeat(4_000) });
   expect(await counted("resolved")).toEqual([2, 0, 0]);
+});
+
+test.each(["null", "placeholder"])("a look at a task that runs and brings %s leaves what it comes to charged in full", async (odd) => {
+  const { modern, counted, billed } = await caller("billed");
+  const made = await modern("tools/call", { name: "close", arguments: { id: "8", task: true, odd } });
+  for (let i = 0; i < 3; i++) await modern("tasks/get", { taskId: made.result?.taskId });
+  expect([await counted("resolved"), await counted("money"), await billed("outcome:resolved")]).toEqual([[1, 0, 0], [990_000, 0, 0], 1]);
+});
+
+test("what a guard keeps of a task is charged when it is delivered; a task whose handle it keeps is nobody's", async () => {
+  const { modern, counted } = await caller("billed");
+  const made = await modern("tools/call", { name: "close", arguments: { id: "9", task: true, odd: "guarded" } });
+  const look = async (taskId?: string) => (await modern("tasks/get", { taskId })).error?.data.reason ?? "delivered";
+  const looks: string[] = [];
+  for (let i = 0; i < 3; i++) looks.push(await look(made.result?.taskId));
+  expect(looks).toEqual(["content_refused", "delivered", "delivered"]);
+  expect([await counted("resolved"), await counted("money")]).toEqual([
+    [1, 0, 0],
+    [990_000, 0, 0],
+  ]);
+  const kept = await modern("tools/call", { name: "close", arguments: { id: "9", items, task: true, message: FORBIDDEN_WORD } });
+  expect(kept.error?.data.reason).toBe("content_refused");
+  expect(await look(lastTask)).toBe("task_unknown");
+  expect(await counted("inferences")).toEqual([0, 0, 0]);
+});
+
+test("looks at a task bring no notifications under a hard budget of bytes, however many there are", async () => {
+  const { modern, counted, url, accessToken } = await caller("wired");
+  const made = await modern("tools/call", { name: "noisy", arguments: { task: true, odd: "chatty" } });
+  const [before] = await counted("bytes");
+  let passed = 0;
+  for (let i = 0; i < 5; i++) {
+    const answer = await modernRequest(url, accessToken, "tasks/get", { taskId: made.result?.taskId, ...TASKS });
+    passed += (await answer.text()).length;
+  }
+  expect(passed).toBeLessThan(5 * 2_000);
+  expect((await counted("bytes"))[0]).toBeLessThan(before + 5 * 2_000);
+});
+
+test("of two servers that mint one task id, a route to both of them brings neither's task, and each is found on its own route", async () => {
+  const { agent, modern } = await caller("plain");
+  const accessToken = await gateway.accessToken(agent, "");
+  const ask = async (method: string, params: object) =>
+    (await (await modernRequest(`${gateway.publicUrl}/mcp`, accessToken, method, { ...params, ...TASKS })).json()) as Answer;
+  for (const name of ["up__work", "twin__work"]) await ask("tools/call", { name, arguments: { task: true, fixed: "one" } });
+  expect((await ask("tasks/get", { taskId: "one" })).error?.data.reason).toBe("task_unknown");
+  expect((await modern("tasks/get", { taskId: "one" })).result).toMatchObject({ taskId: "one" });
+});
+
+test("a stream that was cut is not resumed", async () => {
+  const { url, accessToken, counted } = await caller("wired");
+  const send = (method: string, headers: object, body?: object) =>
+    fetch(url, {
+      method,
+      headers: {
+        ...{ "content-type": "application/json", accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25" },
+        ...{ authorization: `Bearer ${accessToken}`, ...headers },
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify({ jsonrpc: "2.0", id: 1, ...body }) }),
+    });
+  const opened = await send(
+    "POST",
+    {},
+    { method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "c", version: "1" } } },
+  );
+  const session = { "mcp-session-id": opened.headers.get("mcp-session-id") ?? "" };
+  await opened.text();
+  const cut = await (
+    await send("POST", session, { id: 2, method: "tools/call", params: { name: "noisy", arguments: { pieces: 100, ids: true } } })
+  ).text();
+  expect(cut).toContain("result_over_budget");
+  const [, eventId = ""] = /^id: ?(.+)$/m.exec(cut) ?? [];
+  expect(eventId).not.toBe("");
+  const resumed = await send("GET", { ...session, "last-event-id": eventId });
+  expect([resumed.status, await resumed.text()]).toEqual([404, expect.stringContaining("session_unknown")]);
+  expect((await counted("bytes"))[0]).toBeLessThan(110_000);
 });
 
 test("arguments or results that are too large for a condition count as held; a member that is not there counts nothing", async () => {

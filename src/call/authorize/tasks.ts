@@ -10,8 +10,8 @@ export type Task = {
   readonly target: Target;
   readonly given: Uint8Array | null;
   readonly logicalCallId: CallId;
-  /** True once what it came to is charged. */
-  charged: boolean;
+  /** What of it is charged. */
+  charged: "error" | "success" | null;
   posting: Promise<void> | null;
 };
 
@@ -49,7 +49,7 @@ export function createTasks(): Tasks {
       if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      tasks.set(key, { principal, target, given, logicalCallId, charged: false, posting: null }, { ttl });
+      tasks.set(key, { principal, target, given, logicalCallId, charged: null, posting: null }, { ttl });
     },
     find(principal, server, taskId) {
       const task = taskId === null ? undefined : tasks.get(keyOf(server, taskId));

@@ -127,8 +127,9 @@ export function blockedBy<Turn>(
     if (waitMs > 0) return [{ reason: "rate_limited", pace, counter, delayMs: waitMs }];
     if (concurrent !== null && counter.underWay + ahead >= concurrent)
       return [{ reason: "concurrency_limited", pace, counter, delayMs: 0 }];
-    // Nobody overtakes: who came first may be held back by another limit for a moment.
-    if (ahead > 0) return [{ reason: rates.length > 0 ? "rate_limited" : "concurrency_limited", pace, counter, delayMs: 1 }];
+    // Nobody overtakes: who came first may be held back by another limit for a moment. A retry leaves the tokens of those ahead.
+    if (ahead > 0 && part !== "rates")
+      return [{ reason: rates.length > 0 ? "rate_limited" : "concurrency_limited", pace, counter, delayMs: 1 }];
     return [];
   });
 }

@@ -37,6 +37,9 @@ export type Settlement = {
   readonly withheld: Refusal | null;
 };
 
+/** What a call came to, as far as it matters for what is charged. `refusal`: it stays here. */
+export type Came = { readonly kind: string; readonly refusal: Refusal | null };
+
 export interface Reservation extends Disposable {
   readonly callId: CallId;
   readonly lines: readonly HoldLine[];
@@ -47,7 +50,7 @@ export interface Reservation extends Disposable {
   /** From here on leaving the scope posts the hold in full as `unknown` instead of voiding it. */
   sent(): void;
   /** Posts the truth, once. A usage above the hold first tries to extend it; hard budgets never exceed their limit. */
-  post(usage: Amounts): Settlement | Promise<Settlement>;
+  post(usage: Amounts, came?: Came): Settlement | Promise<Settlement>;
   /** Fate unknown after sending: posts the hold in full, or what is known to have passed where that is more and nothing withholds it. */
   postUnknown(passed?: Amounts): Settlement;
   /** Nothing reached the upstream after all: gives the whole hold back, also after `sent()`. */

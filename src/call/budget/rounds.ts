@@ -23,7 +23,8 @@ export type TaskBill = {
   readonly target: Target;
   /** The arguments of that call, where a rule looks at them when the task has ended; null: none does, or they were too large to be kept. */
   readonly given: Uint8Array | null;
-  charged: boolean;
+  /** An error may be followed by a success, which then is charged as well; a success by nothing. */
+  charged: "error" | "success" | null;
   /** While one look settles; the others wait for how that ends. */
   posting: Promise<void> | null;
 };

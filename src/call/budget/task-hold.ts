@@ -18,7 +18,7 @@ export function isMetered(request: Pick<McpRequest, "course" | "method">, round:
 /** Whether an answer to this request may cost anything. */
 export function mayCost({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
   if (course !== "task") return course === "metered";
-  return task?.charged === false && (method === "tasks/get" || method === "tasks/result");
+  return task !== null && task.charged !== "success" && (method === "tasks/get" || method === "tasks/result");
 }
 
 /** Without a bill the reservation as it is. */
@@ -28,19 +28,21 @@ export function billedOnce(reservation: Reservation, bill: TaskBill | null): Res
     callId: reservation.callId,
     lines: reservation.lines,
     metersResult: reservation.metersResult,
-    bytesMax: reservation.bytesMax,
+    // A look gives its hold back, so that nothing may pass on its account before its answer.
+    bytesMax: reservation.bytesMax === Number.POSITIVE_INFINITY ? reservation.bytesMax : 0,
     sent: () => reservation.sent(),
-    async post(usage): Promise<Settlement> {
+    async post(usage, came): Promise<Settlement> {
       if (Object.values(usage).every((amount) => amount === 0)) return reservation.voidUnsent();
       // Two looks at once may both bring the result: one pays, and the others hear first whether it could. If not, each is asked for itself.
       while (bill.posting !== null) await bill.posting;
-      if (bill.charged) return reservation.voidUnsent();
+      const isSuccess = came?.kind === "result";
+      if (bill.charged === "success" || (bill.charged === "error" && !isSuccess)) return reservation.voidUnsent();
       const posting = Promise.withResolvers<void>();
       bill.posting = posting.promise;
       try {
         const settlement = await reservation.post(usage);
-        // What was withheld has not been had: it is asked for, and held for, anew.
-        bill.charged = settlement.withheld === null;
+        // What was withheld, or kept by a guard, has not been had: it is asked for, and held for, anew.
+        if (settlement.withheld === null && (came?.refusal ?? null) === null) bill.charged = isSuccess ? "success" : "error";
         return settlement;
       } finally {
         bill.posting = null;

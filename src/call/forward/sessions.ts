@@ -22,6 +22,8 @@ export type Sessions = {
   ended(principal: string, request: McpRequest): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
+  /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
+  cut(principal: string, request: SessionRequest): void;
   isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
 };
 
@@ -51,6 +53,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
   const underWay = new Set<string>();
+  const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
+  const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId: (agent, stream, eventId) => seal.mark(streamHolder(agent, stream), eventId),
@@ -61,6 +65,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const opened = { ...request, sessionId };
       const lastEventId = request.lastEventId === null ? null : seal.unmark(streamHolder(agent, opened), request.lastEventId);
       if (lastEventId === null && request.lastEventId !== null) return refuse("session_unknown", {}, "an event id of another stream");
+      if (lastEventId !== null && cut.has(sessionKey(agent.principal, opened)))
+        return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
       if (isAsking(opened)) {
         // A server answers one of two equal ids; whoever waits for the other waits for ever.
         const key = resultKey(agent.principal, opened, opened.idText);
@@ -74,6 +80,9 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
+    },
+    cut(principal, request) {
+      cut.set(sessionKey(principal, request), true);
     },
     isWithheld: (principal, stream, idText) => withheld.has(resultKey(principal, stream, idText)),
   };

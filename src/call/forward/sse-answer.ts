@@ -46,9 +46,11 @@ export async function readSseAnswer(
         resumable ||= event.id !== null;
         const verdict = judge(event, job, context);
         if (verdict === "pass") {
-          passed += event.bytes.length;
-          if (job.held !== null && passed > job.held.bytesMax) return overHeld(answer, job.held.bytesMax, bytesIn);
-          await job.answer.piece(event.bytes);
+          const bytesMax = job.held?.bytesMax ?? Number.POSITIVE_INFINITY;
+          if (passed + event.bytes.length <= bytesMax) {
+            passed += event.bytes.length;
+            await job.answer.piece(event.bytes);
+          } else if (request.course !== "task") return overHeld(answer, bytesMax, bytesIn);
         } else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
       }
       if (cutter.oversized) return oversized(job, context.maxResultBytes);

@@ -26,11 +26,22 @@ export function finalIn(bytes: Buffer, method: string | null, { outcome, body }:
   if (outcome === "protocol_error") return null;
   if (method === "tasks/result") return { node: body, kind: outcome };
   if (method !== "tasks/get") return null;
-  const error = member(body, "error");
-  if (error !== undefined) return { node: error, kind: "protocol_error" };
-  const result = member(body, "result");
-  return result === undefined ? null : { node: result, kind: kindOf(bytes, result) };
+  // Whoever writes null for what is not there has not brought it: taken for the end, it would be all that is ever charged.
+  const there = (name: string) => {
+    const node = member(body, name);
+    return node === undefined || bytes[node.start] === LETTER_N ? null : node;
+  };
+  const error = there("error");
+  if (error !== null) return { node: error, kind: "protocol_error" };
+  const result = there("result");
+  if (result === null) return null;
+  // What comes while it still runs counts as it is, and is not what the task came to.
+  return { node: result, kind: UNDER_WAY.has(stringValue(bytes, member(body, "status")) ?? "") ? "task" : kindOf(bytes, result) };
 }
+
+const UNDER_WAY = new Set(["submitted", "working", "input_required"]);
+/** No JSON value but null begins with it. */
+const LETTER_N = 0x6e;
 
 function numberIn(bytes: Buffer, node: JsonNode | undefined): number | null {
   const value: unknown = node === undefined ? null : JSON.parse(bytes.toString("latin1", node.start, node.end));

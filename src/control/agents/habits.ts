@@ -120,10 +120,12 @@ function newPlaces(habit: Habit, { tool, region }: Activity, forgottenBefore: nu
     habit.regions.set(region, habit.day);
     dropOldest(habit.regions, TOOLS_MAX);
   }
-  const found: Signal[] = [...(isNewTool ? (["new_tool"] as const) : []), ...(isNewRegion ? (["new_region"] as const) : [])];
-  if (!isKnown || found.length === 0 || habit.told >= TOLD_A_DAY_MAX) return [];
+  if (!isKnown) return [];
+  // Regions are few, and the configuration's: none is lost behind a crowd of new tools.
+  const ofRegion: Signal[] = isNewRegion ? ["new_region"] : [];
+  if (!isNewTool || habit.told >= TOLD_A_DAY_MAX) return ofRegion;
   habit.told += 1;
-  return found;
+  return ["new_tool", ...ofRegion];
 }
 
 /** Once a day: tomorrow it is a habit. */
