@@ -4,8 +4,10 @@ import { type CallArguments, readArguments } from "./call/authorize/call-argumen
 import { costOf } from "./call/budget/price.ts";
 import type { Usage } from "./call/budget/reservation.ts";
 import type { TaskBill } from "./call/budget/rounds.ts";
+import { dueOf, takeTurn } from "./call/budget/task-bill.ts";
 import type { Outcome } from "./call/forward/outcome.ts";
-import type { Measures } from "./call/record/measures.ts";
+import { outcomeMeter } from "./call/record/event-types.ts";
+import { type Measures, namedIn } from "./call/record/measures.ts";
 import type { CountTokens, TokenCount } from "./call/record/token-count.ts";
 import type { Steps } from "./call/steps.ts";
 import type { MeterRules, TargetRules } from "./meter-rules.ts";
@@ -22,28 +24,44 @@ export type MeasureParts = {
 
 export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps["measure"] {
   return async (request, { task, calls }, outcome) => {
-    const tokenCount = outcome.kind === "http_error" ? null : await count(inputTextsOf(request), outcome.resultTexts);
+    const counted = outcome.kind === "http_error" ? null : await count(inputTextsOf(request), outcome.resultTexts);
     const target = task?.target ?? request.target;
     // What a task was given is counted when the call is answered with it, and what it comes to when that is fetched.
     const isTask = outcome.kind === "task" && task === null;
     const succeeded = (outcome.kind === "result" || isTask) && outcome.refusal === null && target?.kind === "tool";
     const found = succeeded ? rules.rulesFor(request.server, target) : null;
     const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
-    const measures = isCounted ? measuresOf(isTask ? givenTo(found) : found, request, outcome, task) : null;
+    const whole = isCounted ? measuresOf(isTask ? givenTo(found) : found, request, outcome, task) : null;
     // A look at a task that brings no result is free.
-    if (task !== null && outcome.toolResult === null) return { tokenCount, measures, usage: NOTHING };
+    if (task !== null && outcome.toolResult === null) return { tokenCount: counted, measures: whole, usage: NOTHING };
+    const { isKnown, measures } = task === null ? { isKnown: false, measures: whole } : await dueOfLook(task, request, outcome, whole);
+    const tokenCount = isKnown ? null : counted;
     const usage: Record<string, number> & Usage = {
       calls,
       tool_tokens: tokensOf(tokenCount),
-      bytes: request.body.length + outcome.bytesIn,
-      duration_ms: Math.max(0, Math.round(mono() - request.receivedMonoMs)),
+      bytes: isKnown ? 0 : request.body.length + outcome.bytesIn,
+      duration_ms: isKnown ? 0 : Math.max(0, Math.round(mono() - request.receivedMonoMs)),
     };
-    for (const [name, amount] of Object.entries(measures?.outcomes ?? {})) usage[`outcome:${name}`] = amount;
+    for (const [meter, amount] of outcomeAmounts(measures)) usage[meter] = amount;
     Object.assign(usage, measures?.outputs);
     const price = target === null ? null : rules.priceFor(request.server, target, now());
     if (price !== null) usage.cost_micros = costOf(price, usage);
     return { tokenCount, measures, usage };
   };
+}
+
+/** Of what a look at a task brings, what no look before it was charged for. Until it is settled no other look of the task is. */
+async function dueOfLook({ bill }: TaskBill, { callId }: McpRequest, { toolResult }: Outcome, measures: Measures | null) {
+  await takeTurn(bill, callId);
+  const further = [...Object.entries(measures?.outputs ?? {}), ...outcomeAmounts(measures)];
+  const { isKnown, amounts } = dueOf(bill, toolResult ?? NO_TEXT, Object.fromEntries(further));
+  return { isKnown, measures: measures === null ? null : { ...measures, ...namedIn(Object.entries(amounts)) } };
+}
+
+const NO_TEXT = Buffer.alloc(0);
+
+function outcomeAmounts(measures: Measures | null): [string, number][] {
+  return Object.entries(measures?.outcomes ?? {}).map(([name, amount]) => [outcomeMeter(name), amount]);
 }
 
 const NOTHING: Usage = Object.freeze({ calls: 0, tool_tokens: 0 });

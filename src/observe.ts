@@ -175,6 +175,9 @@ type TellerParts = {
 };
 
 /** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
+/** The answer may still come, to whoever resumes its stream. */
+const UNHEARD: ReadonlySet<string> = new Set(["unknown", "timeout", "cancelled"]);
+
 export function createTeller({ metrics, log, mono, sessions }: TellerParts): (story: Story, fault: unknown) => void {
   return (story, fault) => {
     const durationMs = mono() - story.opening.receivedMonoMs;
@@ -184,8 +187,10 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
       // What came too late was charged as held; resumed, it would come uncounted.
       const late = story.outcome?.kind === "timeout" && story.reservation?.metersResult === true;
       const isCut = settlement?.state === "unknown" && story.refusal?.refused === "result_over_budget";
-      if (settlement?.withheld || late || isCut) sessions.withhold(agent.principal, request);
-      if (isCut) sessions.cut(agent.principal, request);
+      // A look that brought nothing was free: what it may still bring is asked for by another look.
+      const isOpen = story.round.task !== null && settlement?.state === "voided" && UNHEARD.has(story.outcome?.kind ?? "");
+      if (settlement?.withheld || late || isCut || isOpen) sessions.withhold(agent.principal, request);
+      if (isCut && request.sessionId !== null) sessions.cut(agent.principal, request);
       sessions.ended(agent.principal, request);
     }
     log[fault === null ? "info" : "error"](

@@ -125,7 +125,8 @@ export function createSteps(parts: VerbParts): Steps {
       // What a guard keeps the client has not heard of.
       if (refusal !== null) return;
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
-      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task, parts.givenToTask(request));
+      if (task !== null)
+        tasks.remember(principal, request, round.logicalCallId, task, { given: parts.givenToTask(request), isPaid: kind === "result" });
     },
     async hold(story, permit, request) {
       const { round } = story;

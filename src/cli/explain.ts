@@ -98,9 +98,10 @@ function budget(line: BudgetLine): string {
   return `Budget ${line.budget}${scope}: held ${grouped(line.held)} ${line.meter}, posted ${grouped(line.posted)}${debt}.`;
 }
 
-function usage({ usage: used, settlement, prices_version }: AuditRecord): string {
+function usage({ usage: used, settlement, prices_version, outcome: ended }: AuditRecord): string {
   if (settlement === null) return "Nothing was charged.";
-  if (settlement === "voided") return "Nothing was sent upstream and nothing was charged.";
+  if (settlement === "voided")
+    return ended === null || ended === "not_sent" ? "Nothing was sent upstream and nothing was charged." : "Nothing was charged.";
   if (settlement === "unknown") return "Its fate after sending is unknown: the held amounts are charged, marked provisional.";
   if (used === null) return "";
   const [currency = ""] = (prices_version ?? "").split(" ");

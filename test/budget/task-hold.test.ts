@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
 import type { Draw, Permit } from "../../src/call/authorize/permit.ts";
 import { createLedger } from "../../src/call/budget/memory-ledger.ts";
-import type { Reservation } from "../../src/call/budget/reservation.ts";
+import type { Came, Reservation } from "../../src/call/budget/reservation.ts";
 import type { TaskBill } from "../../src/call/budget/rounds.ts";
+import { dueOf, takeTurn } from "../../src/call/budget/task-bill.ts";
 import { billedOnce, isMetered, mayCost, roundOfTask } from "../../src/call/budget/task-hold.ts";
 import { type CallId, mintId } from "../../src/ids.ts";
-import { isRefusal, type Refusal, refuse } from "../../src/refusal.ts";
+import { isRefusal, refuse } from "../../src/refusal.ts";
 
 const DRAW: Draw = {
   budget: "tokens",
@@ -28,8 +29,7 @@ const bill = (): TaskBill & { readonly logicalCallId: CallId } => ({
   target: { kind: "tool", name: "report" } as const,
   given: null,
   logicalCallId: newCallId(),
-  charged: null,
-  posting: null,
+  bill: { isPaid: false, texts: new Set(), amounts: new Map(), turn: null },
 });
 
 function looks(ledger = createLedger([])) {
@@ -43,12 +43,20 @@ function sent(reservation: Reservation): Reservation {
   return reservation;
 }
 
+/** A look as the gateway measures and settles it: what it brings, and what it is charged. */
+async function look(task: TaskBill, ledger: ReturnType<typeof createLedger>, text: string, came: Came, tokens = 40, further: object = {}) {
+  const { held } = looks(ledger);
+  const billed = sent(billedOnce(held, task));
+  await takeTurn(task.bill, held.callId);
+  const { isKnown, amounts } = dueOf(task.bill, Buffer.from(text), further as Record<string, number>);
+  return billed.post({ calls: 0, tool_tokens: isKnown ? 0 : tokens, ...amounts }, came);
+}
+
 test("of two looks at once that both bring the result, one is charged", async () => {
   const task = bill();
   const ledger = createLedger([]);
-  const [first, second] = [1, 2].map(() => sent(billedOnce(looks(ledger).held, task)));
-  const settled = await Promise.all([first, second].map((look) => look?.post({ calls: 0, tool_tokens: 40 }, SUCCESS)));
-  expect(settled.map((each) => each?.state)).toEqual(["posted", "voided"]);
+  const settled = await Promise.all([1, 2].map(() => look(task, ledger, "the result", SUCCESS)));
+  expect(settled.map((each) => each.state)).toEqual(["posted", "voided"]);
   expect(ledger.balances()).toMatchObject([{ committed: 40, held: 0 }]);
 });
 
@@ -61,41 +69,30 @@ test.each([
   const { ledger, held } = looks();
   expect((await end(sent(billedOnce(held, task)))).state).toBe("voided");
   expect(ledger.balances()).toMatchObject([{ committed: 0, held: 0 }]);
-  expect(task.charged).toBe(null);
+  expect(task.bill.isPaid).toBe(false);
 });
 
-test("of many looks at once at what a budget cannot carry none is delivered for another's hold, also where settling takes a while", async () => {
+test("of many looks at once at what a budget cannot carry none is delivered for another's hold, and none is charged", async () => {
   const task = bill();
   const ledger = createLedger([]);
-  const late = Array.from({ length: 10 }, () => {
-    const held = sent(looks(ledger).held);
-    const slow: Reservation = Object.assign(Object.create(held), {
-      lines: held.lines,
-      post: async (usage: Parameters<Reservation["post"]>[0]) => {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        return held.post(usage);
-      },
-      voidUnsent: () => held.voidUnsent(),
-    });
-    return billedOnce(slow, task).post({ calls: 0, tool_tokens: 2_000 }, SUCCESS);
-  });
-  const settled = await Promise.all(late);
-  expect(settled.map(({ state, withheld }) => [state, withheld?.refused])).toEqual(Array(10).fill(["posted", "result_over_budget"]));
-  expect(task.charged).toBe(null);
+  const settled = await Promise.all(Array.from({ length: 10 }, () => look(task, ledger, "large", SUCCESS, 2_000)));
+  expect(settled.map(({ state, withheld }) => [state, withheld?.refused])).toEqual(Array(10).fill(["voided", "result_over_budget"]));
+  expect(task.bill.isPaid).toBe(false);
+  expect(ledger.balances()).toMatchObject([{ committed: 0, held: 0 }]);
 });
 
 test("a look whose result has no text is charged for what it is", async () => {
   const task = bill();
   const { held } = looks();
   expect((await sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 0, bytes: 800_000 }, SUCCESS)).state).toBe("posted");
-  expect(task.charged).toBe("success");
+  expect(task.bill.isPaid).toBe(true);
 });
 
 test("what was withheld is not charged off: the next look is held for again", async () => {
   const task = bill();
   const { held } = looks();
   expect((await sent(billedOnce(held, task)).post({ calls: 0, tool_tokens: 2_000 }, SUCCESS)).withheld?.refused).toBe("result_over_budget");
-  expect(task.charged).toBe(null);
+  expect(task.bill.isPaid).toBe(false);
 });
 
 test("a look is metered until its task is charged, and nothing else about a task ever is", async () => {
@@ -105,9 +102,7 @@ test("a look is metered until its task is charged, and nothing else about a task
   const of = (asks: typeof isMetered | typeof mayCost, guards: Permit["guards"] = []) =>
     ["get", "result", "update", "cancel"].filter((verb) => asks({ course: "task", method: `tasks/${verb}` }, round, { guards }));
   expect(of(isMetered)).toEqual(["get", "result"]);
-  task.charged = "error";
-  expect(of(isMetered)).toEqual(["get", "result"]);
-  task.charged = "success";
+  task.bill.isPaid = true;
   expect(of(isMetered)).toEqual([]);
   // Guards look under the hold, whatever it costs; what it may cost is the same.
   const guards = [{ inspector: "pii", of: ["result"] }] as const;
@@ -116,13 +111,32 @@ test("a look is metered until its task is charged, and nothing else about a task
   expect(round).toMatchObject({ calls: 0, logicalCallId: task.logicalCallId });
 });
 
-test("an error is charged once, and the success that may follow it, once; what a guard keeps leaves the bill open", async () => {
+test("each text is charged once and the most of each outcome, whatever comes before; what a guard keeps leaves its outcomes to be charged", async () => {
   const task = bill();
   const ledger = createLedger([]);
-  const look = async (came: typeof SUCCESS | typeof FAILURE | { kind: "result"; refusal: Refusal }) =>
-    (await sent(billedOnce(looks(ledger).held, task)).post({ calls: 0, tool_tokens: 10 }, came)).state;
-  expect([await look(FAILURE), await look(FAILURE), task.charged]).toEqual(["posted", "voided", "error"]);
-  expect([await look({ kind: "result", refusal: refuse("content_refused") }), task.charged]).toEqual(["posted", "error"]);
-  expect([await look(SUCCESS), await look(SUCCESS), await look(FAILURE), task.charged]).toEqual(["posted", "voided", "voided", "success"]);
-  expect(ledger.balances()).toMatchObject([{ committed: 30, held: 0 }]);
+  const state = async (...asked: [text: string, came: Came, tokens?: number, further?: object]) =>
+    (await look(task, ledger, ...asked)).state;
+  expect([await state("failed", FAILURE, 10), await state("failed", FAILURE, 10)]).toEqual(["posted", "voided"]);
+  expect([await state("half", { kind: "task", refusal: null }, 20), await state("half", { kind: "task", refusal: null }, 20)]).toEqual([
+    "posted",
+    "voided",
+  ]);
+  expect(await state("whole", { kind: "result", refusal: refuse("content_refused") }, 30)).toBe("posted");
+  expect(task.bill.isPaid).toBe(false);
+  expect([await state("whole", SUCCESS, 30, { "outcome:done": 1 }), task.bill.isPaid]).toEqual(["posted", true]);
+  expect([...task.bill.amounts]).toEqual([["outcome:done", 1]]);
+  expect(ledger.balances()).toMatchObject([{ committed: 60, held: 0 }]);
+});
+
+test("a look that ends in any other way lets the next one have its turn", async () => {
+  const task = bill();
+  const ledger = createLedger([]);
+  for (const end of ["postUnknown", "voidUnsent", Symbol.dispose] as const) {
+    const { held } = looks(ledger);
+    const billed = sent(billedOnce(held, task));
+    await takeTurn(task.bill, held.callId);
+    billed[end]();
+    expect(task.bill.turn).toBe(null);
+  }
+  expect((await look(task, ledger, "the result", SUCCESS)).state).toBe("posted");
 });

@@ -10,6 +10,7 @@ const MORE = (guard: string) => `idempotency: { keep: ${KEEP_MS / 1000}s }
 inspectors: { words: { url: "${guard}", onFailure: refuse } }
 outcomes:
   - { name: resolved, tool: up/close, when: 'result.structuredContent.status == "resolved" && args.id != "none"' }
+  - { name: worked, tool: up/work }
   - { name: greeted, tool: up/work, when: 'result.structuredContent.missing == true' }
 meters:
   - { name: inferences, tool: "up/*", of: arguments, pointer: /items, max: 1000 }
@@ -32,6 +33,7 @@ budgets:
   - { name: renders, who: { team: billed }, ${EACH}, meter: renders, limit: 1_000 }
   - { name: money, who: { team: billed }, ${EACH}, meter: cost_micros, limit: 100_000_000, tools: [up/close, up/work] }
   - { name: resolved, who: { team: billed }, ${EACH}, meter: "outcome:resolved", limit: 100 }
+  - { name: few, who: { team: short }, ${EACH}, meter: tool_tokens, limit: 1_000 }
   - { name: bytes, who: { team: wired }, ${EACH}, meter: bytes, limit: 2_000_000 }
   - { name: owing, who: { team: owing }, ${EACH}, meter: bytes, limit: 2_000_000, overrun: deliver }
   - { name: purse, who: { team: pursed }, ${EACH}, meter: cost_micros, limit: 1_000_000 }
@@ -58,8 +60,8 @@ function answering(ran: string[]): Handler {
       void res
         .setHeader("content-type", "application/json")
         .end(JSON.stringify({ jsonrpc: "2.0", id, result: { ...(isModern ? { resultType: "complete" } : {}), ...result } }));
-    const comesTo = ({ pages = 1, text = "ok" }: Record<string, unknown>) => ({
-      content: [{ type: "text", text }],
+    const comesTo = ({ pages = 1, text = "ok", words = 0 }: Record<string, unknown>) => ({
+      content: [{ type: "text", text: `${text}${" word".repeat(Number(words))}` }],
       structuredContent: { pages, status: "resolved" },
     });
     if (id === undefined) return void res.writeHead(202).end();
@@ -78,20 +80,31 @@ function answering(ran: string[]): Handler {
           ...{ name, inputSchema: { type: "object" }, execution: { taskSupport: "optional" } },
         })),
       });
+    if (method === "tasks/result" && tasks.get(params.taskId)?.asks === true) {
+      const question = {
+        jsonrpc: "2.0",
+        id: "srv-1",
+        method: "elicitation/create",
+        params: { message: "sure?", requestedSchema: { type: "object", properties: {} } },
+      };
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      return void res.end(
+        `${NOTICE}data: ${JSON.stringify(question)}\n\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo({}) })}\n\n`,
+      );
+    }
     if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
     const given = tasks.get(params?.taskId);
-    // Absent members written as null, and a placeholder while it runs.
-    if (method === "tasks/get" && typeof given?.odd === "string" && given.looked !== true) {
+    // What servers write while a task runs, or beside what it came to.
+    if (method === "tasks/get" && typeof given?.odd === "string" && (given.looked !== true || given.odd === "chatty")) {
       tasks.set(params.taskId, { ...given, looked: true });
-      if (given.odd === "guarded")
-        return say({ ...{ taskId: params.taskId, ...DONE }, ttlMs: 60_000, result: comesTo({ text: FORBIDDEN_WORD }) });
-      if (given.odd === "chatty") {
-        tasks.set(params.taskId, given);
-        res.writeHead(200, { "content-type": "text/event-stream" });
-        return void res.end(NOTICE.repeat(5));
-      }
-      const early = given.odd === "null" ? { error: null, result: null } : { result: {} };
-      return say({ ...{ taskId: params.taskId, ...DONE, status: "working", ttlMs: 60_000, pollIntervalMs: 10 }, ...early });
+      const early = (more: object) =>
+        say({ ...{ taskId: params.taskId, ...DONE, status: "working", ttlMs: 60_000, pollIntervalMs: 10 }, ...more });
+      if (given.odd === "guarded") return early({ status: "completed", result: comesTo({ text: FORBIDDEN_WORD }) });
+      if (given.odd === "null") return early({ error: null, result: null });
+      if (given.odd === "placeholder") return early({ status: "RUNNING", result: {} });
+      if (given.odd === "partial") return early({ result: comesTo({ text: "a part" }) });
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      return void res.end(NOTICE.repeat(5));
     }
     if (method === "tasks/get")
       return say({
@@ -107,7 +120,8 @@ function answering(ran: string[]): Handler {
       const taskId = typeof args.fixed === "string" ? args.fixed : crypto.randomUUID();
       tasks.set(taskId, args);
       lastTask = taskId;
-      const handle = { taskId, ...DONE, status: "working", statusMessage: args.message };
+      const inline = args.inline === true ? { status: "completed", result: comesTo(args) } : { status: "working" };
+      const handle = { taskId, ...DONE, statusMessage: args.message, ...inline };
       return say(
         isModern
           ? { resultType: "task", ...handle, ttlMs: 60_000, pollIntervalMs: 10 }
@@ -224,12 +238,15 @@ test("an outcome that depends on arguments is judged by them when the task has e
   expect(await counted("resolved")).toEqual([2, 0, 0]);
 });
 
-test.each(["null", "placeholder"])("a look at a task that runs and brings %s leaves what it comes to charged in full", async (odd) => {
-  const { modern, counted, billed } = await caller("billed");
-  const made = await modern("tools/call", { name: "close", arguments: { id: "8", task: true, odd } });
-  for (let i = 0; i < 3; i++) await modern("tasks/get", { taskId: made.result?.taskId });
-  expect([await counted("resolved"), await counted("money"), await billed("outcome:resolved")]).toEqual([[1, 0, 0], [990_000, 0, 0], 1]);
-});
+test.each(["null", "placeholder", "partial"])(
+  "a look at a task that runs and brings %s leaves what it comes to charged in full",
+  async (odd) => {
+    const { modern, counted, billed } = await caller("billed");
+    const made = await modern("tools/call", { name: "close", arguments: { id: "8", task: true, odd } });
+    for (let i = 0; i < 3; i++) await modern("tasks/get", { taskId: made.result?.taskId });
+    expect([await counted("resolved"), await counted("money"), await billed("outcome:resolved")]).toEqual([[1, 0, 0], [990_000, 0, 0], 1]);
+  },
+);
 
 test("what a guard keeps of a task is charged when it is delivered; a task whose handle it keeps is nobody's", async () => {
   const { modern, counted } = await caller("billed");
@@ -271,6 +288,16 @@ test("of two servers that mint one task id, a route to both of them brings neith
   expect((await modern("tasks/get", { taskId: "one" })).result).toMatchObject({ taskId: "one" });
 });
 
+test("a question to the client passes on a look's stream, whatever budgets there are", async () => {
+  const { legacy, url, accessToken } = await caller("wired");
+  const made = await legacy("tools/call", { name: "work", arguments: { asks: true }, task: { ttl: 60_000 } });
+  const answer = await legacyRequest(url, accessToken, "tasks/result", { taskId: made.result?.task?.taskId });
+  const text = await answer.text();
+  expect(text).toContain("elicitation/create");
+  expect(text).toContain('"status":"resolved"');
+  expect(text).not.toContain(PIECE);
+});
+
 test("a stream that was cut is not resumed", async () => {
   const { url, accessToken, counted } = await caller("wired");
   const send = (method: string, headers: object, body?: object) =>
@@ -298,6 +325,30 @@ test("a stream that was cut is not resumed", async () => {
   const resumed = await send("GET", { ...session, "last-event-id": eventId });
   expect([resumed.status, await resumed.text()]).toEqual([404, expect.stringContaining("session_unknown")]);
   expect((await counted("bytes"))[0]).toBeLessThan(110_000);
+});
+
+test("an empty error beside a result hides nothing, and a handle that brings its result is the result", async () => {
+  const { modern, legacy, counted } = await caller("billed");
+  const made = await modern("tools/call", { name: "close", arguments: { id: "8", task: true, beside: {} } });
+  for (let i = 0; i < 2; i++) await modern("tasks/get", { taskId: made.result?.taskId });
+  expect(await counted("resolved")).toEqual([1, 0, 0]);
+  const inline = await modern("tools/call", { name: "work", arguments: { items, pages: 4, task: true, inline: true } });
+  await modern("tasks/get", { taskId: inline.result?.taskId });
+  expect([await counted("inferences"), await counted("pages")]).toEqual([
+    [40, 0, 0],
+    [4, 0, 0],
+  ]);
+  await legacy("tools/call", { name: "work", arguments: { pages: 5, inline: true }, task: { ttl: 60_000 } });
+  expect(await counted("pages")).toEqual([9, 0, 0]);
+});
+
+test("what a task came to and no budget carries is withheld at each look, and costs nothing", async () => {
+  const { modern, counted, billed } = await caller("short");
+  const made = await modern("tools/call", { name: "work", arguments: { task: true, words: 3_000 } });
+  const [before] = await counted("few");
+  for (let i = 0; i < 3; i++)
+    expect((await modern("tasks/get", { taskId: made.result?.taskId })).error?.data.reason).toBe("result_over_budget");
+  expect([await counted("few"), await billed("outcome:worked")]).toEqual([[before, 0, 0], 0]);
 });
 
 test("arguments or results that are too large for a condition count as held; a member that is not there counts nothing", async () => {

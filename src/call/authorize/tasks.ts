@@ -10,10 +10,23 @@ export type Task = {
   readonly target: Target;
   readonly given: Uint8Array | null;
   readonly logicalCallId: CallId;
-  /** What of it is charged. */
-  charged: "error" | "success" | null;
-  posting: Promise<void> | null;
+  readonly bill: Bill;
 };
+
+/** What of a task is charged. */
+export type Bill = {
+  /** What it came to was delivered and charged: to look at it again is free. */
+  isPaid: boolean;
+  /** Digests of what looks have brought. */
+  readonly texts: Set<string>;
+  /** The most of each outcome and each further meter that they have counted. */
+  readonly amounts: Map<string, number>;
+  /** The look that is being charged; others wait until it is over. */
+  turn: { readonly callId: CallId; readonly over: Promise<void>; readonly end: () => void; due: Due | null } | null;
+};
+
+/** What a look brings: charged with its settlement, or not at all. */
+export type Due = { readonly text: string; readonly amounts: Readonly<Record<string, number>> };
 
 export type Tasks = {
   /** The call is answered with a task. `ttlMs` null: without an end. */
@@ -22,7 +35,7 @@ export type Tasks = {
     call: Pick<McpRequest, "server" | "target">,
     logicalCallId: CallId,
     handle: { readonly taskId: string; readonly ttlMs: number | null },
-    given?: Uint8Array | null,
+    more: { readonly given: Uint8Array | null; readonly isPaid: boolean },
   ): void;
   /** Null: there is none, or it is another's. */
   find(principal: string, server: ServerName, taskId: string | null): Task | null;
@@ -41,7 +54,7 @@ export function createTasks(): Tasks {
   const tasks = new LRUCache<string, Task>({ max: TASKS_MAX, ttl: TASK_AGE_MAX_MS });
   const keyOf = (server: ServerName, taskId: string) => `${server} ${taskId}`;
   const self: Tasks = {
-    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, given = null) {
+    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, { given, isPaid }) {
       if (target === null || taskId.length > TASK_ID_CHARACTERS_MAX) return;
       const key = keyOf(server, taskId);
       // A server that mints one id for two clients must not hand the first client's task to the second.
@@ -49,7 +62,8 @@ export function createTasks(): Tasks {
       if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      tasks.set(key, { principal, target, given, logicalCallId, charged: null, posting: null }, { ttl });
+      const bill: Bill = { isPaid, texts: new Set(), amounts: new Map(), turn: null };
+      tasks.set(key, { principal, target, given, logicalCallId, bill }, { ttl });
     },
     find(principal, server, taskId) {
       const task = taskId === null ? undefined : tasks.get(keyOf(server, taskId));

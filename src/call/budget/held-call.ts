@@ -2,7 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import { type Refusal, refuse } from "../../refusal.ts";
 import { type Counter, crossedBy, extensionOf, mayWithhold, remaining, roomOf, type Standing } from "./counter.ts";
-import type { Amounts, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
+import type { Amounts, Came, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
 
 /** `standing`: all that counts against the limit now, which is more than this counter where the window rolls. */
 export type CountedLine = HoldLine & { readonly counter: Counter; readonly standing: () => Readonly<Standing> };
@@ -28,13 +28,14 @@ export class HeldCall implements Reservation {
     this.#state = "sent";
   }
 
-  post(usage: Amounts): Settlement {
+  post(usage: Amounts, came?: Came): Settlement {
     demand(this.callId, this.#state, "sent", "posted");
     assertWhole(usage);
     const over = this.#counted.find((line) => isOver(line, usage, line.standing()));
     if (over === undefined) return this.#end("posted", (line) => usage[line.draw.meter] ?? 0);
     const withheld = refuseResult(over, usage, over.standing());
-    return { ...this.#end("posted", (line) => line.amount), withheld };
+    const ended = came?.isOnce === false ? this.#end("voided", () => 0) : this.#end("posted", (line) => line.amount);
+    return { ...ended, withheld };
   }
 
   postUnknown(passed: Amounts = {}): Settlement {

@@ -38,7 +38,12 @@ export type Settlement = {
 };
 
 /** What a call came to, as far as it matters for what is charged. `refusal`: it stays here. */
-export type Came = { readonly kind: string; readonly refusal: Refusal | null };
+export type Came = {
+  readonly kind: string;
+  readonly refusal: Refusal | null;
+  /** False: it can be asked for again, so that what is withheld of it costs nothing. */
+  readonly isOnce?: boolean;
+};
 
 export interface Reservation extends Disposable {
   readonly callId: CallId;

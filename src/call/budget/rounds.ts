@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { CallId } from "../../ids.ts";
 import type { McpRequest, Target } from "../accept/request.ts";
+import type { Bill } from "../authorize/tasks.ts";
 
 export type Round = {
   /** The id of the first request's call. */
@@ -23,10 +24,7 @@ export type TaskBill = {
   readonly target: Target;
   /** The arguments of that call, where a rule looks at them when the task has ended; null: none does, or they were too large to be kept. */
   readonly given: Uint8Array | null;
-  /** An error may be followed by a success, which then is charged as well; a success by nothing. */
-  charged: "error" | "success" | null;
-  /** While one look settles; the others wait for how that ends. */
-  posting: Promise<void> | null;
+  readonly bill: Bill;
 };
 
 export type Rounds = {

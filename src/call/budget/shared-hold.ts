@@ -2,7 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import { ceilingOf, mayWithhold, remaining, type Standing } from "./counter.ts";
 import { assertWhole, bytesMax, demand, metersResult, refuseResult, unknownOn } from "./held-call.ts";
-import type { Amounts, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
+import type { Amounts, Came, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
 
 /** `standing`: of all gateways, as the hold was answered. */
 export type AnsweredLine = HoldLine & { readonly standing: Readonly<Standing> };
@@ -48,7 +48,7 @@ export class SharedHold implements Reservation {
     this.#state = "sent";
   }
 
-  async post(usage: Amounts): Promise<Settlement> {
+  async post(usage: Amounts, came?: Came): Promise<Settlement> {
     demand(this.callId, this.#state, "sent", "posted");
     assertWhole(usage);
     // Before anything is waited for: a hold ends once.
@@ -59,7 +59,9 @@ export class SharedHold implements Reservation {
     if ("over" in asked) {
       const over = this.#parts.lines[asked.over];
       if (over === undefined) throw new Error("a line that was not asked about");
-      return { ...this.#end("posted", (line) => [line.amount, 0, 0]), withheld: refuseResult(over, usage, asked.standing) };
+      const isOnce = came?.isOnce !== false;
+      const ended = this.#end(isOnce ? "posted" : "voided", (line) => [isOnce ? line.amount : 0, 0, 0]);
+      return { ...ended, withheld: refuseResult(over, usage, asked.standing) };
     }
     return this.#end("posted", (line, i) => {
       const [extended, owed] = [asked.extended[i] ?? 0, asked.owed[i] ?? 0];

@@ -4,6 +4,7 @@ import type { McpRequest } from "../accept/request.ts";
 import type { Permit } from "../authorize/permit.ts";
 import type { Reservation, Settlement } from "./reservation.ts";
 import type { Round, TaskBill } from "./rounds.ts";
+import { endTurn } from "./task-bill.ts";
 
 /** A request that follows a task belongs to the call that the task is the answer to. Null: the request follows none. */
 export function roundOfTask(task: (TaskBill & { readonly logicalCallId: CallId }) | null): Round | null {
@@ -18,40 +19,40 @@ export function isMetered(request: Pick<McpRequest, "course" | "method">, round:
 /** Whether an answer to this request may cost anything. */
 export function mayCost({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
   if (course !== "task") return course === "metered";
-  return task !== null && task.charged !== "success" && (method === "tasks/get" || method === "tasks/result");
+  return task?.bill.isPaid === false && (method === "tasks/get" || method === "tasks/result");
 }
 
-/** Without a bill the reservation as it is. */
-export function billedOnce(reservation: Reservation, bill: TaskBill | null): Reservation {
-  if (bill === null) return reservation;
+/** Without a task the reservation as it is. */
+export function billedOnce(reservation: Reservation, task: TaskBill | null): Reservation {
+  if (task === null) return reservation;
+  const { bill } = task;
+  const { callId } = reservation;
+  const ended = <T extends Settlement>(settlement: T, isCharged = false): T => {
+    endTurn(bill, callId, isCharged);
+    return settlement;
+  };
   return {
-    callId: reservation.callId,
+    callId,
     lines: reservation.lines,
     metersResult: reservation.metersResult,
     // A look gives its hold back, so that nothing may pass on its account before its answer.
     bytesMax: reservation.bytesMax === Number.POSITIVE_INFINITY ? reservation.bytesMax : 0,
     sent: () => reservation.sent(),
     async post(usage, came): Promise<Settlement> {
-      if (Object.values(usage).every((amount) => amount === 0)) return reservation.voidUnsent();
-      // Two looks at once may both bring the result: one pays, and the others hear first whether it could. If not, each is asked for itself.
-      while (bill.posting !== null) await bill.posting;
-      const isSuccess = came?.kind === "result";
-      if (bill.charged === "success" || (bill.charged === "error" && !isSuccess)) return reservation.voidUnsent();
-      const posting = Promise.withResolvers<void>();
-      bill.posting = posting.promise;
-      try {
-        const settlement = await reservation.post(usage);
-        // What was withheld, or kept by a guard, has not been had: it is asked for, and held for, anew.
-        if (settlement.withheld === null && (came?.refusal ?? null) === null) bill.charged = isSuccess ? "success" : "error";
-        return settlement;
-      } finally {
-        bill.posting = null;
-        posting.resolve();
-      }
+      const isDelivered = came?.kind === "result" && came.refusal === null;
+      if (Object.values(usage).every((amount) => amount === 0)) return ended(reservation.voidUnsent());
+      // What was withheld has not been had: it is asked for, and held for, anew.
+      const settlement = await reservation.post(usage, { kind: came?.kind ?? "", refusal: came?.refusal ?? null, isOnce: false });
+      const isCharged = settlement.withheld === null;
+      if (isCharged && isDelivered) bill.isPaid = true;
+      return ended(settlement, isCharged);
     },
     // Nothing came of this look, and the next one can still bring it.
-    postUnknown: () => reservation.voidUnsent(),
-    voidUnsent: () => reservation.voidUnsent(),
-    [Symbol.dispose]: () => reservation[Symbol.dispose](),
+    postUnknown: () => ended(reservation.voidUnsent()),
+    voidUnsent: () => ended(reservation.voidUnsent()),
+    [Symbol.dispose]() {
+      reservation[Symbol.dispose]();
+      endTurn(bill, callId, false);
+    },
   };
 }

@@ -6,7 +6,7 @@ import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { textsOf } from "./result-texts.ts";
 import { messageEvent } from "./sse.ts";
-import { finalIn, handleIn } from "./task-answer.ts";
+import { finalIn, handleIn, inlineIn } from "./task-answer.ts";
 
 const NOTHING: Outcome = {
   kind: "not_sent",
@@ -93,7 +93,7 @@ export function answered(answer: Answered): Outcome {
   const { message, bytes, request } = answer;
   const result = bytes.subarray(message.body.start, message.body.end);
   const task = request.course === "metered" ? handleIn(bytes, message) : null;
-  const final = request.course === "task" ? finalIn(bytes, request.method, message) : null;
+  const final = request.course === "task" ? finalIn(bytes, request.method, message) : task === null ? null : inlineIn(bytes, message);
   const texts = final === null ? result : bytes.subarray(final.node.start, final.node.end);
   const brings = request.course === "metered" || final !== null;
   return {

@@ -17,7 +17,7 @@ import type { ForwardJob } from "./upstream.ts";
 const EVENT_BYTES_MAX = 4_194_304;
 const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
-const TASK_PUSHED = "notifications/tasks";
+const TASKS_PUSHED = ["notifications/tasks", "notifications/tasks/status"];
 
 type Context = {
   readonly maxResultBytes: number;
@@ -45,12 +45,14 @@ export async function readSseAnswer(
         const event = ofItsSession(received, job, context);
         resumable ||= event.id !== null;
         const verdict = judge(event, job, context);
-        if (verdict === "pass") {
+        if (verdict === "pass" || verdict === "tell") {
           const bytesMax = job.held?.bytesMax ?? Number.POSITIVE_INFINITY;
-          if (passed + event.bytes.length <= bytesMax) {
-            passed += event.bytes.length;
-            await job.answer.piece(event.bytes);
-          } else if (request.course !== "task") return overHeld(answer, bytesMax, bytesIn);
+          const isOver = passed + event.bytes.length > bytesMax;
+          if (isOver && request.course !== "task") return overHeld(answer, bytesMax, bytesIn);
+          // A look is held for its answer alone: what asks something of the client passes, and what only tells is dropped.
+          if (isOver && verdict === "tell") continue;
+          passed += event.bytes.length;
+          await job.answer.piece(event.bytes);
         } else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
       }
       if (cutter.oversized) return oversized(job, context.maxResultBytes);
@@ -79,7 +81,7 @@ function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob,
   return withId(event, sessions.eventId(agent, request, event.id));
 }
 
-type Verdict = "pass" | "drop" | ReturnType<typeof finalMessage>;
+type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
 function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   if (event.data === null || event.data.length === 0) return "pass";
@@ -90,16 +92,16 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   if (message.kind === "request") job.crossing?.onRequest(event.data, message);
   // In 2026-07-28 a server asks nothing on a stream; what it asks there is not passed on.
   if (message.kind === "request" && job.crossing !== undefined) return "drop";
-  if (message.kind === "notification" && message.method === TASK_PUSHED && bringsFinal(message.root)) return "drop";
+  if (message.kind === "notification" && isPush(message.method, message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
-  if (message.kind !== "response") return "pass";
+  if (message.kind !== "response") return "tell";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
   return finalMessage(event.data, job);
 }
 
 /** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
-function bringsFinal(root: JsonNode): boolean {
-  const params = member(root, "params");
+function isPush(method: string | null, root: JsonNode): boolean {
+  const params = TASKS_PUSHED.includes(method ?? "") ? member(root, "params") : undefined;
   return params !== undefined && (member(params, "result") !== undefined || member(params, "error") !== undefined);
 }
 
@@ -155,6 +157,7 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   const message = readMessage(event.data);
   if (message.kind === "invalid") return null;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  if (message.kind === "notification" && isPush(message.method, message.root)) return null;
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
   if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   if (message.kind !== "response") return event.bytes;

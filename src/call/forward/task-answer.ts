@@ -26,22 +26,50 @@ export function finalIn(bytes: Buffer, method: string | null, { outcome, body }:
   if (outcome === "protocol_error") return null;
   if (method === "tasks/result") return { node: body, kind: outcome };
   if (method !== "tasks/get") return null;
-  // Whoever writes null for what is not there has not brought it: taken for the end, it would be all that is ever charged.
-  const there = (name: string) => {
-    const node = member(body, name);
-    return node === undefined || bytes[node.start] === LETTER_N ? null : node;
-  };
-  const error = there("error");
-  if (error !== null) return { node: error, kind: "protocol_error" };
-  const result = there("result");
-  if (result === null) return null;
-  // What comes while it still runs counts as it is, and is not what the task came to.
-  return { node: result, kind: UNDER_WAY.has(stringValue(bytes, member(body, "status")) ?? "") ? "task" : kindOf(bytes, result) };
+  return cameTo(bytes, body);
 }
 
-const UNDER_WAY = new Set(["submitted", "working", "input_required"]);
-/** No JSON value but null begins with it. */
-const LETTER_N = 0x6e;
+/** The same of a handle that brings it along. */
+export function inlineIn(bytes: Buffer, { body }: Response): Final | null {
+  const isFlat = stringValue(bytes, member(body, "resultType")) === "task";
+  const final = cameTo(bytes, isFlat ? body : (member(body, "task") ?? body));
+  return final === null || final.kind === "task" ? null : final;
+}
+
+/** By its status, whatever members are written for what is not there: one taken for the end would be all that is ever charged. */
+function cameTo(bytes: Buffer, task: JsonNode): Final | null {
+  const there = (name: string) => {
+    const node = member(task, name);
+    const isShort = node !== undefined && node.end - node.start <= EMPTY_BYTES_MAX;
+    return node === undefined || (isShort && EMPTY.has(bytes.toString("latin1", node.start, node.end).replace(/\s/g, ""))) ? null : node;
+  };
+  const [result, error] = [there("result"), there("error")];
+  const node = result ?? error;
+  if (node === null) return null;
+  const status = (stringValue(bytes, member(task, "status")) ?? "").toLowerCase();
+  // What comes while it still runs counts as it is, and is not what the task came to.
+  if (UNDER_WAY.has(status)) return { node, kind: "task" };
+  if (result === null) return { node, kind: "protocol_error" };
+  return { node, kind: FAILED.has(status) ? "tool_error" : kindOf(bytes, result) };
+}
+
+const EMPTY_BYTES_MAX = 16;
+const EMPTY = new Set(["null", "{}", "[]", '""', "false"]);
+const FAILED = new Set(["failed", "cancelled", "canceled"]);
+/** Those of MCP, and what other systems call the same. */
+const UNDER_WAY = new Set([
+  "submitted",
+  "working",
+  "input_required",
+  "pending",
+  "running",
+  "queued",
+  "in_progress",
+  "accepted",
+  "created",
+  "started",
+  "processing",
+]);
 
 function numberIn(bytes: Buffer, node: JsonNode | undefined): number | null {
   const value: unknown = node === undefined ? null : JSON.parse(bytes.toString("latin1", node.start, node.end));
