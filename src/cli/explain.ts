@@ -98,10 +98,12 @@ function budget(line: BudgetLine): string {
   return `Budget ${line.budget}${scope}: held ${grouped(line.held)} ${line.meter}, posted ${grouped(line.posted)}${debt}.`;
 }
 
+const UNSENT: ReadonlySet<string> = new Set(["not_sent", "refused"]);
+
 function usage({ usage: used, settlement, prices_version, outcome: ended }: AuditRecord): string {
   if (settlement === null) return "Nothing was charged.";
   if (settlement === "voided")
-    return ended === null || ended === "not_sent" ? "Nothing was sent upstream and nothing was charged." : "Nothing was charged.";
+    return ended === null || UNSENT.has(ended) ? "Nothing was sent upstream and nothing was charged." : "Nothing was charged.";
   if (settlement === "unknown") return "Its fate after sending is unknown: the held amounts are charged, marked provisional.";
   if (used === null) return "";
   const [currency = ""] = (prices_version ?? "").split(" ");
