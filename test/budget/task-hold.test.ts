@@ -72,6 +72,14 @@ test.each([
   expect(task.bill.isPaid).toBe(false);
 });
 
+test("of two looks at once of which each brings a text of its own, the first that brings the result pays for it", async () => {
+  const task = bill();
+  const ledger = createLedger([]);
+  const settled = await Promise.all(["at 10:00", "at 10:01"].map((text) => look(task, ledger, text, SUCCESS)));
+  expect(settled.map((each) => each.state)).toEqual(["posted", "voided"]);
+  expect(ledger.balances()).toMatchObject([{ committed: 40, held: 0 }]);
+});
+
 test("of many looks at once at what a budget cannot carry none is delivered for another's hold, and none is charged", async () => {
   const task = bill();
   const ledger = createLedger([]);

@@ -40,7 +40,8 @@ export function billedOnce(reservation: Reservation, task: TaskBill | null): Res
     sent: () => reservation.sent(),
     async post(usage, came): Promise<Settlement> {
       const isDelivered = came?.kind === "result" && came.refusal === null;
-      if (Object.values(usage).every((amount) => amount === 0)) return ended(reservation.voidUnsent());
+      // Paid by a look that was under way at the same time, or looked at again for its guards alone.
+      if (bill.isPaid || Object.values(usage).every((amount) => amount === 0)) return ended(reservation.voidUnsent());
       // What was withheld has not been had: it is asked for, and held for, anew.
       const settlement = await reservation.post(usage, { kind: came?.kind ?? "", refusal: came?.refusal ?? null, isOnce: false });
       const isCharged = settlement.withheld === null;
