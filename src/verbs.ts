@@ -66,6 +66,12 @@ export function createSteps(parts: VerbParts): Steps {
     now,
   } = parts;
   const { tasks } = taskRules;
+  /** A handle that has brought what its task came to is charged for it. */
+  const payInline = ({ agent, request, outcome, settlement }: Story) => {
+    if (outcome?.task == null || !outcome.endsTask || settlement?.state !== "posted" || settlement.withheld !== null) return;
+    const task = agent === null || request === null ? null : tasks.find(agent.principal, request.server, outcome.task.taskId);
+    if (task !== null) task.bill.isPaid = true;
+  };
   return {
     authenticate,
     async address(agent, request) {
@@ -97,6 +103,7 @@ export function createSteps(parts: VerbParts): Steps {
     },
     leave(story) {
       limiting.leave(story);
+      payInline(story);
       const left = approval.leave(story);
       // Last: a retry that comes now finds the yes where it was.
       return left === undefined ? parts.retries.leave(story) : left.then(() => parts.retries.leave(story));
@@ -125,8 +132,7 @@ export function createSteps(parts: VerbParts): Steps {
       // What a guard keeps the client has not heard of.
       if (refusal !== null) return;
       if (kind === "input_required") rounds.remember(principal, request, round, requestState);
-      if (task !== null)
-        tasks.remember(principal, request, round.logicalCallId, task, { given: parts.givenToTask(request), isPaid: kind === "result" });
+      if (task !== null) tasks.remember(principal, request, round.logicalCallId, task, parts.givenToTask(request));
     },
     async hold(story, permit, request) {
       const { round } = story;

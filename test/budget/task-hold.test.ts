@@ -22,7 +22,7 @@ const DRAW: Draw = {
   notify: [],
   lease: 0,
 };
-const SUCCESS = { kind: "result", refusal: null } as const;
+const SUCCESS = { kind: "result", refusal: null, endsTask: true } as const;
 const FAILURE = { kind: "tool_error", refusal: null } as const;
 const newCallId = (): CallId => mintId("call", 0);
 const bill = (): TaskBill & { readonly logicalCallId: CallId } => ({

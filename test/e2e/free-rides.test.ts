@@ -80,6 +80,7 @@ function answering(ran: string[]): Handler {
           ...{ name, inputSchema: { type: "object" }, execution: { taskSupport: "optional" } },
         })),
       });
+    const given = tasks.get(params?.taskId);
     if (method === "tasks/result" && tasks.get(params.taskId)?.asks === true) {
       const question = {
         jsonrpc: "2.0",
@@ -92,8 +93,11 @@ function answering(ran: string[]): Handler {
         `${NOTICE}data: ${JSON.stringify(question)}\n\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo({}) })}\n\n`,
       );
     }
+    if (method === "tasks/result" && given?.state === true && given.looked !== true) {
+      tasks.set(params.taskId, { ...given, looked: true });
+      return say({ taskId: params.taskId, ...DONE, status: "working" });
+    }
     if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
-    const given = tasks.get(params?.taskId);
     // What servers write while a task runs, or beside what it came to.
     if (method === "tasks/get" && typeof given?.odd === "string" && (given.looked !== true || given.odd === "chatty")) {
       tasks.set(params.taskId, { ...given, looked: true });
@@ -102,17 +106,19 @@ function answering(ran: string[]): Handler {
       if (given.odd === "guarded") return early({ status: "completed", result: comesTo({ text: FORBIDDEN_WORD }) });
       if (given.odd === "null") return early({ error: null, result: null });
       if (given.odd === "placeholder") return early({ status: "RUNNING", result: {} });
+      if (given.odd === "unknown") return early({ status: "in-progress ", result: { progress: 10 } });
       if (given.odd === "partial") return early({ result: comesTo({ text: "a part" }) });
       res.writeHead(200, { "content-type": "text/event-stream" });
-      return void res.end(NOTICE.repeat(5));
+      return void res.end(`: ${PIECE}\n\n`.repeat(5) + NOTICE.repeat(5));
     }
-    if (method === "tasks/get")
+    if (method === "tasks/get") {
+      const came = comesTo(given ?? {});
+      const whole = given?.flat === true ? came : { result: came, error: given?.beside };
       return say({
         ...{ taskId: params.taskId, ...DONE },
-        ...(isModern
-          ? { ttlMs: 60_000, pollIntervalMs: 10, result: comesTo(tasks.get(params.taskId) ?? {}) }
-          : { ttl: 60_000, pollInterval: 10 }),
+        ...(isModern ? { ttlMs: 60_000, pollIntervalMs: 10, ...whole } : { ttl: 60_000, pollInterval: 10 }),
       });
+    }
     if (method !== "tools/call") return say({});
     const { name, arguments: args = {}, task } = params as { name: string; arguments: Record<string, unknown>; task?: object };
     ran.push(name);
@@ -238,7 +244,7 @@ test("an outcome that depends on arguments is judged by them when the task has e
   expect(await counted("resolved")).toEqual([2, 0, 0]);
 });
 
-test.each(["null", "placeholder", "partial"])(
+test.each(["null", "placeholder", "partial", "unknown"])(
   "a look at a task that runs and brings %s leaves what it comes to charged in full",
   async (odd) => {
     const { modern, counted, billed } = await caller("billed");
@@ -340,6 +346,25 @@ test("an empty error beside a result hides nothing, and a handle that brings its
   ]);
   await legacy("tools/call", { name: "work", arguments: { pages: 5, inline: true }, task: { ttl: 60_000 } });
   expect(await counted("pages")).toEqual([9, 0, 0]);
+});
+
+test("a state in place of a result, and a result that stands flat in the task, hide nothing", async () => {
+  const { modern, legacy, counted } = await caller("billed");
+  const asked = await legacy("tools/call", { name: "work", arguments: { pages: 3, state: true }, task: { ttl: 60_000 } });
+  for (let i = 0; i < 3; i++) await legacy("tasks/result", { taskId: asked.result?.task?.taskId });
+  expect(await counted("pages")).toEqual([3, 0, 0]);
+  const made = await modern("tools/call", { name: "work", arguments: { pages: 4, flat: true, task: true } });
+  for (let i = 0; i < 2; i++) await modern("tasks/get", { taskId: made.result?.taskId });
+  expect(await counted("pages")).toEqual([7, 0, 0]);
+});
+
+test("a handle whose result was withheld is not paid for by that", async () => {
+  const { modern, counted } = await caller("short");
+  const fixed = `inline-${agents}`;
+  const withheld = await modern("tools/call", { name: "work", arguments: { task: true, inline: true, words: 3_000, fixed } });
+  expect(withheld.error?.data.reason).toBe("result_over_budget");
+  expect((await modern("tasks/get", { taskId: fixed })).error?.data.reason).toBe("result_over_budget");
+  expect((await counted("few"))[0]).toBe(200);
 });
 
 test("what a task came to and no budget carries is withheld at each look, and costs nothing", async () => {

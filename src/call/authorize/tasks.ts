@@ -35,7 +35,7 @@ export type Tasks = {
     call: Pick<McpRequest, "server" | "target">,
     logicalCallId: CallId,
     handle: { readonly taskId: string; readonly ttlMs: number | null },
-    more: { readonly given: Uint8Array | null; readonly isPaid: boolean },
+    given?: Uint8Array | null,
   ): void;
   /** Null: there is none, or it is another's. */
   find(principal: string, server: ServerName, taskId: string | null): Task | null;
@@ -54,7 +54,7 @@ export function createTasks(): Tasks {
   const tasks = new LRUCache<string, Task>({ max: TASKS_MAX, ttl: TASK_AGE_MAX_MS });
   const keyOf = (server: ServerName, taskId: string) => `${server} ${taskId}`;
   const self: Tasks = {
-    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, { given, isPaid }) {
+    remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, given = null) {
       if (target === null || taskId.length > TASK_ID_CHARACTERS_MAX) return;
       const key = keyOf(server, taskId);
       // A server that mints one id for two clients must not hand the first client's task to the second.
@@ -62,7 +62,7 @@ export function createTasks(): Tasks {
       if (known !== undefined && known.principal !== principal) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      const bill: Bill = { isPaid, texts: new Set(), amounts: new Map(), turn: null };
+      const bill: Bill = { isPaid: false, texts: new Set(), amounts: new Map(), turn: null };
       tasks.set(key, { principal, target, given, logicalCallId, bill }, { ttl });
     },
     find(principal, server, taskId) {

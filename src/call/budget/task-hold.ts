@@ -36,16 +36,19 @@ export function billedOnce(reservation: Reservation, task: TaskBill | null): Res
     lines: reservation.lines,
     metersResult: reservation.metersResult,
     // A look gives its hold back, so that nothing may pass on its account before its answer.
-    bytesMax: reservation.bytesMax === Number.POSITIVE_INFINITY ? reservation.bytesMax : 0,
+    bytesMax: reservation.lines.some(({ draw }) => draw.meter === "bytes") ? 0 : Number.POSITIVE_INFINITY,
     sent: () => reservation.sent(),
     async post(usage, came): Promise<Settlement> {
-      const isDelivered = came?.kind === "result" && came.refusal === null;
+      const isEnd = came?.endsTask === true && came.refusal === null;
       // Paid by a look that was under way at the same time, or looked at again for its guards alone.
-      if (bill.isPaid || Object.values(usage).every((amount) => amount === 0)) return ended(reservation.voidUnsent());
+      if (bill.isPaid || Object.values(usage).every((amount) => amount === 0)) {
+        bill.isPaid ||= isEnd && bill.turn?.callId === callId;
+        return ended(reservation.voidUnsent());
+      }
       // What was withheld has not been had: it is asked for, and held for, anew.
       const settlement = await reservation.post(usage, { kind: came?.kind ?? "", refusal: came?.refusal ?? null, isOnce: false });
       const isCharged = settlement.withheld === null;
-      if (isCharged && isDelivered) bill.isPaid = true;
+      if (isCharged && isEnd) bill.isPaid = true;
       return ended(settlement, isCharged);
     },
     // Nothing came of this look, and the next one can still bring it.

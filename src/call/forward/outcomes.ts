@@ -23,6 +23,7 @@ const NOTHING: Outcome = {
   refusal: null,
   serverVersion: null,
   requestState: null,
+  endsTask: false,
   task: null,
 };
 
@@ -109,6 +110,7 @@ export function answered(answer: Answered): Outcome {
     toolResult: brings ? texts : null,
     bytesIn: answer.bytesIn,
     requestState: message.requestState,
+    endsTask: final?.isEnd === true,
     task,
   };
 }

@@ -15,6 +15,7 @@ import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
+const PRIMING_BYTES_MAX = 1_024;
 const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
 const TASKS_PUSHED = ["notifications/tasks", "notifications/tasks/status"];
@@ -84,7 +85,8 @@ function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob,
 type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
 function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
-  if (event.data === null || event.data.length === 0) return "pass";
+  // What a stream begins with, so that it can be resumed, asks for nothing and has to pass.
+  if (event.data === null || event.data.length === 0) return event.id !== null && event.bytes.length <= PRIMING_BYTES_MAX ? "pass" : "tell";
   if (!carriesMessage(event)) return "drop";
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };

@@ -19,42 +19,50 @@ export function handleIn(bytes: Buffer, { outcome, body }: Response): TaskHandle
 }
 
 /** A task's own result or error, and what that is. */
-export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind };
+export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind /** Nothing follows. */; readonly isEnd: boolean };
 
 /** What a task came to, inline in the answer to tasks/get or the whole answer to tasks/result. Null: the answer does not bring it. */
 export function finalIn(bytes: Buffer, method: string | null, { outcome, body }: Response): Final | null {
   if (outcome === "protocol_error") return null;
-  if (method === "tasks/result") return { node: body, kind: outcome };
+  // Some servers answer with the state of the task instead.
+  if (method === "tasks/result") return { node: body, kind: outcome, isEnd: isToolResult(body) };
   if (method !== "tasks/get") return null;
   return cameTo(bytes, body);
 }
 
 /** The same of a handle that brings it along. */
 export function inlineIn(bytes: Buffer, { body }: Response): Final | null {
-  const isFlat = stringValue(bytes, member(body, "resultType")) === "task";
-  const final = cameTo(bytes, isFlat ? body : (member(body, "task") ?? body));
+  const task = stringValue(bytes, member(body, "resultType")) === "task" ? undefined : member(body, "task");
+  const final = (task === undefined ? null : cameTo(bytes, task)) ?? cameTo(bytes, body);
   return final === null || final.kind === "task" ? null : final;
 }
 
-/** By its status, whatever members are written for what is not there: one taken for the end would be all that is ever charged. */
+function isToolResult(node: JsonNode): boolean {
+  return ["content", "structuredContent"].some((name) => member(node, name) !== undefined);
+}
+
+/**
+ * Whatever members are written for what is not there: what was taken for the end would be all that is ever charged. A status that nobody
+ * knows may be of either kind: what comes with it counts, and something may follow.
+ */
 function cameTo(bytes: Buffer, task: JsonNode): Final | null {
   const there = (name: string) => {
     const node = member(task, name);
     const isShort = node !== undefined && node.end - node.start <= EMPTY_BYTES_MAX;
     return node === undefined || (isShort && EMPTY.has(bytes.toString("latin1", node.start, node.end).replace(/\s/g, ""))) ? null : node;
   };
-  const [result, error] = [there("result"), there("error")];
+  const [result, error] = [there("result") ?? (isToolResult(task) ? task : null), there("error")];
   const node = result ?? error;
   if (node === null) return null;
-  const status = (stringValue(bytes, member(task, "status")) ?? "").toLowerCase();
-  // What comes while it still runs counts as it is, and is not what the task came to.
-  if (UNDER_WAY.has(status)) return { node, kind: "task" };
-  if (result === null) return { node, kind: "protocol_error" };
-  return { node, kind: FAILED.has(status) ? "tool_error" : kindOf(bytes, result) };
+  const status = (stringValue(bytes, member(task, "status")) ?? "").trim().toLowerCase();
+  if (UNDER_WAY.has(status)) return { node, kind: "task", isEnd: false };
+  if (FAILED.has(status)) return { node, kind: result === null ? "protocol_error" : "tool_error", isEnd: true };
+  return { node, kind: result === null ? "protocol_error" : kindOf(bytes, result), isEnd: COMPLETED.has(status) };
 }
 
 const EMPTY_BYTES_MAX = 16;
 const EMPTY = new Set(["null", "{}", "[]", '""', "false"]);
+const COMPLETED = new Set(["completed", "complete", "done", "succeeded", "success", "finished"]);
 const FAILED = new Set(["failed", "cancelled", "canceled"]);
 /** Those of MCP, and what other systems call the same. */
 const UNDER_WAY = new Set([

@@ -84,7 +84,16 @@ export function outcomeOf(kind: OutcomeKind): Outcome {
     bytesIn: 0,
     upstreamMs: 0,
   };
-  return { ...nothing, kind, sent: kind !== "not_sent", refusal: null, serverVersion: null, requestState: null, task: null };
+  return {
+    ...nothing,
+    kind,
+    sent: kind !== "not_sent",
+    refusal: null,
+    serverVersion: null,
+    requestState: null,
+    endsTask: false,
+    task: null,
+  };
 }
 
 /** What the usage event tells beyond its columns. */
