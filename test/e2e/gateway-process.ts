@@ -9,6 +9,7 @@ import Database from "better-sqlite3";
 
 const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const run = promisify(execFile);
+const PORT_TRIES = 3;
 
 export type Setup = {
   /** YAML of `servers:`, indented by two. */
@@ -64,9 +65,16 @@ export class GatewayProcess {
   }
 
   static async start(setup: Setup): Promise<GatewayProcess> {
-    const gateway = await GatewayProcess.prepare(setup);
-    await gateway.serve();
-    return gateway;
+    for (let tries = 1; ; tries++) {
+      const gateway = await GatewayProcess.prepare(setup);
+      try {
+        await gateway.serve();
+        return gateway;
+      } catch (fault) {
+        // A port that was free a moment ago is a connection's by now: others are asked for.
+        if (tries === PORT_TRIES || !gateway.output.includes("the port is in use")) throw fault;
+      }
+    }
   }
 
   serve(): Promise<void> {
