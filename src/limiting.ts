@@ -73,14 +73,7 @@ export function openLimiting({ config, registry, rounds, authorize, act, metrics
     }
   }
 
-  function admit(
-    story: Story,
-    agent: Agent,
-    request: McpRequest,
-    permit: Permit,
-    answer: Answer,
-    part: Part,
-  ): ReturnType<Limiting["admit"]> {
+  const admit: Limiting["admit"] = (story, agent, request, permit, answer, part) => {
     const owner = agent.profile.id;
     if (part !== "places" && request.course === "metered" && !crowds.enter(owner, request.callId))
       return refused(story, owner, answer, CROWDED);
@@ -116,7 +109,7 @@ export function openLimiting({ config, registry, rounds, authorize, act, metrics
       return told === null ? refused(story, owner, answer, refusal) : told.then(() => refused(story, owner, answer, refusal));
     };
     return verdict instanceof Promise ? verdict.then((no) => (no === null ? stillMay(story, agent, request) : said(no))) : said(verdict);
-  }
+  };
 
   /** Seconds have gone by since it was authenticated and judged. Its place is free again when it leaves. */
   function stillMay(story: Story, agent: Agent, request: McpRequest): Refusal | null {

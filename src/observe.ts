@@ -174,10 +174,10 @@ type TellerParts = {
   readonly sessions: Pick<Sessions, "cut" | "withhold" | "ended">;
 };
 
-/** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
 /** The answer may still come, to whoever resumes its stream. */
 const UNHEARD: ReadonlySet<string> = new Set(["unknown", "timeout", "cancelled"]);
 
+/** The end of a story, as metrics and a line of the log; a fault is named there and nowhere else. */
 export function createTeller({ metrics, log, mono, sessions }: TellerParts): (story: Story, fault: unknown) => void {
   return (story, fault) => {
     const durationMs = mono() - story.opening.receivedMonoMs;

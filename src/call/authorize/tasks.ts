@@ -8,6 +8,7 @@ export type Task = {
   readonly principal: string;
   /** What was called: it decides who may go on asking. */
   readonly target: Target;
+  /** The arguments of that call, where a rule looks at them when the task has ended; null: none does, or they were too large to be kept. */
   readonly given: Uint8Array | null;
   readonly logicalCallId: CallId;
   readonly bill: Bill;
@@ -43,7 +44,7 @@ export type Tasks = {
   of(principal: string, request: Pick<McpRequest, "course" | "server" | "body">): Task | null;
 };
 
-/** Tasks at once, about 500 bytes each. The one that was longest not asked for goes first, and is unknown from then on. */
+/** Tasks at once, about 1 kB each, and their arguments where a rule looks at them. The one that was longest not asked for goes first, and is unknown from then on. */
 export const TASKS_MAX = 100_000;
 /** A task is remembered for its own time to live, and for a day at most. */
 export const TASK_AGE_MAX_MS = 86_400_000;

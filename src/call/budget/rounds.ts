@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { CallId } from "../../ids.ts";
-import type { McpRequest, Target } from "../accept/request.ts";
-import type { Bill } from "../authorize/tasks.ts";
+import type { McpRequest } from "../accept/request.ts";
+import type { Task } from "../authorize/tasks.ts";
 
 export type Round = {
   /** The id of the first request's call. */
@@ -19,13 +19,7 @@ export type Round = {
 };
 
 /** What a task comes to is charged once, however often it is fetched. */
-export type TaskBill = {
-  /** What was called. */
-  readonly target: Target;
-  /** The arguments of that call, where a rule looks at them when the task has ended; null: none does, or they were too large to be kept. */
-  readonly given: Uint8Array | null;
-  readonly bill: Bill;
-};
+export type TaskBill = Pick<Task, "target" | "given" | "bill">;
 
 export type Rounds = {
   /**

@@ -2,6 +2,7 @@
 import type { CallId } from "../../ids.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Permit } from "../authorize/permit.ts";
+import { ceilingOf } from "./counter.ts";
 import type { Reservation, Settlement } from "./reservation.ts";
 import type { Round, TaskBill } from "./rounds.ts";
 import { endTurn } from "./task-bill.ts";
@@ -36,7 +37,7 @@ export function billedOnce(reservation: Reservation, task: TaskBill | null): Res
     lines: reservation.lines,
     metersResult: reservation.metersResult,
     // A look gives its hold back, so that nothing may pass on its account before its answer.
-    bytesMax: reservation.lines.some(({ draw }) => draw.meter === "bytes") ? 0 : Number.POSITIVE_INFINITY,
+    bytesMax: reservation.lines.some(({ draw }) => draw.meter === "bytes" && ceilingOf(draw) !== null) ? 0 : Number.POSITIVE_INFINITY,
     sent: () => reservation.sent(),
     async post(usage, came): Promise<Settlement> {
       const isEnd = came?.endsTask === true && came.refusal === null;
