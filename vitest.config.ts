@@ -34,6 +34,8 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    // What is awaited comes as late as a busy machine lets it; the second of the default is none.
+    expect: { poll: { timeout: 20_000 } },
     reporters: process.env.CI ? ["default", ["json", { outputFile: "coverage/report.json" }]] : ["default"],
   },
 });
