@@ -184,11 +184,12 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
     metrics.tell(story, durationMs, fault !== null);
     const { agent, request, settlement } = story;
     if (agent && request) {
+      const isUnheard = UNHEARD.has(story.outcome?.kind ?? "");
       // What came too late was charged as held; resumed, it would come uncounted.
-      const late = story.outcome?.kind === "timeout" && story.reservation?.metersResult === true;
+      const late = isUnheard && story.reservation?.metersResult === true;
       const isCut = settlement?.state === "unknown" && story.refusal?.refused === "result_over_budget";
       // A look that brought nothing was free: what it may still bring is asked for by another look.
-      const isOpen = story.round.task !== null && settlement?.state === "voided" && UNHEARD.has(story.outcome?.kind ?? "");
+      const isOpen = story.round.task !== null && settlement?.state === "voided" && isUnheard;
       if (settlement?.withheld || late || isCut || isOpen) sessions.withhold(agent.principal, request);
       if (isCut && request.sessionId !== null) sessions.cut(agent.principal, request);
       sessions.ended(agent.principal, request);

@@ -51,8 +51,12 @@ const DONE = { status: "completed", createdAt: "2026-01-01T00:00:00Z", lastUpdat
 /** Answers every tool; with a task where `arguments.task` or, in the older era, the client asks for one. */
 function answering(ran: string[]): Handler {
   const tasks = new Map<string, Record<string, unknown>>();
+  const resumable = new Map<string, string>();
   return async (req, res, body) => {
-    if (req.method === "GET") return void res.writeHead(200, { "content-type": "text/event-stream" }).end(NOTICE.repeat(50));
+    if (req.method === "GET") {
+      const rest = resumable.get(String(req.headers["last-event-id"])) ?? NOTICE.repeat(50);
+      return void res.writeHead(200, { "content-type": "text/event-stream" }).end(rest);
+    }
     if (req.method !== "POST") return void res.writeHead(405).end();
     const { id, method, params } = JSON.parse(body.toString());
     const isModern = req.headers["mcp-protocol-version"] === "2026-07-28";
@@ -98,6 +102,7 @@ function answering(ran: string[]): Handler {
       return say({ taskId: params.taskId, ...DONE, status: "working" });
     }
     if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
+    if (method === "tasks/cancel") return say({ taskId: params.taskId, ...DONE, result: comesTo(given ?? {}), ...comesTo(given ?? {}) });
     // What servers write while a task runs, or beside what it came to.
     if (method === "tasks/get" && typeof given?.odd === "string" && (given.looked !== true || given.odd === "chatty")) {
       tasks.set(params.taskId, { ...given, looked: true });
@@ -133,6 +138,11 @@ function answering(ran: string[]): Handler {
           ? { resultType: "task", ...handle, ttlMs: 60_000, pollIntervalMs: 10 }
           : { task: { ...handle, ttl: 60_000, pollInterval: 10 } },
       );
+    }
+    if (args.ended === true) {
+      const eventId = crypto.randomUUID();
+      resumable.set(eventId, `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`);
+      return void res.writeHead(200, { "content-type": "text/event-stream" }).end(`id: ${eventId}\nretry: 20\ndata:\n\n`);
     }
     if (name === "slow") await sleep(600);
     if (name !== "noisy") return say(comesTo(args));
@@ -302,6 +312,31 @@ test("a question to the client passes on a look's stream, whatever budgets there
   expect(text).toContain("elicitation/create");
   expect(text).toContain('"status":"resolved"');
   expect(text).not.toContain(PIECE);
+});
+
+test("what comes on a stream that the server ended before its answer is counted, and kept where the budget cannot carry it", async () => {
+  const { url, accessToken, counted } = await caller("short");
+  const call = async (words: number) =>
+    await (await legacyRequest(url, accessToken, "tools/call", { name: "work", arguments: { ended: true, words } })).text();
+  expect(await call(500)).toContain("word word");
+  const [first] = await counted("few");
+  expect(first).toBeGreaterThan(500);
+  const over = await call(700);
+  expect(over).toContain("result_over_budget");
+  expect(over).not.toContain("word word");
+  expect((await counted("few")).slice(1)).toEqual([0, 0]);
+});
+
+test("an answer about a task that is free does not bring what the task came to", async () => {
+  const { modern, counted } = await caller("billed");
+  const made = await modern("tools/call", { name: "work", arguments: { task: true, pages: 7 } });
+  const { taskId } = made.result ?? {};
+  const { result } = await modern("tasks/cancel", { taskId });
+  expect(result).toMatchObject({ taskId, status: "completed" });
+  expect(Object.keys(result ?? {})).not.toEqual(expect.arrayContaining([expect.stringMatching(/result$|content/i)]));
+  expect(await counted("pages")).toEqual([0, 0, 0]);
+  await modern("tasks/get", { taskId });
+  expect(await counted("pages")).toEqual([7, 0, 0]);
 });
 
 test("a stream that was cut is not resumed", async () => {

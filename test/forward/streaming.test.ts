@@ -241,19 +241,66 @@ test("a stream that ends in half an event is invalid, in a CR is not", async () 
   expect([kind, last?.toString()]).toEqual(["result", `data: ${RESULT}\r\r\n`]);
 });
 
-test("a stream that may be resumed and ends early is nobody's fault up to 2025-11-25", async () => {
-  for (const [era, refused] of [
-    ["legacy", null],
-    ["modern", "upstream_invalid"],
-  ] as const) {
-    const { upstream, arrived } = await manual();
-    const answer = new KeptAnswer();
-    const outcome = send(upstream, CALL, { answer, era });
-    stream((await arrived).res).end("id: e1\nretry: 10\ndata:\n\n");
-    const { kind, sent, refusal } = await outcome;
-    expect([kind, sent, refusal?.refused ?? null]).toEqual(["unknown", true, refused]);
-    expect(answer.pieces).toEqual(["id: e1\nretry: 10\ndata:\n\n"]);
+/** Up to 2025-11-25: the POST gets `first`, each GET the next of `later`, with a status of its own where it is a number. */
+async function polled(first: string, later: readonly (string | number)[], breaks = false) {
+  const asked: [method: string | undefined, lastEventId: unknown, session: unknown][] = [];
+  const door = await openDoor((req, res) => {
+    asked.push([req.method, req.headers["last-event-id"], req.headers["mcp-session-id"]]);
+    const says = req.method === "POST" ? first : (later[asked.length - 2] ?? 405);
+    if (typeof says === "number") return void res.writeHead(says).end();
+    stream(res).write(says, () => (breaks && req.method === "POST" ? res.destroy() : res.end()));
+  });
+  const upstream = upstreamAt(`${door.url}/mcp`, { timeoutMs: 20_000 });
+  closing.push(
+    () => door.close(),
+    () => upstream.close(0),
+  );
+  const answer = new KeptAnswer();
+  const ask = (era: "legacy" | "modern") => send(upstream, CALL, { answer, era, head: { sessionId: era === "legacy" ? "s1" : null } });
+  return { ask, asked, answer };
+}
+
+const BEGINS = "id: e1\nretry: 20\ndata:\n\n";
+
+test("a stream that its server ends before the answer is gone on with there, and the client hears one stream", async () => {
+  for (const breaks of [false, true]) {
+    const { ask, asked, answer } = await polled(BEGINS, [409, `id: e2\n${progress(1)}`, final], breaks);
+    const { kind, refusal, last, bytesIn } = await ask("legacy");
+    expect([kind, refusal, last?.toString()]).toEqual(["result", null, final]);
+    expect(answer.pieces).toEqual([BEGINS, `id: e2\n${progress(1)}`]);
+    expect(bytesIn).toBe([...answer.pieces, final].join("").length);
+    expect(asked).toEqual([
+      ["POST", undefined, "s1"],
+      ["GET", "e1", "s1"],
+      ["GET", "e1", "s1"],
+      ["GET", "e2", "s1"],
+    ]);
   }
+});
+
+test("what a server replays for others is not this request's", async () => {
+  const other = 'id: e2\ndata: {"jsonrpc":"2.0","id":2,"result":{"content":[]}}\n\n';
+  const { ask, answer } = await polled(BEGINS, [`${other}${final}`]);
+  expect((await ask("legacy")).kind).toBe("result");
+  expect(answer.pieces).toEqual([BEGINS]);
+});
+
+test("a stream that nobody goes on with is invalid: at once where the server says so, after three tries where it is away, and in 2026-07-28", async () => {
+  for (const [era, later, gets] of [
+    ["legacy", [405], 1],
+    ["legacy", [404], 1],
+    ["legacy", [503, 503, 503, final], 3],
+    ["modern", [final], 0],
+  ] as const) {
+    const { ask, asked } = await polled(BEGINS, later);
+    const { kind, sent, refusal } = await ask(era);
+    expect([kind, sent, refusal?.refused]).toEqual(["unknown", true, "upstream_invalid"]);
+    expect(asked.length).toBe(1 + gets);
+  }
+  // Without an id there is nothing to go on from.
+  const { ask, asked } = await polled(progress(1), [final]);
+  expect((await ask("legacy")).refusal?.refused).toBe("upstream_invalid");
+  expect(asked.length).toBe(1);
 });
 
 test("a GET stream passes as it comes until its client leaves, and ends when the agent's token does", async () => {

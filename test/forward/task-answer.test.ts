@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { readMessage } from "../../src/call/forward/message.ts";
-import { finalIn, handleIn } from "../../src/call/forward/task-answer.ts";
+import { finalIn, handleIn, withoutFinal } from "../../src/call/forward/task-answer.ts";
 
 function response(body: object) {
   const bytes = Buffer.from(JSON.stringify({ jsonrpc: "2.0", id: 1, ...body }));
@@ -34,4 +34,25 @@ test.each([
   const { bytes, message } = response(body);
   const final = finalIn(bytes, method, message);
   expect(final && [final.kind, bytes.toString("utf8", final.node.start, final.node.end)]).toEqual(expected);
+});
+
+test.each([
+  ["tasks/cancel", '{ "taskId": "t" , "status":"cancelled"}', null],
+  ["tasks/cancel", '{"result":{"content":[]},"taskId":"t" , "error":null, "status":"completed"}', '{"taskId":"t","status":"completed"}'],
+  ["tasks/update", '{"resultType":"complete","content":[],"structuredContent":{}}', '{"resultType":"complete"}'],
+  ["tasks/cancel", '{"task":{"result":1,"taskId":"t"},"content":[1]}', '{"task":{"taskId":"t"}}'],
+  [
+    "tasks/list",
+    '{"tasks":[{"taskId":"a","result":{}},{"taskId":"b"}],"nextCursor":"c"}',
+    '{"tasks":[{"taskId":"a"},{"taskId":"b"}],"nextCursor":"c"}',
+  ],
+  ["tasks/get", '{"taskId":"t","result":{}}', null],
+  ["tasks/result", '{"content":[]}', null],
+])("an answer to %s that is free brings nothing of what the task came to: %s", (method, result, kept) => {
+  const bytes = Buffer.from(`{"jsonrpc":"2.0","id":1,"result":${result}}`);
+  const message = readMessage(bytes);
+  if (message.kind !== "response") throw new Error("not a response");
+  const rest = withoutFinal(bytes, message, method);
+  if (kept === null) expect(rest.bytes).toBe(bytes);
+  expect(rest.bytes.toString("utf8", rest.message.body.start, rest.message.body.end)).toBe(kept ?? result);
 });

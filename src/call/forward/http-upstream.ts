@@ -24,6 +24,7 @@ import { readJsonAnswer } from "./json-answer.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
+import { resumer } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { passStream, readSseAnswer } from "./sse-answer.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
@@ -107,7 +108,7 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
     if (isRefusal(again)) return credentialRefused(first.status);
     if (again.shareKey === job.issued.shareKey && again.expiresAtMs === job.issued.expiresAtMs) return credentialRefused(first.status);
     const second = await send(job, again, context, deadline, departure);
-    if (second.status !== 401 && second.status !== 403) return await answerOf(second, job, context, deadline);
+    if (second.status !== 401 && second.status !== 403) return await answerOf(second, { ...job, issued: again }, context, deadline);
     await readAway(second);
     return credentialRefused(second.status);
   } catch (fault) {
@@ -137,6 +138,16 @@ function send(
   );
 }
 
+/** A stream outlives tokens: a new one where the server takes the old one no more. */
+async function sendAgain(job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<UpstreamAnswer> {
+  const answer = await send(job, job.issued, context, deadline, { left: true });
+  if (answer.status !== 401) return answer;
+  const issued = await context.reissue(job.agent, job.request.server, job.issued);
+  if (isRefusal(issued)) return answer;
+  await readAway(answer);
+  return await send(job, issued, context, deadline, { left: true });
+}
+
 async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<Outcome> {
   const { request } = job;
   const coding = answer.headers["content-encoding"] ?? "identity";
@@ -150,7 +161,8 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
   if (ok && type === "text/event-stream") {
     const within = minted === null ? job : { ...job, request: { ...request, sessionId: minted } };
-    return await readSseAnswer(answer, within, context, deadline, session);
+    const resume = resumer(within.request, (asked) => sendAgain({ ...within, request: asked }, context, deadline), deadline);
+    return await readSseAnswer(answer, within, context, deadline, session, resume);
   }
   if (answer.status >= 400) return await errorAnswer(answer, type, job);
   return invalid(answer, `${answer.status} ${type}`);

@@ -7,6 +7,7 @@ import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, unknownFate } from "./outcomes.ts";
 import { withoutReceipt, withReceipt } from "./receipt.ts";
+import { withoutFinal } from "./task-answer.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 export async function readJsonAnswer(
@@ -63,7 +64,8 @@ export function finalMessage(bytes: Buffer, { request, visible, crossing }: Forw
   const message = readMessage(bytes);
   if (message.kind === "invalid") return { why: message.why };
   if (message.kind !== "response" || !sameId(message.idText, request.idText ?? "")) return { why: "not the answer to this request" };
-  const own = withoutReceipt(bytes, message);
+  const clean = withoutReceipt(bytes, message);
+  const own = withoutFinal(clean.bytes, clean.message, request.method);
   if (crossing !== undefined) return { message, source: bytes, bytes: crossing.forClient(own.bytes, own.message) };
   if (visible === null || message.outcome === "protocol_error") return { message, source: bytes, bytes: own.bytes };
   const filtered = filterList(own.bytes, own.message.body, request.method ?? "", request.era, visible);

@@ -5,12 +5,14 @@ import type { Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
-import { readMessage } from "./message.ts";
+import { readMessage, sameId } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
 import { withoutReceipt, withReceipt } from "./receipt.ts";
+import type { Resume } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
+import { withoutFinal } from "./task-answer.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
@@ -32,40 +34,62 @@ export async function readSseAnswer(
   context: Context,
   deadline: Deadline,
   session: string | null,
+  resume: Resume,
 ): Promise<Outcome> {
-  const { request } = job;
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
+  const told: Told = { bytesIn: 0, passed: job.request.body.length, lastEventId: null, retryMs: null, isResumed: false };
+  for (let stream = answer; ; told.isResumed = true) {
+    const { outcome, fault } = await readStream(stream, told, job, context);
+    if (outcome !== null) return outcome;
+    // Up to 2025-11-25 a server may end the stream and have it resumed. Nobody else is left to it: what came there would not be counted.
+    const isOpen = job.request.era === "legacy" && told.lastEventId !== null && deadline.ending === null;
+    const next = isOpen ? await resume(told.lastEventId ?? "", told.retryMs) : null;
+    if (next === null) return endedEarly(job, told, deadline, fault);
+    stream = next;
+  }
+}
+
+/** What has come of one answer, over all streams that brought it. `lastEventId` is the server's own. */
+type Told = { bytesIn: number; passed: number; lastEventId: string | null; retryMs: number | null; isResumed: boolean };
+type Read = { readonly outcome: Outcome | null; readonly fault: string };
+
+async function readStream(stream: UpstreamAnswer, told: Told, job: ForwardJob, context: Context): Promise<Read> {
+  const { request } = job;
   const cutter = createEventCutter(context.maxResultBytes);
-  let bytesIn = 0;
-  let passed = request.body.length;
-  let resumable = false;
+  const over = (outcome: Outcome): Read => ({ outcome, fault: "" });
   try {
-    for await (const chunk of answer.body) {
-      bytesIn += chunk.length;
+    for await (const chunk of stream.body) {
+      told.bytesIn += chunk.length;
       for (const received of cutter.push(chunk)) {
+        if (received.id !== null) told.lastEventId = received.id || null;
+        told.retryMs = received.retryMs ?? told.retryMs;
         const event = ofItsSession(received, job, context);
-        resumable ||= event.id !== null;
-        const verdict = judge(event, job, context);
+        const verdict = judge(event, job, context, told);
         if (verdict === "pass" || verdict === "tell") {
           const bytesMax = job.held?.bytesMax ?? Number.POSITIVE_INFINITY;
-          const isOver = passed + event.bytes.length > bytesMax;
-          if (isOver && request.course !== "task") return overHeld(answer, bytesMax, bytesIn);
+          const isOver = told.passed + event.bytes.length > bytesMax;
+          if (isOver && request.course !== "task") return over(overHeld(stream, bytesMax, told.bytesIn));
           // A look is held for its answer alone: what asks something of the client passes, and what only tells is dropped.
           if (isOver && verdict === "tell") continue;
-          passed += event.bytes.length;
+          told.passed += event.bytes.length;
           await job.answer.piece(event.bytes);
-        } else if (verdict !== "drop") return finish(verdict, event, answer, job, bytesIn);
+        } else if (verdict !== "drop") return over(finish(verdict, event, stream, job, told.bytesIn));
       }
-      if (cutter.oversized) return oversized(job, context.maxResultBytes);
+      if (cutter.oversized) return over(oversized(job, context.maxResultBytes));
     }
   } catch (fault) {
-    const subscribed = request.method === "subscriptions/listen" && deadline.ending !== "gone";
-    if (deadline.ending !== null)
-      return subscribed ? subscriptionEnded(request.idText ?? "null", bytesIn) : ended(deadline.ending, bytesIn);
-    return unknownFate(refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown"), bytesIn);
+    return { outcome: null, fault: fault instanceof Error ? fault.message : "unknown" };
   }
-  // Up to 2025-11-25 a server may end the stream and let the client resume it by GET: then there is nothing wrong, and nothing known.
-  if (request.era === "legacy" && job.crossing === undefined && resumable && cutter.rest === 0) return unknownFate(null, bytesIn);
+  return { outcome: null, fault: "" };
+}
+
+/** `fault`: the connection broke; empty: the server has ended the stream. */
+function endedEarly({ request }: ForwardJob, { bytesIn }: Told, deadline: Deadline, fault: string): Outcome {
+  if (deadline.ending !== null) {
+    const subscribed = request.method === "subscriptions/listen" && deadline.ending !== "gone";
+    return subscribed ? subscriptionEnded(request.idText ?? "null", bytesIn) : ended(deadline.ending, bytesIn);
+  }
+  if (fault !== "") return unknownFate(refuse("upstream_unreachable", {}, fault), bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -84,7 +108,7 @@ function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob,
 
 type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
-function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
+function judge(event: SseEvent, job: ForwardJob, context: Context, { isResumed }: Told): Verdict {
   // What a stream begins with, so that it can be resumed, asks for nothing and has to pass.
   if (event.data === null || event.data.length === 0) return event.id !== null && event.bytes.length <= PRIMING_BYTES_MAX ? "pass" : "tell";
   if (!carriesMessage(event)) return "drop";
@@ -97,7 +121,8 @@ function judge(event: SseEvent, job: ForwardJob, context: Context): Verdict {
   if (message.kind === "notification" && isPush(message.method, message.root)) return "drop";
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "tell";
-  // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted.
+  // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted. Some servers replay all they have.
+  if (isResumed && !sameId(message.idText, job.request.idText ?? "")) return "drop";
   return finalMessage(event.data, job);
 }
 
@@ -163,7 +188,8 @@ function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | 
   const method = message.kind === "response" ? listMethodOf(message.body) : null;
   if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   if (message.kind !== "response") return event.bytes;
-  const own = withoutReceipt(event.data, message);
+  const clean = withoutReceipt(event.data, message);
+  const own = withoutFinal(clean.bytes, clean.message, method);
   if (method === null) return own.bytes === event.data ? event.bytes : withData(event, own.bytes);
   const filtered = job.visible === null ? null : filterList(own.bytes, own.message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);

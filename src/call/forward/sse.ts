@@ -9,6 +9,8 @@ export type SseEvent = {
   readonly type: string;
   /** The value of its last `id` line, which a client comes back with; null: it has none. */
   readonly id: string | null;
+  /** How long a client is to wait before it comes back; null: the event does not say. */
+  readonly retryMs: number | null;
 };
 
 export type EventCutter = {
@@ -115,13 +117,20 @@ function lineEnd(bytes: Buffer, at: number): number {
 function eventOf(bytes: Buffer): SseEvent {
   let id: string | null = null;
   let type = "";
+  let retryMs: number | null = null;
   const data: Buffer[] = [];
   for (const line of linesOf(bytes)) {
     if (startsWith(line, "data")) data.push(fieldValue(line, 4));
     else if (startsWith(line, "event")) type = fieldValue(line, 5).toString();
     else if (startsWith(line, "id")) id = fieldValue(line, 2).toString();
+    else if (startsWith(line, "retry")) retryMs = digitsOf(fieldValue(line, 5).toString()) ?? retryMs;
   }
-  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, id };
+  return { bytes, data: data.length === 0 ? null : data.length === 1 ? (data[0] ?? null) : joined(data), type, id, retryMs };
+}
+
+/** Anything else than digits is no time (HTML, section 9.2.6). */
+function digitsOf(text: string): number | null {
+  return /^[0-9]{1,9}$/.test(text) ? Number(text) : null;
 }
 
 /** A byte order mark is one at the beginning of a stream only, where the client may already have a comment of ours. */

@@ -1,6 +1,6 @@
 /** Pure. What an answer says of a task (SEP-2663; 2025-11-25, Tasks): that a call became one, or what one came to. */
-import { type JsonNode, member, stringValue } from "../../json.ts";
-import { kindOf, type UpstreamMessage } from "./message.ts";
+import { type JsonNode, member, splice, stringValue } from "../../json.ts";
+import { kindOf, readMessage, type UpstreamMessage } from "./message.ts";
 import type { OutcomeKind } from "./outcome.ts";
 
 /** `ttlMs` from now on; null: without an end. */
@@ -35,6 +35,47 @@ export function inlineIn(bytes: Buffer, { body }: Response): Final | null {
   const task = stringValue(bytes, member(body, "resultType")) === "task" ? undefined : member(body, "task");
   const final = (task === undefined ? null : cameTo(bytes, task)) ?? cameTo(bytes, body);
   return final === null || final.kind === "task" ? null : final;
+}
+
+/** Answered about tasks without a charge. What one came to is charged where it is fetched, so these do not bring it. */
+const FREE = new Set(["tasks/list", "tasks/update", "tasks/cancel"]);
+const CAME_TO = new Set(["result", "error", "content", "structuredContent"]);
+
+/** The same bytes where nothing has to be left out. */
+export function withoutFinal(
+  bytes: Buffer,
+  message: Response,
+  method: string | null,
+): { readonly bytes: Buffer; readonly message: Response } {
+  if (message.outcome === "protocol_error" || !FREE.has(method ?? "")) return { bytes, message };
+  const { body } = message;
+  const told = [body, member(body, "task"), ...(member(body, "tasks")?.elements ?? [])];
+  if (!told.some((node) => node?.members.some(({ name }) => CAME_TO.has(name)))) return { bytes, message };
+  const rest = splice(bytes, [{ start: body.start, end: body.end, replacement: stripped(bytes, body) }]);
+  const again = readMessage(rest);
+  if (again.kind !== "response") throw new Error("an answer about a task is one without its result, too");
+  return { bytes: rest, message: again };
+}
+
+function stripped(bytes: Buffer, node: JsonNode): Buffer {
+  if (node.kind === "array")
+    return enclosed(
+      "[",
+      node.elements.map((element) => stripped(bytes, element)),
+      "]",
+    );
+  if (node.kind !== "object") return bytes.subarray(node.start, node.end);
+  const kept = node.members.filter(({ name }) => !CAME_TO.has(name));
+  const members = kept.map(({ name, start, value }) => {
+    const isTask = name === "task" || name === "tasks";
+    return isTask ? Buffer.concat([bytes.subarray(start, value.start), stripped(bytes, value)]) : bytes.subarray(start, value.end);
+  });
+  return enclosed("{", members, "}");
+}
+
+function enclosed(open: string, pieces: readonly Buffer[], end: string): Buffer {
+  const all = pieces.flatMap((piece, i) => (i === 0 ? [piece] : [Buffer.from(","), piece]));
+  return Buffer.concat([Buffer.from(open), ...all, Buffer.from(end)]);
 }
 
 function isToolResult(node: JsonNode): boolean {

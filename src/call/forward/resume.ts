@@ -1,0 +1,41 @@
+/** Goes on with a stream that its server has ended before its answer, as up to 2025-11-25 a client may: by GET, from the last event on. */
+import type { McpRequest } from "../accept/request.ts";
+import { beforeEnd, type Deadline } from "./deadline.ts";
+import { readAway, type UpstreamAnswer } from "./http-wire.ts";
+
+/** Null: the server does not go on with it, or the job has ended. */
+export type Resume = (lastEventId: string, retryMs: number | null) => Promise<UpstreamAnswer | null>;
+
+/** What official SDKs wait where the server says nothing. */
+const RETRY_DEFAULT_MS = 1_000;
+/** A server that ends each stream at once and wants no pause would be asked without end. */
+const RETRY_MIN_MS = 20;
+const RETRY_MAX_MS = 30_000;
+/** In a row without a stream: a server that is restarted meanwhile is found again, one that is gone is not waited for. */
+const TRIES_MAX = 3;
+/** Beside 5xx, what may be otherwise in a moment: the stream that has just ended is not yet over there, or too much is asked. */
+const PASSING: ReadonlySet<number> = new Set([409, 429]);
+
+export function resumer(request: McpRequest, send: (request: McpRequest) => Promise<UpstreamAnswer>, deadline: Deadline): Resume {
+  return async (lastEventId, retryMs) => {
+    const pauseMs = Math.min(Math.max(retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS), RETRY_MAX_MS);
+    for (let tries = 0; tries < TRIES_MAX && deadline.ending === null; tries++) {
+      await pause(pauseMs, deadline);
+      const answer = await send({ ...request, httpMethod: "GET", lastEventId }).catch(() => null);
+      if (answer === null) continue;
+      const isStream = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() === "text/event-stream";
+      const isPlain = (answer.headers["content-encoding"] ?? "identity") === "identity";
+      if (answer.status === 200 && isStream && isPlain) return answer;
+      await readAway(answer);
+      if (answer.status < 500 && !PASSING.has(answer.status)) return null;
+    }
+    return null;
+  };
+}
+
+async function pause(ms: number, deadline: Deadline): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await beforeEnd(deadline, promise);
+  clearTimeout(timer);
+}
