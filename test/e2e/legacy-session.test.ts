@@ -9,7 +9,7 @@ import { McpServer } from "@modelcontextprotocol/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createSessions } from "../conformance/fixture/sessions.ts";
 import { type Door, openDoor, parsedOrRefused } from "../fixtures/listener.ts";
-import { GatewayProcess, sleep } from "./gateway-process.ts";
+import { GatewayProcess, modernRequest, sleep } from "./gateway-process.ts";
 
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
@@ -116,6 +116,12 @@ test("a stream that the server breaks off is resumed by Last-Event-ID, with all 
   const resumed = door.received.filter(({ headers }) => headers["last-event-id"] !== undefined);
   expect(resumed.map(({ method, headers }) => [method, headers["mcp-session-id"]])).toEqual([["GET", ownId]]);
   await client.close();
+});
+
+test("a client of 2026-07-28, which cannot resume, hears the same through a view", async () => {
+  const viewToken = await gateway.accessToken(await gateway.createAgent("viewer"), "");
+  const answer = await modernRequest(`${gateway.publicUrl}/mcp`, viewToken, "tools/call", { name: "talker__break_off", arguments: {} });
+  expect(await answer.text()).toMatch(/"text":"resumed"/);
 });
 
 test("a session that its client has ended is over at the server, and answers 404 at the gateway", async () => {
