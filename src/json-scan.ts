@@ -36,15 +36,17 @@ export class Scanner {
   readonly #treeDepth: number;
   readonly #depthMax: number;
   readonly #keysMax: number;
+  readonly #anyValue: boolean;
   #keys = 0;
   #values = 0;
   #made: JsonNode = { kind: "null", start: 0, end: 0, members: NONE, elements: NONE };
 
-  constructor(bytes: Buffer, { treeDepth, depthMax = DEPTH_MAX, keysMax = KEYS_MAX }: ScanLimits) {
+  constructor(bytes: Buffer, { treeDepth, depthMax = DEPTH_MAX, keysMax = KEYS_MAX, anyValue = false }: ScanLimits) {
     this.#bytes = bytes;
     this.#treeDepth = treeDepth;
     this.#depthMax = depthMax;
     this.#keysMax = keysMax;
+    this.#anyValue = anyValue;
   }
 
   document(): JsonNode {
@@ -149,6 +151,7 @@ export class Scanner {
       return at + 2;
     }
     const unit = this.#hex4(at + 2);
+    if (this.#anyValue) return at + 6;
     if (unit >= 0xdc00 && unit <= 0xdfff) throw new Fault("a lone surrogate", at);
     if (unit < 0xd800 || unit > 0xdbff) return at + 6;
     const low = this.#bytes[at + 6] === BACKSLASH && this.#bytes[at + 7] === 0x75 ? this.#hex4(at + 8) : 0;
@@ -179,6 +182,7 @@ export class Scanner {
     if (bytes[end] === 0x2e) end = this.#digits(end + 1);
     const exponent = bytes[end] === 0x65 || bytes[end] === 0x45;
     if (exponent) end = this.#digits(bytes[end + 1] === 0x2b || bytes[end + 1] === MINUS ? end + 2 : end + 1);
+    if (this.#anyValue) return end;
     if (end - start > NUMBER_BYTES_MAX) throw new Fault(`a number of over ${NUMBER_BYTES_MAX} characters`, start);
     if ((exponent || end - start > SAFE_DIGITS) && !Number.isFinite(Number(bytes.toString("latin1", start, end))))
       throw new Fault("a number out of range", start);

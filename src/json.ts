@@ -15,7 +15,13 @@ export type JsonNode = {
 export type JsonMember = { readonly name: string; readonly start: number; readonly value: JsonNode };
 export type ScanFault = { readonly fault: string; readonly at: number };
 
-export type ScanLimits = { readonly treeDepth: number; readonly depthMax?: number; readonly keysMax?: number };
+export type ScanLimits = {
+  readonly treeDepth: number;
+  readonly depthMax?: number;
+  readonly keysMax?: number;
+  /** Also numbers that no double is, and half characters: whoever reads them says where they stand. */
+  readonly anyValue?: boolean;
+};
 
 /** Refuses what two parsers could read differently: RFC 8259 loosely, RFC 7493 (I-JSON) strictly. */
 export function scanJson(bytes: Buffer, limits: ScanLimits): JsonNode | ScanFault {

@@ -157,9 +157,11 @@ describe("every route of the admin API", () => {
     ["", 400],
     ["{", 400],
     ["nonsense", 400],
+    ['{"name": "one", "name": "two"}', 400],
     ["null", 422],
     ["[]", 422],
     ['{"unknown": 1}', 422],
+    ['{"unknown": 1e999}', 422],
     ['{"__proto__": {"name": "x"}}', 422],
   ])("answers the body %j with a problem, never with a fault", async (body, status) => {
     for (const { method, path } of routes().filter((route) => route.method !== "GET" && !route.path.endsWith("/credentials"))) {

@@ -98,9 +98,7 @@ describe("a key that is bound to a customer takes no name that another's event w
 
 test("a body of a million levels is refused, with an Idempotency-Key too", async () => {
   const deep = `${"[".repeat(1_000_000)}${"]".repeat(1_000_000)}`;
-  expect((await desk.report(deep)).status).toBe(422);
-  expect(await desk.report(deep, { "idempotency-key": "deep" })).toMatchObject({
-    status: 400,
-    json: { detail: "the body is nested too deeply" },
-  });
+  const tooDeep = { status: 400, json: { detail: expect.stringContaining("levels") } };
+  expect(await desk.report(deep)).toMatchObject(tooDeep);
+  expect(await desk.report(deep, { "idempotency-key": "deep" })).toMatchObject(tooDeep);
 });

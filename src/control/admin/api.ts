@@ -3,6 +3,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { LedgerAway } from "../../call/budget/redis-link.ts";
 import { StoreUnavailable } from "../../call/record/journal.ts";
+import { isScanFault, scanJson } from "../../json.ts";
 import { RegistryAway } from "../postgres.ts";
 import type { ControlStore } from "../store.ts";
 import type { AdminKeys } from "./admin-keys.ts";
@@ -30,6 +31,8 @@ type Env = { Variables: { caller: Caller } };
 const KEY_REQUIRED = "an admin key is required: Authorization: Bearer <the text of admin.key in the data folder>";
 /** A JWK Set of some keys; everything else here is a few words. */
 const BODY_BYTES_MAX = 65_536;
+/** Of the largest body, a batch of events or an import, each member has some ten bytes. */
+const KEYS_MAX = 1_000_000;
 /** What is left of the body is not read, so nothing else can come on this connection. */
 const UNREAD = { connection: "close" };
 const BASE = "/api/v1";
@@ -86,9 +89,7 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     if (body instanceof Response) return body;
     const [mediaType, idempotencyKey] = [mediaTypeOf(c.req.raw), c.req.header("idempotency-key")];
     const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body, mediaType, idempotencyKey });
-    const written = taken.method === "POST" && idempotencyKey !== undefined ? writtenAgain(body) : "";
-    if (written === null) return fail(400, "the body is nested too deeply");
-    const request = () => c.req.path + written;
+    const request = () => c.req.path + JSON.stringify(body);
     const answer = taken.method === "POST" ? await posts.once(caller.name, idempotencyKey, request, make) : await make();
     if ("json" in answer) return c.json(answer.json, answer.status);
     const { status, detail, problems } = answer;
@@ -103,16 +104,6 @@ function fail(status: ProblemStatus, detail: string, headers: Record<string, str
   return new Response(JSON.stringify({ ...problem(status, detail), ...more }), { status, headers: { ...PROBLEM_HEADERS, ...headers } });
 }
 
-/** Null: nested so deeply that only its reader, which does not recurse, gets to the end of it. */
-function writtenAgain(body: unknown): string | null {
-  try {
-    return JSON.stringify(body);
-  } catch (fault) {
-    if (fault instanceof RangeError) return null;
-    throw fault;
-  }
-}
-
 const JSON_ALONE = ["application/json"];
 
 function mediaTypeOf(request: Request): string {
@@ -122,13 +113,11 @@ function mediaTypeOf(request: Request): string {
 async function readBody(request: Request, { body: schema, mediaTypes = JSON_ALONE }: Route): Promise<unknown> {
   // A page in a browser can post text/plain anywhere; it cannot post JSON of any kind without being asked first.
   if (schema === null || !mediaTypes.includes(mediaTypeOf(request))) return fail(415, `send ${mediaTypes.join(" or ")}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(await request.text());
-  } catch {
-    return fail(400, "the body is not JSON");
-  }
-  const parsed = schema.safeParse(value);
+  const bytes = Buffer.from(await request.arrayBuffer());
+  // A body with one name twice means two things, and the record would show one of them.
+  const read = scanJson(bytes, { treeDepth: 0, keysMax: KEYS_MAX, anyValue: true });
+  if (isScanFault(read)) return fail(400, `the body is not JSON: ${read.fault}, at byte ${read.at}`);
+  const parsed = schema.safeParse(JSON.parse(bytes.toString()));
   if (parsed.success) return parsed.data;
   return fail(422, wordsOfIssues(parsed.error, "body"));
 }
