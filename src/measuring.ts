@@ -6,8 +6,7 @@ import type { Usage } from "./call/budget/reservation.ts";
 import type { TaskBill } from "./call/budget/rounds.ts";
 import { dueOf, takeTurn } from "./call/budget/task-bill.ts";
 import type { Outcome } from "./call/forward/outcome.ts";
-import { outcomeMeter } from "./call/record/event-types.ts";
-import { type Measures, namedIn } from "./call/record/measures.ts";
+import { amountsIn, type Measures, namedIn } from "./call/record/measures.ts";
 import type { CountTokens, TokenCount } from "./call/record/token-count.ts";
 import type { Steps } from "./call/steps.ts";
 import type { MeterRules, TargetRules } from "./meter-rules.ts";
@@ -26,14 +25,13 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
   return async (request, { task, calls }, outcome) => {
     const counted = outcome.kind === "http_error" ? null : await count(inputTextsOf(request), outcome.resultTexts);
     const target = task?.target ?? request.target;
-    // What a task was given is counted when the call is answered with it, and what it comes to when that is fetched.
-    const isTask = outcome.kind === "task" && task === null;
+    const isTask = outcome.kind === "task";
     const succeeded = (outcome.kind === "result" || isTask) && outcome.refusal === null && target?.kind === "tool";
     const found = succeeded ? rules.rulesFor(request.server, target) : null;
     const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
-    const whole = isCounted ? measuresOf(isTask ? givenTo(found) : found, request, outcome, task) : null;
+    const whole = isCounted ? measuresOf(isTask ? soFar(found, outcome) : found, request, outcome, task) : null;
     // A look at a task that brings no result is free.
-    if (task !== null && outcome.toolResult === null) return { tokenCount: counted, measures: whole, usage: NOTHING };
+    if (task !== null && outcome.cameTo === null) return { tokenCount: counted, measures: whole, usage: NOTHING };
     const { isKnown, measures } = task === null ? { isKnown: false, measures: whole } : await dueOfLook(task, request, outcome, whole);
     const tokenCount = isKnown ? null : counted;
     const usage: Record<string, number> & Usage = {
@@ -42,8 +40,7 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
       bytes: isKnown ? 0 : request.body.length + outcome.bytesIn,
       duration_ms: isKnown ? 0 : Math.max(0, Math.round(mono() - request.receivedMonoMs)),
     };
-    for (const [meter, amount] of outcomeAmounts(measures)) usage[meter] = amount;
-    Object.assign(usage, measures?.outputs);
+    Object.assign(usage, amountsIn(measures));
     const price = target === null ? null : rules.priceFor(request.server, target, now());
     if (price !== null) usage.cost_micros = costOf(price, usage);
     return { tokenCount, measures, usage };
@@ -51,18 +48,13 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
 }
 
 /** Of what a look at a task brings, what no look before it was charged for. Until it is settled no other look of the task is. */
-async function dueOfLook({ bill }: TaskBill, { callId }: McpRequest, { toolResult }: Outcome, measures: Measures | null) {
+async function dueOfLook({ bill }: TaskBill, { callId }: McpRequest, { cameTo }: Outcome, measures: Measures | null) {
   await takeTurn(bill, callId);
-  const further = [...Object.entries(measures?.outputs ?? {}), ...outcomeAmounts(measures)];
-  const { isKnown, amounts } = dueOf(bill, toolResult ?? NO_TEXT, Object.fromEntries(further));
+  const { isKnown, amounts } = dueOf(bill, cameTo ?? NO_TEXT, amountsIn(measures));
   return { isKnown, measures: measures === null ? null : { ...measures, ...namedIn(Object.entries(amounts)) } };
 }
 
 const NO_TEXT = Buffer.alloc(0);
-
-function outcomeAmounts(measures: Measures | null): [string, number][] {
-  return Object.entries(measures?.outcomes ?? {}).map(([name, amount]) => [outcomeMeter(name), amount]);
-}
 
 const NOTHING: Usage = Object.freeze({ calls: 0, tool_tokens: 0 });
 
@@ -70,8 +62,13 @@ function tokensOf(count: TokenCount | null): number {
   return count === null ? 0 : count.input + count.output;
 }
 
-function givenTo({ meters }: TargetRules): Counted {
-  return { outcomes: [], meters: meters.filter(({ of }) => of === "arguments") };
+/**
+ * Of a task that is under way: what it was given counts when the call is answered with it. A part that is delivered counts as it is; an
+ * outcome without a condition waits for the end.
+ */
+function soFar({ outcomes, meters }: TargetRules, { cameTo }: Outcome): Counted {
+  if (cameTo === null) return { outcomes: [], meters: meters.filter(({ of }) => of === "arguments") };
+  return { outcomes: outcomes.filter(({ when }) => when !== null), meters };
 }
 
 type Counted = Pick<TargetRules, "outcomes" | "meters">;

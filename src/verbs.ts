@@ -5,10 +5,12 @@ import type { Recognised } from "./call/authorize/permit.ts";
 import { type TaskRules, visibleWithTasks } from "./call/authorize/task-access.ts";
 import type { Ledger } from "./call/budget/reservation.ts";
 import type { Rounds } from "./call/budget/rounds.ts";
-import { billedOnce, mayCost, roundOfTask } from "./call/budget/task-hold.ts";
+import { enterInline } from "./call/budget/task-bill.ts";
+import { billedOnce, isKnownOf, mayCost, roundOfTask } from "./call/budget/task-hold.ts";
 import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { Inspection } from "./call/inspect/inspect.ts";
+import { amountsIn } from "./call/record/measures.ts";
 import type { Retries } from "./call/record/retries.ts";
 import { limitedIn, type Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
@@ -66,11 +68,11 @@ export function createSteps(parts: VerbParts): Steps {
     now,
   } = parts;
   const { tasks } = taskRules;
-  /** A handle that has brought what its task came to is charged for it. */
-  const payInline = ({ agent, request, outcome, settlement }: Story) => {
-    if (outcome?.task == null || !outcome.endsTask || settlement?.state !== "posted" || settlement.withheld !== null) return;
+  /** What a handle has brought along of its task is charged with the call. */
+  const billInline = ({ agent, request, outcome, settlement, measures }: Story) => {
+    if (outcome?.task == null || outcome.cameTo === null || settlement?.state !== "posted" || settlement.withheld !== null) return;
     const task = agent === null || request === null ? null : tasks.find(agent.principal, request.server, outcome.task.taskId);
-    if (task !== null) task.bill.isPaid = true;
+    if (task !== null) enterInline(task.bill, outcome.cameTo, amountsIn(measures));
   };
   return {
     authenticate,
@@ -103,7 +105,9 @@ export function createSteps(parts: VerbParts): Steps {
     },
     leave(story) {
       limiting.leave(story);
-      payInline(story);
+      billInline(story);
+      // Of a round of which nothing was sent the answer may come again.
+      if (story.outcome?.sent !== true && story.settlement?.state !== "unknown") rounds.putBack(story.round);
       const left = approval.leave(story);
       // Last: a retry that comes now finds the yes where it was.
       return left === undefined ? parts.retries.leave(story) : left.then(() => parts.retries.leave(story));
@@ -144,8 +148,10 @@ export function createSteps(parts: VerbParts): Steps {
         if (refusal !== null) limitedIn(story, shadowVerdict("observe", refusal));
       }
       const held = isRefusal(amounts) ? amounts : await ledger.hold(request.callId, draws, amounts, request.receivedAtMs);
-      if (isRefusal(held)) rounds.putBack(round);
-      return isRefusal(held) ? held : billedOnce(held, round.task);
+      if (!isRefusal(held)) return billedOnce(held, round.task);
+      if (!isKnownOf(round.task)) return held;
+      const nothing = await ledger.hold(request.callId, [], {}, request.receivedAtMs);
+      return isRefusal(nothing) ? held : billedOnce(nothing, round.task, held);
     },
     exchange: views.exchange,
     async forward(job) {

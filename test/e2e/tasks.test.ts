@@ -225,7 +225,7 @@ test.each([
   const looks = records.filter(({ request }) => request?.method === method).slice(-3);
   const call = records.findLast(({ request }) => request?.method === "tools/call");
   expect(call?.outcome).toBe("task");
-  expect(looks.map(({ settlement }) => settlement)).toEqual(["posted", null, null]);
+  expect(looks.map(({ settlement }) => settlement)).toEqual(["posted", "voided", "voided"]);
   expect(looks.map(({ logical_call_id }) => logical_call_id)).toEqual(looks.map(() => call?.call_id));
 });
 

@@ -16,11 +16,9 @@ export type Task = {
 
 /** What of a task is charged. */
 export type Bill = {
-  /** What it came to was delivered and charged: to look at it again is free. */
-  isPaid: boolean;
-  /** Digests of what looks have brought. */
+  /** Digests of what was delivered of it, the oldest first. */
   readonly texts: Set<string>;
-  /** The most of each outcome and each further meter that they have counted. */
+  /** The most of each outcome and each further meter that was counted. */
   readonly amounts: Map<string, number>;
   /** The look that is being charged; others wait until it is over. */
   turn: { readonly callId: CallId; readonly over: Promise<void>; readonly end: () => void; due: Due | null } | null;
@@ -58,12 +56,12 @@ export function createTasks(): Tasks {
     remember(principal, { server, target }, logicalCallId, { taskId, ttlMs }, given = null) {
       if (target === null || taskId.length > TASK_ID_CHARACTERS_MAX) return;
       const key = keyOf(server, taskId);
-      // A server that mints one id for two clients must not hand the first client's task to the second.
-      const known = tasks.get(key);
-      if (known !== undefined && known.principal !== principal) return;
+      // A server that mints one id for two clients must not hand the first client's task to the second. For one client it is one
+      // task, the first call's: another tool that hands out its id does not make it cheaper.
+      if (tasks.has(key)) return;
       // The cache takes no time of 0 ms: there it would mean for ever.
       const ttl = Math.min(Math.max(1, ttlMs ?? TASK_AGE_MAX_MS), TASK_AGE_MAX_MS);
-      const bill: Bill = { isPaid: false, texts: new Set(), amounts: new Map(), turn: null };
+      const bill: Bill = { texts: new Set(), amounts: new Map(), turn: null };
       tasks.set(key, { principal, target, given, logicalCallId, bill }, { ttl });
     },
     find(principal, server, taskId) {

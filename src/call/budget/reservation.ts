@@ -41,7 +41,6 @@ export type Settlement = {
 export type Came = {
   readonly kind: string;
   readonly refusal: Refusal | null;
-  readonly endsTask?: boolean;
   /** False: it can be asked for again, so that what is withheld of it costs nothing. */
   readonly isOnce?: boolean;
 };

@@ -1,9 +1,9 @@
 /** What a task came to is charged once: of what a look brings, what no look before it has been charged for. */
 import { createHash } from "node:crypto";
 import type { CallId } from "../../ids.ts";
-import type { Bill } from "../authorize/tasks.ts";
+import type { Bill, Due } from "../authorize/tasks.ts";
 
-/** Of one task; what is brought beyond them is charged each time. */
+/** Of one task, the last ones: what was brought before them is charged anew. */
 const TEXTS_MAX = 8;
 
 /** Resolves when no other look is being charged; from then on until `endTurn` it is this one. */
@@ -20,7 +20,7 @@ export function dueOf(
   text: Uint8Array,
   amounts: Readonly<Record<string, number>>,
 ): { readonly isKnown: boolean; readonly amounts: Readonly<Record<string, number>> } {
-  const digest = createHash("sha256").update(text).digest("base64");
+  const digest = digestOf(text);
   if (bill.turn !== null) bill.turn.due = { text: digest, amounts };
   const left = Object.entries(amounts).map(([meter, amount]) => [meter, amount - (bill.amounts.get(meter) ?? 0)] as const);
   return { isKnown: bill.texts.has(digest), amounts: Object.fromEntries(left.filter(([, amount]) => amount > 0)) };
@@ -31,9 +31,23 @@ export function endTurn(bill: Bill, callId: CallId, isCharged: boolean): void {
   const { turn } = bill;
   if (turn === null || turn.callId !== callId) return;
   bill.turn = null;
-  if (isCharged && turn.due !== null) {
-    if (bill.texts.size < TEXTS_MAX) bill.texts.add(turn.due.text);
-    for (const [meter, amount] of Object.entries(turn.due.amounts)) bill.amounts.set(meter, Math.max(amount, bill.amounts.get(meter) ?? 0));
-  }
+  if (isCharged && turn.due !== null) enter(bill, turn.due);
   turn.end();
+}
+
+/** The handle has brought it along, and it was charged with the call. */
+export function enterInline(bill: Bill, text: Uint8Array, amounts: Readonly<Record<string, number>>): void {
+  enter(bill, { text: digestOf(text), amounts });
+}
+
+function enter({ texts, amounts }: Bill, due: Due): void {
+  texts.delete(due.text);
+  texts.add(due.text);
+  const [oldest] = texts;
+  if (texts.size > TEXTS_MAX && oldest !== undefined) texts.delete(oldest);
+  for (const [meter, amount] of Object.entries(due.amounts)) amounts.set(meter, Math.max(amount, amounts.get(meter) ?? 0));
+}
+
+function digestOf(text: Uint8Array): string {
+  return createHash("sha256").update(text).digest("base64");
 }

@@ -1,9 +1,10 @@
-/** A look at a task is held for like a call, because it may bring the result: what the task came to is posted once, and anything else is free. */
+/** A look at a task is held for like a call, because it may bring something of what the task came to: that is posted once, and anything else is free. */
 import type { CallId } from "../../ids.ts";
+import { type Refusal, refuse } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Permit } from "../authorize/permit.ts";
 import { ceilingOf } from "./counter.ts";
-import type { Reservation, Settlement } from "./reservation.ts";
+import type { HoldLine, Reservation, Settlement } from "./reservation.ts";
 import type { Round, TaskBill } from "./rounds.ts";
 import { endTurn } from "./task-bill.ts";
 
@@ -20,11 +21,19 @@ export function isMetered(request: Pick<McpRequest, "course" | "method">, round:
 /** Whether an answer to this request may cost anything. */
 export function mayCost({ course, method }: Pick<McpRequest, "course" | "method">, { task }: Round): boolean {
   if (course !== "task") return course === "metered";
-  return task?.bill.isPaid === false && (method === "tasks/get" || method === "tasks/result");
+  return task !== null && (method === "tasks/get" || method === "tasks/result");
 }
 
-/** Without a task the reservation as it is. */
-export function billedOnce(reservation: Reservation, task: TaskBill | null): Reservation {
+/** What was charged once may be looked at again, whatever is left of the budgets. */
+export function isKnownOf(task: TaskBill | null): boolean {
+  return task !== null && task.bill.texts.size > 0;
+}
+
+/**
+ * Without a task the reservation as it is. `refused`: why nothing is held for this look, so that it may bring only what is charged
+ * already.
+ */
+export function billedOnce(reservation: Reservation, task: TaskBill | null, refused: Refusal | null = null): Reservation {
   if (task === null) return reservation;
   const { bill } = task;
   const { callId } = reservation;
@@ -35,22 +44,19 @@ export function billedOnce(reservation: Reservation, task: TaskBill | null): Res
   return {
     callId,
     lines: reservation.lines,
-    metersResult: reservation.metersResult,
+    metersResult: reservation.metersResult || refused !== null,
     // A look gives its hold back, so that nothing may pass on its account before its answer.
-    bytesMax: reservation.lines.some(({ draw }) => draw.meter === "bytes" && ceilingOf(draw) !== null) ? 0 : Number.POSITIVE_INFINITY,
+    bytesMax: refused !== null || reservation.lines.some(countsBytes) ? 0 : Number.POSITIVE_INFINITY,
     sent: () => reservation.sent(),
     async post(usage, came): Promise<Settlement> {
-      const isEnd = came?.endsTask === true && came.refusal === null;
-      // Paid by a look that was under way at the same time, or looked at again for its guards alone.
-      if (bill.isPaid || Object.values(usage).every((amount) => amount === 0)) {
-        bill.isPaid ||= isEnd && bill.turn?.callId === callId;
-        return ended(reservation.voidUnsent());
+      if (Object.values(usage).every((amount) => amount === 0)) return ended(reservation.voidUnsent());
+      if (refused !== null) {
+        const withheld = refuse("result_over_budget", refused.facts, "it brings what is not charged yet, and nothing could be held for it");
+        return ended({ ...reservation.voidUnsent(), withheld });
       }
       // What was withheld has not been had: it is asked for, and held for, anew.
       const settlement = await reservation.post(usage, { kind: came?.kind ?? "", refusal: came?.refusal ?? null, isOnce: false });
-      const isCharged = settlement.withheld === null;
-      if (isCharged && isEnd) bill.isPaid = true;
-      return ended(settlement, isCharged);
+      return ended(settlement, settlement.withheld === null);
     },
     // Nothing came of this look, and the next one can still bring it.
     postUnknown: () => ended(reservation.voidUnsent()),
@@ -60,4 +66,8 @@ export function billedOnce(reservation: Reservation, task: TaskBill | null): Res
       endTurn(bill, callId, false);
     },
   };
+}
+
+function countsBytes({ draw }: HoldLine): boolean {
+  return draw.meter === "bytes" && ceilingOf(draw) !== null;
 }

@@ -44,8 +44,8 @@ export type Outcome = {
   readonly serverVersion: string | null;
   /** The server's own state of an `input_required`, which the client brings back; null elsewhere, or where it has none. */
   readonly requestState: string | null;
-  /** Of a task: that this is what it came to, and that nothing follows. */
-  readonly endsTask: boolean;
+  /** What it brings of what a task came to, however it is wrapped: equal where that is the same. Null: nothing of a task. */
+  readonly cameTo: Buffer | null;
   /** The task that a metered call is answered with; null elsewhere. */
   readonly task: TaskHandle | null;
 };

@@ -6,7 +6,7 @@ import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { textsOf } from "./result-texts.ts";
 import { messageEvent } from "./sse.ts";
-import { finalIn, handleIn, inlineIn } from "./task-answer.ts";
+import { bareOf, finalIn, handleIn, inlineIn } from "./task-answer.ts";
 
 const NOTHING: Outcome = {
   kind: "not_sent",
@@ -23,7 +23,7 @@ const NOTHING: Outcome = {
   refusal: null,
   serverVersion: null,
   requestState: null,
-  endsTask: false,
+  cameTo: null,
   task: null,
 };
 
@@ -110,7 +110,7 @@ export function answered(answer: Answered): Outcome {
     toolResult: brings ? texts : null,
     bytesIn: answer.bytesIn,
     requestState: message.requestState,
-    endsTask: final?.isEnd === true,
+    cameTo: final === null ? null : bareOf(bytes, final.node),
     task,
   };
 }

@@ -1,12 +1,13 @@
 /** Legacy sessions belong to the principal, the route and the backend that opened them: anyone else finds nothing there. */
 import { LRUCache } from "lru-cache";
-import type { ServerName } from "../../ids.ts";
+import type { CallId, ServerName } from "../../ids.ts";
 import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
+type Asking = SessionRequest & Pick<McpRequest, "callId" | "era" | "course">;
 type Holder = Pick<Agent, "principal">;
 type Route = Pick<McpRequest, "server" | "view">;
 type Stream = Route & Pick<McpRequest, "sessionId">;
@@ -18,12 +19,13 @@ export type Sessions = {
   eventId(agent: Holder, stream: Stream, eventId: string): string;
   /** The request with the server's own session id in place of the sealed one, and the server's own event id. */
   open(agent: Holder, request: McpRequest): McpRequest | Refusal;
-  /** What was opened has come to its end: its id may be used again in the session. */
-  ended(principal: string, request: McpRequest): void;
+  /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. */
+  ended(principal: string, request: Asking): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
   cut(principal: string, request: SessionRequest): void;
+  /** Whether a response must not come on another stream than its request's: it was withheld, or nothing is settled yet. */
   isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
 };
 
@@ -52,14 +54,25 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   // Ids are compared as values: an upstream may write one in another way.
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
-  const underWay = new Set<string>();
+  // Without a session two clients of a principal may use one id.
+  const underWay = new Map<string, Set<CallId>>();
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
+  const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
+    if (!isAsking(request)) return request;
+    const key = resultKey(principal, request, request.idText);
+    const calls = underWay.get(key);
+    // A server answers one of two equal ids; whoever waits for the other waits for ever.
+    if (calls !== undefined && request.sessionId !== null) return malformed(-32600, "an id that is under way in this session");
+    if (calls === undefined) underWay.set(key, new Set([request.callId]));
+    else calls.add(request.callId);
+    return request;
+  };
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId: (agent, stream, eventId) => seal.mark(streamHolder(agent, stream), eventId),
     open(agent, request) {
-      if (request.sessionId === null && request.lastEventId === null) return request;
+      if (request.sessionId === null && request.lastEventId === null) return begun(agent.principal, request);
       const sessionId = request.sessionId === null ? null : seal.open("session", holder(agent, request), request.sessionId);
       if (sessionId === null && request.sessionId !== null) return refuse("session_unknown");
       const opened = { ...request, sessionId };
@@ -67,16 +80,13 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       if (lastEventId === null && request.lastEventId !== null) return refuse("session_unknown", {}, "an event id of another stream");
       if (lastEventId !== null && cut.has(sessionKey(agent.principal, opened)))
         return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
-      if (isAsking(opened)) {
-        // A server answers one of two equal ids; whoever waits for the other waits for ever.
-        const key = resultKey(agent.principal, opened, opened.idText);
-        if (underWay.has(key)) return malformed(-32600, "an id that is under way in this session");
-        underWay.add(key);
-      }
-      return { ...opened, lastEventId };
+      return begun(agent.principal, { ...opened, lastEventId });
     },
     ended(principal, request) {
-      if (isAsking(request)) underWay.delete(resultKey(principal, request, request.idText));
+      if (!isAsking(request)) return;
+      const key = resultKey(principal, request, request.idText);
+      const calls = underWay.get(key);
+      if (calls?.delete(request.callId) === true && calls.size === 0) underWay.delete(key);
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
@@ -84,11 +94,14 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     cut(principal, request) {
       cut.set(sessionKey(principal, request), true);
     },
-    isWithheld: (principal, stream, idText) => withheld.has(resultKey(principal, stream, idText)),
+    isWithheld(principal, stream, idText) {
+      const key = resultKey(principal, stream, idText);
+      return underWay.has(key) || withheld.has(key);
+    },
   };
 }
 
-/** A posted response carries the id of the server's own request. */
-function isAsking({ course, sessionId, idText }: McpRequest): boolean {
-  return sessionId !== null && idText !== null && course !== "response";
+/** A posted response carries the id of the server's own request; in 2026-07-28 nothing comes on another stream. */
+function isAsking({ era, idText, course }: Asking): boolean {
+  return era === "legacy" && idText !== null && course !== "response";
 }

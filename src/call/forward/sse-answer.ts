@@ -12,7 +12,7 @@ import { withoutReceipt, withReceipt } from "./receipt.ts";
 import type { Resume } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
-import { withoutFinal } from "./task-answer.ts";
+import { bringsFinal, withoutFinal } from "./task-answer.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
@@ -20,7 +20,8 @@ const EVENT_BYTES_MAX = 4_194_304;
 const PRIMING_BYTES_MAX = 1_024;
 const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
-const TASKS_PUSHED = ["notifications/tasks", "notifications/tasks/status"];
+/** Of all revisions, and what servers call the like. */
+const TASKS_PUSHED = /^notifications\/tasks?(\/|$)/;
 
 type Context = {
   readonly maxResultBytes: number;
@@ -37,7 +38,7 @@ export async function readSseAnswer(
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
-  const told: Told = { bytesIn: 0, passed: job.request.body.length, lastEventId: null, retryMs: null, isResumed: false };
+  const told: Told = { bytesIn: 0, passed: job.request.body.length, lastEventId: null, retryMs: null, isResumed: false, isPrimed: false };
   for (let stream = answer; ; told.isResumed = true) {
     const { outcome, fault } = await readStream(stream, told, job, context);
     if (outcome !== null) return outcome;
@@ -50,7 +51,14 @@ export async function readSseAnswer(
 }
 
 /** What has come of one answer, over all streams that brought it. `lastEventId` is the server's own. */
-type Told = { bytesIn: number; passed: number; lastEventId: string | null; retryMs: number | null; isResumed: boolean };
+type Told = {
+  bytesIn: number;
+  passed: number;
+  lastEventId: string | null;
+  retryMs: number | null;
+  isResumed: boolean;
+  isPrimed: boolean;
+};
 type Read = { readonly outcome: Outcome | null; readonly fault: string };
 
 async function readStream(stream: UpstreamAnswer, told: Told, job: ForwardJob, context: Context): Promise<Read> {
@@ -108,9 +116,13 @@ function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob,
 
 type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
-function judge(event: SseEvent, job: ForwardJob, context: Context, { isResumed }: Told): Verdict {
+function judge(event: SseEvent, job: ForwardJob, context: Context, told: Told): Verdict {
   // What a stream begins with, so that it can be resumed, asks for nothing and has to pass.
-  if (event.data === null || event.data.length === 0) return event.id !== null && event.bytes.length <= PRIMING_BYTES_MAX ? "pass" : "tell";
+  if (event.data === null || event.data.length === 0) {
+    if (told.isPrimed || event.id === null || event.bytes.length > PRIMING_BYTES_MAX) return "tell";
+    told.isPrimed = true;
+    return "pass";
+  }
   if (!carriesMessage(event)) return "drop";
   const message = readMessage(event.data);
   if (message.kind === "invalid") return { why: message.why };
@@ -122,14 +134,14 @@ function judge(event: SseEvent, job: ForwardJob, context: Context, { isResumed }
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "tell";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted. Some servers replay all they have.
-  if (isResumed && !sameId(message.idText, job.request.idText ?? "")) return "drop";
+  if (told.isResumed && !sameId(message.idText, job.request.idText ?? "")) return "drop";
   return finalMessage(event.data, job);
 }
 
 /** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
-function isPush(method: string | null, root: JsonNode): boolean {
-  const params = TASKS_PUSHED.includes(method ?? "") ? member(root, "params") : undefined;
-  return params !== undefined && (member(params, "result") !== undefined || member(params, "error") !== undefined);
+function isPush(method: string, root: JsonNode): boolean {
+  const params = TASKS_PUSHED.test(method) ? member(root, "params") : undefined;
+  return params !== undefined && bringsFinal(params);
 }
 
 /** What an upstream sends after its answer is nobody's: the body is let go. */

@@ -18,23 +18,35 @@ export function handleIn(bytes: Buffer, { outcome, body }: Response): TaskHandle
   return { taskId, ttlMs: numberIn(bytes, member(task, resultType === "task" ? "ttlMs" : "ttl")) };
 }
 
-/** A task's own result or error, and what that is. */
-export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind /** Nothing follows. */; readonly isEnd: boolean };
+/** What a task came to, or a part of it, and what that is: a `task` is under way still. */
+export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind };
 
 /** What a task came to, inline in the answer to tasks/get or the whole answer to tasks/result. Null: the answer does not bring it. */
 export function finalIn(bytes: Buffer, method: string | null, { outcome, body }: Response): Final | null {
   if (outcome === "protocol_error") return null;
+  if (method === "tasks/get") return cameTo(bytes, body);
   // Some servers answer with the state of the task instead.
-  if (method === "tasks/result") return { node: body, kind: outcome, isEnd: isToolResult(body) };
-  if (method !== "tasks/get") return null;
-  return cameTo(bytes, body);
+  if (method !== "tasks/result" || body.members.every(({ name }) => TOLD.has(name))) return null;
+  return { node: body, kind: isUnderWay(bytes, body) ? "task" : outcome };
 }
 
 /** The same of a handle that brings it along. */
 export function inlineIn(bytes: Buffer, { body }: Response): Final | null {
   const task = stringValue(bytes, member(body, "resultType")) === "task" ? undefined : member(body, "task");
-  const final = (task === undefined ? null : cameTo(bytes, task)) ?? cameTo(bytes, body);
-  return final === null || final.kind === "task" ? null : final;
+  return (task === undefined ? null : cameTo(bytes, task)) ?? cameTo(bytes, body);
+}
+
+/** What is told of a task beside what it came to: it may change from look to look. */
+const TOLD = new Set([
+  ...["taskId", "task", "status", "statusMessage", "createdAt", "lastUpdatedAt", "ttl", "ttlMs", "pollInterval", "pollIntervalMs"],
+  ...["resultType", "requestState", "_meta"],
+]);
+
+/** The same bytes for the same members, in whatever order. */
+export function bareOf(bytes: Buffer, node: JsonNode): Buffer {
+  if (node.kind !== "object") return bytes.subarray(node.start, node.end);
+  const members = node.members.filter(({ name }) => !TOLD.has(name)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return Buffer.concat(members.flatMap(({ name, value }) => [Buffer.from(JSON.stringify(name)), bytes.subarray(value.start, value.end)]));
 }
 
 /** Answered about tasks without a charge. What one came to is charged where it is fetched, so these do not bring it. */
@@ -49,12 +61,17 @@ export function withoutFinal(
 ): { readonly bytes: Buffer; readonly message: Response } {
   if (message.outcome === "protocol_error" || !FREE.has(method ?? "")) return { bytes, message };
   const { body } = message;
-  const told = [body, member(body, "task"), ...(member(body, "tasks")?.elements ?? [])];
-  if (!told.some((node) => node?.members.some(({ name }) => CAME_TO.has(name)))) return { bytes, message };
+  if (![body, ...(member(body, "tasks")?.elements ?? [])].some(bringsFinal)) return { bytes, message };
   const rest = splice(bytes, [{ start: body.start, end: body.end, replacement: stripped(bytes, body) }]);
   const again = readMessage(rest);
   if (again.kind !== "response") throw new Error("an answer about a task is one without its result, too");
   return { bytes: rest, message: again };
+}
+
+/** Of a task as it is told, in whatever wrapping. */
+export function bringsFinal(node: JsonNode): boolean {
+  const task = member(node, "task");
+  return node.members.some(({ name }) => CAME_TO.has(name)) || task?.members.some(({ name }) => CAME_TO.has(name)) === true;
 }
 
 function stripped(bytes: Buffer, node: JsonNode): Buffer {
@@ -78,46 +95,37 @@ function enclosed(open: string, pieces: readonly Buffer[], end: string): Buffer 
   return Buffer.concat([Buffer.from(open), ...all, Buffer.from(end)]);
 }
 
-function isToolResult(node: JsonNode): boolean {
-  return ["content", "structuredContent"].some((name) => member(node, name) !== undefined);
-}
-
-/**
- * Whatever members are written for what is not there: what was taken for the end would be all that is ever charged. A status that nobody
- * knows may be of either kind: what comes with it counts, and something may follow.
- */
+/** Whatever members are written for what is not there. A status that nobody knows may be of either kind: what comes with it counts. */
 function cameTo(bytes: Buffer, task: JsonNode): Final | null {
   const there = (name: string) => {
     const node = member(task, name);
     const isShort = node !== undefined && node.end - node.start <= EMPTY_BYTES_MAX;
     return node === undefined || (isShort && EMPTY.has(bytes.toString("latin1", node.start, node.end).replace(/\s/g, ""))) ? null : node;
   };
-  const [result, error] = [there("result") ?? (isToolResult(task) ? task : null), there("error")];
+  const isFlat = there("content") !== null || there("structuredContent") !== null;
+  const [result, error] = [there("result") ?? (isFlat ? task : null), there("error")];
   const node = result ?? error;
   if (node === null) return null;
-  const status = (stringValue(bytes, member(task, "status")) ?? "").trim().toLowerCase();
-  if (UNDER_WAY.has(status)) return { node, kind: "task", isEnd: false };
-  if (FAILED.has(status)) return { node, kind: result === null ? "protocol_error" : "tool_error", isEnd: true };
-  return { node, kind: result === null ? "protocol_error" : kindOf(bytes, result), isEnd: COMPLETED.has(status) };
+  if (isUnderWay(bytes, task)) return { node, kind: "task" };
+  if (result === null) return { node, kind: "protocol_error" };
+  return { node, kind: FAILED.has(statusOf(bytes, task)) ? "tool_error" : kindOf(bytes, result) };
+}
+
+function isUnderWay(bytes: Buffer, task: JsonNode): boolean {
+  return UNDER_WAY.has(statusOf(bytes, task));
+}
+
+function statusOf(bytes: Buffer, task: JsonNode): string {
+  return (stringValue(bytes, member(task, "status")) ?? "").trim().toLowerCase();
 }
 
 const EMPTY_BYTES_MAX = 16;
 const EMPTY = new Set(["null", "{}", "[]", '""', "false"]);
-const COMPLETED = new Set(["completed", "complete", "done", "succeeded", "success", "finished"]);
 const FAILED = new Set(["failed", "cancelled", "canceled"]);
 /** Those of MCP, and what other systems call the same. */
 const UNDER_WAY = new Set([
-  "submitted",
-  "working",
-  "input_required",
-  "pending",
-  "running",
-  "queued",
-  "in_progress",
-  "accepted",
-  "created",
-  "started",
-  "processing",
+  ...["submitted", "working", "input_required", "pending", "running", "queued", "in_progress", "accepted", "created", "started"],
+  ...["processing"],
 ]);
 
 function numberIn(bytes: Buffer, node: JsonNode | undefined): number | null {

@@ -1,6 +1,6 @@
 /** Pure. What a call is counted for: its tokens, and what its result brought about. */
 import type { Usage } from "../budget/reservation.ts";
-import { outcomeOf } from "./event-types.ts";
+import { outcomeMeter, outcomeOf } from "./event-types.ts";
 import type { TokenCount } from "./token-count.ts";
 
 export type Measures = {
@@ -14,6 +14,12 @@ export type Measures = {
 
 /** `tokenCount` null: it was answered without a result. `measures` null: no rule is about this call, or its result is no success. */
 export type Measured = { readonly tokenCount: TokenCount | null; readonly measures: Measures | null; readonly usage: Usage };
+
+/** Amounts by meter: of outcomes, and of what the configuration counts. */
+export function amountsIn(measures: Measures | null): Readonly<Record<string, number>> {
+  const outcomes = Object.entries(measures?.outcomes ?? {}).map(([name, amount]) => [outcomeMeter(name), amount] as const);
+  return { ...measures?.outputs, ...Object.fromEntries(outcomes) };
+}
 
 /** Amounts by meter as an event has them: those of outcomes by their names, and the others. */
 export function namedIn(amounts: readonly (readonly [string, number])[]): Pick<Measures, "outcomes" | "outputs"> {

@@ -91,7 +91,7 @@ export function outcomeOf(kind: OutcomeKind): Outcome {
     refusal: null,
     serverVersion: null,
     requestState: null,
-    endsTask: false,
+    cameTo: null,
     task: null,
   };
 }
