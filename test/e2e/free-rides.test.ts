@@ -52,8 +52,11 @@ const DONE = { status: "completed", createdAt: "2026-01-01T00:00:00Z", lastUpdat
 function answering(ran: string[]): Handler {
   const tasks = new Map<string, Record<string, unknown>>();
   const resumable = new Map<string, string>();
+  const takesOver = new Map<string, () => void>();
   return async (req, res, body) => {
     if (req.method === "GET") {
+      // Whoever resumes a stream takes it over.
+      takesOver.get(String(req.headers["last-event-id"]))?.();
       const rest = resumable.get(String(req.headers["last-event-id"])) ?? NOTICE.repeat(50);
       return void res.writeHead(200, { "content-type": "text/event-stream" }).end(rest);
     }
@@ -110,6 +113,8 @@ function answering(ran: string[]): Handler {
         say({ ...{ taskId: params.taskId, ...DONE, status: "working", ttlMs: 60_000, pollIntervalMs: 10 }, ...more });
       if (given.odd === "guarded") return early({ status: "completed", result: comesTo({ text: FORBIDDEN_WORD }) });
       if (given.odd === "null") return early({ error: null, result: null });
+      if (given.odd === "hollow") return early({ status: "completed", result: { content: [] } });
+      if (given.odd === "excused") return early({ status: "failed", error: { code: -1, message: "see the result" } });
       if (given.odd === "placeholder") return early({ status: "RUNNING", result: {} });
       if (given.odd === "unknown") return early({ status: "in-progress ", result: { progress: 10 } });
       if (given.odd === "partial") return early({ result: comesTo({ text: "a part" }) });
@@ -131,7 +136,10 @@ function answering(ran: string[]): Handler {
       const taskId = typeof args.fixed === "string" ? args.fixed : crypto.randomUUID();
       tasks.set(taskId, args);
       lastTask = taskId;
-      const inline = args.inline === true ? { status: "completed", result: comesTo(args) } : { status: "working" };
+      const inline =
+        args.inline === undefined
+          ? { status: "working" }
+          : { status: args.inline === true ? "completed" : args.inline, result: comesTo(args) };
       const handle = { taskId, ...DONE, statusMessage: args.message, ...inline };
       return say(
         isModern
@@ -142,7 +150,9 @@ function answering(ran: string[]): Handler {
     if (args.ended === true) {
       const eventId = crypto.randomUUID();
       resumable.set(eventId, `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`);
-      return void res.writeHead(200, { "content-type": "text/event-stream" }).end(`id: ${eventId}\nretry: 20\ndata:\n\n`);
+      res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: 500\ndata:\n\n`);
+      takesOver.set(eventId, () => void res.end());
+      return args.stays === true ? undefined : void res.end();
     }
     if (name === "slow") await sleep(600);
     if (name !== "noisy") return say(comesTo(args));
@@ -325,6 +335,54 @@ test("what comes on a stream that the server ended before its answer is counted,
   expect(over).toContain("result_over_budget");
   expect(over).not.toContain("word word");
   expect((await counted("few")).slice(1)).toEqual([0, 0]);
+});
+
+test("what is resumed while its call is under way comes on the call's own stream, settled, and then on any", async () => {
+  const { url, accessToken, counted } = await caller("short");
+  const headers = { authorization: `Bearer ${accessToken}`, accept: "text/event-stream", "mcp-protocol-version": "2025-11-25" };
+  const answer = await legacyRequest(url, accessToken, "tools/call", { name: "work", arguments: { ended: true, stays: true, words: 500 } });
+  const reader = answer.body?.getReader();
+  const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
+  const resume = async () => await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
+  expect(await resume()).not.toContain("word");
+  let rest = "";
+  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
+  expect(rest).toContain("word word");
+  expect((await counted("few"))[0]).toBeGreaterThan(500);
+  await expect.poll(resume).toContain("word word");
+});
+
+test("nothing that is called an end pays for what comes after it", async () => {
+  const { modern, legacy, counted } = await caller("billed");
+  let pages = 0;
+  for (const odd of ["hollow", "excused", "unknown", "partial"]) {
+    const made = await modern("tools/call", { name: "work", arguments: { task: true, odd, pages: 5, text: odd } });
+    const { taskId } = made.result ?? {};
+    await modern("tasks/get", { taskId });
+    const [before] = await counted("pages");
+    await legacy("tasks/result", { taskId });
+    expect([odd, before, await counted("pages")]).toEqual([odd, odd === "partial" ? pages + 1 : pages, [pages + 5, 0, 0]]);
+    pages += 5;
+  }
+});
+
+test("a handle that brings what its task came to is charged for it, whatever its status, and looks at it are not", async () => {
+  const { modern, counted } = await caller("billed");
+  for (const [i, inline] of [true, "working", "odd"].entries()) {
+    const made = await modern("tools/call", { name: "work", arguments: { task: true, inline, pages: 7 } });
+    expect(await counted("pages")).toEqual([7 * (i + 1), 0, 0]);
+    for (let look = 0; look < 2; look++) await modern("tasks/get", { taskId: made.result?.taskId });
+    expect(await counted("pages")).toEqual([7 * (i + 1), 0, 0]);
+  }
+});
+
+test("another tool that hands out the task of a dear one makes it no cheaper", async () => {
+  const { modern, counted } = await caller("billed");
+  const fixed = `handed-${agents}`;
+  await modern("tools/call", { name: "work", arguments: { task: true, fixed, pages: 7 } });
+  await modern("tools/call", { name: "echo", arguments: { task: true, fixed, pages: 7 } });
+  for (let look = 0; look < 2; look++) await modern("tasks/get", { taskId: fixed });
+  expect(await counted("pages")).toEqual([7, 0, 0]);
 });
 
 test("an answer about a task that is free does not bring what the task came to", async () => {

@@ -12,6 +12,8 @@ budgets:
 let upstream: Door;
 let gateway: GatewayProcess;
 let agent: Credentials;
+/** How many requests are refused for their credential: nothing of them has run. */
+let refusing = 0;
 
 type Params = { name?: string; inputResponses?: object; requestState?: string };
 
@@ -32,6 +34,10 @@ function resultOf(method: string, params: Params): object {
 beforeAll(async () => {
   upstream = await openDoor((_request, response, body) => {
     const { id, method, params } = JSON.parse(body.toString()) as { id: unknown; method: string; params: Params };
+    if (params.inputResponses !== undefined && refusing > 0) {
+      refusing -= 1;
+      return void response.writeHead(401).end();
+    }
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ jsonrpc: "2.0", id, result: resultOf(method, params) }));
   });
@@ -57,11 +63,14 @@ test("a call of two rounds counts as one call, with the tokens of both, and its 
   for (let call = 1; call <= 2; call++) {
     expect((await book(accessToken)).result).toMatchObject({ resultType: "input_required", requestState: "opaque-é" });
     // The budget of calls is used up by the second call; its second round needs no more of it.
+    // A round of which nothing was sent keeps its place.
+    refusing = 1;
+    expect((await book(accessToken, answer)).error?.code).toBe(50202);
     expect((await book(accessToken, answer)).result?.content?.[0]?.text).toBe("booked");
   }
   // The state has been answered: the same answer again would be a third call.
   expect((await book(accessToken, answer)).error?.code).toBe(42910);
-  expect(upstream.received.filter(({ body }) => body.includes('"inputResponses"')).length).toBe(2);
+  expect(upstream.received.filter(({ body }) => body.includes('"inputResponses"')).length).toBe(4);
 
   const { rows } = await gateway.json<{ rows: { calls: number; tool_tokens: number }[] }>("usage", "--by", "tool");
   expect(rows).toMatchObject([{ calls: 2 }]);
