@@ -2,6 +2,7 @@
 import { parseMessage } from "../../src/call/accept/parse.ts";
 import type { Era, Listed, McpRequest } from "../../src/call/accept/request.ts";
 import type { Agent } from "../../src/call/authenticate/agent.ts";
+import type { HoldLine } from "../../src/call/budget/reservation.ts";
 import type { IssuedToken } from "../../src/call/exchange/issued-token.ts";
 import { createHttpUpstream, type HttpUpstreamOptions } from "../../src/call/forward/http-upstream.ts";
 import type { Outcome } from "../../src/call/forward/outcome.ts";
@@ -20,6 +21,7 @@ export type Asking = {
   readonly visible?: (element: Listed) => boolean;
   readonly metersResult?: boolean;
   readonly bytesMax?: number;
+  readonly lines?: readonly HoldLine[];
   readonly stopped?: AbortSignal;
   readonly answer?: KeptAnswer;
   /** Members of the request that the door takes from the HTTP head. */
@@ -43,7 +45,12 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
     now: Date.now,
     mono: () => performance.now(),
     reissue: () => refuse("exchange_failed"),
-    sessions: { seal: (_, __, sessionId) => `sealed-${sessionId}`, eventId: (_, __, eventId) => eventId, isWithheld: () => false },
+    sessions: {
+      seal: (_, __, sessionId) => `sealed-${sessionId}`,
+      eventId: (_, __, eventId) => eventId,
+      isKept: () => false,
+      isWithheld: () => false,
+    },
     ...options,
   });
 }
@@ -55,7 +62,7 @@ export function send(upstream: Upstream, message: object | string | null, asking
     agent: asking.agent ?? alice(),
     issued: asking.issued ?? NO_CREDENTIAL,
     visible: asking.visible ?? null,
-    held: { metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
+    held: { lines: asking.lines ?? [], metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
     answer: asking.answer ?? new KeptAnswer(),
     stopped: asking.stopped ?? new AbortController().signal,
   });

@@ -110,7 +110,7 @@ function jobOf(message: object | string, asking: Asking & { answer: KeptAnswer }
     agent: asking.agent ?? agentOf("alice"),
     issued: NO_CREDENTIAL,
     visible: asking.visible ?? null,
-    held: { metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
+    held: { lines: [], metersResult: asking.metersResult ?? false, bytesMax: asking.bytesMax ?? Number.POSITIVE_INFINITY },
     answer: asking.answer,
     stopped: asking.stopped ?? new AbortController().signal,
   };

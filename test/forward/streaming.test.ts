@@ -242,7 +242,7 @@ test("a stream that ends in half an event is invalid, in a CR is not", async () 
 });
 
 /** Up to 2025-11-25: the POST gets `first`, each GET the next of `later`, with a status of its own where it is a number. */
-async function polled(first: string, later: readonly (string | number)[], breaks = false) {
+async function polled(first: string, later: readonly (string | number)[], { breaks = false, kept = true } = {}) {
   const asked: [method: string | undefined, lastEventId: unknown, session: unknown][] = [];
   const door = await openDoor((req, res) => {
     asked.push([req.method, req.headers["last-event-id"], req.headers["mcp-session-id"]]);
@@ -250,7 +250,8 @@ async function polled(first: string, later: readonly (string | number)[], breaks
     if (typeof says === "number") return void res.writeHead(says).end();
     stream(res).write(says, () => (breaks && req.method === "POST" ? res.destroy() : res.end()));
   });
-  const upstream = upstreamAt(`${door.url}/mcp`, { timeoutMs: 20_000 });
+  const sessions = { seal: () => null, eventId: (_: unknown, __: unknown, id: string) => id, isKept: () => kept, isWithheld: () => false };
+  const upstream = upstreamAt(`${door.url}/mcp`, { timeoutMs: 20_000, sessions });
   closing.push(
     () => door.close(),
     () => upstream.close(0),
@@ -264,7 +265,7 @@ const BEGINS = "id: e1\nretry: 20\ndata:\n\n";
 
 test("a stream that its server ends before the answer is gone on with there, and the client hears one stream", async () => {
   for (const breaks of [false, true]) {
-    const { ask, asked, answer } = await polled(BEGINS, [409, `id: e2\n${progress(1)}`, final], breaks);
+    const { ask, asked, answer } = await polled(BEGINS, [409, `id: e2\n${progress(1)}`, final], { breaks });
     const { kind, refusal, last, bytesIn } = await ask("legacy");
     expect([kind, refusal, last?.toString()]).toEqual(["result", null, final]);
     expect(answer.pieces).toEqual([BEGINS, `id: e2\n${progress(1)}`]);
@@ -276,6 +277,12 @@ test("a stream that its server ends before the answer is gone on with there, and
       ["GET", "e2", "s1"],
     ]);
   }
+});
+
+test("where nothing has to be counted or guarded the client hears that the stream has ended, and may resume it itself", async () => {
+  const { ask, asked, answer } = await polled(BEGINS, [final], { kept: false });
+  expect(await ask("legacy")).toMatchObject({ kind: "unknown", sent: true, refusal: null });
+  expect([answer.pieces, asked.length]).toEqual([[BEGINS], 1]);
 });
 
 test("what a server replays for others is not this request's", async () => {

@@ -38,7 +38,7 @@ export type HttpUpstreamOptions = {
   readonly tls: ClientTls | null;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isWithheld">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld">;
   readonly hear?: HearReading;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;

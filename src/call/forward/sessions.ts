@@ -25,6 +25,8 @@ export type Sessions = {
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
   cut(principal: string, request: SessionRequest): void;
+  /** Whether the result of this request comes on no other stream than its own. */
+  isKept(principal: string, request: SessionRequest): boolean;
   /** Whether a response must not come on another stream than its request's: it was withheld, or nothing is settled yet. */
   isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
 };
@@ -94,6 +96,7 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     cut(principal, request) {
       cut.set(sessionKey(principal, request), true);
     },
+    isKept: (principal, request) => withheld.has(resultKey(principal, request, request.idText)),
     isWithheld(principal, stream, idText) {
       const key = resultKey(principal, stream, idText);
       return underWay.has(key) || withheld.has(key);

@@ -19,7 +19,7 @@ export type ForwardJob = {
   /** Keeps only what the agent may use, in answers to lists; null: pass as it is. */
   readonly visible: IsVisible | null;
   /** Where a hard budget meters the result, one over `maxResultBytes` is `result_over_budget`. Null: it costs nothing. */
-  readonly held: Pick<Reservation, "metersResult" | "bytesMax"> | null;
+  readonly held: Pick<Reservation, "lines" | "metersResult" | "bytesMax"> | null;
   /** Pieces before the last go here as they come; `head` is called here for streams only. */
   readonly answer: Answer;
   /** Aborts when the agent is stopped or the gateway gives up draining: ends the job as cancelled. */
