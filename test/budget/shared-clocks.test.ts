@@ -86,6 +86,28 @@ describe.skipIf(withoutRedis)("the clock of a shared ledger", () => {
     expect(answers).not.toContain("held");
   });
 
+  test("a clock of Redis that was far ahead is left behind once all have stopped, Redis has forgotten and all start again", async () => {
+    await stageAt(NOON);
+    const use = async ({ journaled }: Sharer) => {
+      const hold = await sentHold(journaled, [daily], once);
+      await hold.post(once);
+      return hold.lines[0]?.windowStartMs;
+    };
+    const one = await join();
+    expect(await use(one)).toBe(MIDNIGHT);
+    await stage.setClock(NOON + TEN_YEARS_MS);
+    expect(await use(one)).toBe(MIDNIGHT + TEN_YEARS_MS);
+    await stage.setClock(NOON);
+    expect(await use(one)).toBe(MIDNIGHT + TEN_YEARS_MS);
+    await one.sharing.close();
+    await redis.command("UNLINK", `{${stage.namespace}}:control`);
+    // As the journal has it.
+    const initial = [rowOf(1), rowOf(2, { windowStartMs: MIDNIGHT + TEN_YEARS_MS, windowEndMs: MIDNIGHT + TEN_YEARS_MS + DAY_MS })];
+    const again = await join({ initial });
+    expect([await use(again), await use(again)]).toEqual([MIDNIGHT, MIDNIGHT]);
+    await refused(again.ledger, [daily], once);
+  });
+
   test("until Redis was heard the present is not known, and this machine's clock is not put back", async () => {
     await stageAt(NOON);
     let nowMs = NOON + TEN_YEARS_MS;

@@ -5,7 +5,7 @@ import { createSharedLedger, type SharedLedger } from "../../src/call/budget/sha
 import { openSharing, type Sharing, type SharingParts } from "../../src/call/budget/sharing.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import type { RedisServer } from "../fixtures/redis.ts";
-import { NOON } from "./draws.ts";
+import { DAY_MS, NOON } from "./draws.ts";
 
 export type Sharer = {
   readonly ledger: SharedLedger;
@@ -48,7 +48,7 @@ export function createStage(redis: RedisServer) {
       const mono = () => performance.now();
       const sharing = await openSharing({
         ...{ url: redis.url, namespace, gateway: id, timeoutMs: 10_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
-        registered: async () => ({ gateways: [...gateways], epoch, nowMs: Date.now() }),
+        registered: async () => ({ gateways: [...gateways], epoch, nowMs: NOON + 30 * DAY_MS }),
         journaled: async () => [],
         told: async (to) => {
           epoch = Math.max(epoch, to);
