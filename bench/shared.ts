@@ -22,7 +22,12 @@ const ledgers = await Promise.all(
     const shares = createOwnShares([]);
     const sharing = await openSharing({
       ...{ url: redis.url, namespace: "bench", gateway, timeoutMs: 10_000, lapseMs: 300_000, shares, now: Date.now, mono },
-      ...{ registered: async () => ({ gateways, epoch: 0 }), told: async () => {}, onState: () => {} },
+      ...{
+        registered: async () => ({ gateways, epoch: 0, nowMs: Date.now() }),
+        told: async () => {},
+        journaled: async () => [],
+        onState: () => {},
+      },
     });
     return { ledger: createSharedLedger({ sharing, shares, mono, onCrossed: () => {} }), sharing };
   }),

@@ -60,7 +60,10 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       .catch(fault);
   const opened = await openLedger({
     ...parts,
-    journal: { source: journal.source, openedMs: journal.openedMs, balances: await withoutReturned(parts.store, journal.balances) },
+    journal: {
+      ...{ source: journal.source, openedMs: journal.openedMs, run: journal.run },
+      balances: await withoutReturned(parts.store, journal.balances),
+    },
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
     onCrossed(line, percents, spent) {
       for (const percent of percents) tell(line, percent, spent);
@@ -75,6 +78,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   });
   parts.closing.push(() => opened.close());
   const { ledger, balances } = opened;
+  const present = () => opened.nowMs() ?? now();
   const { made, isInFile } = await openMade(parts, balances);
   const inTurn = createInTurn();
   const adjust = createAdjust({
@@ -95,14 +99,14 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     crossed(lines) {
       for (const { line, crossed, spent } of lines) for (const percent of crossed) tell(line, percent, spent);
     },
-    drawing: createReportedDrawing(policySet, ledger, inTurn),
+    drawing: createReportedDrawing(policySet, { apply: ledger.apply, nowMs: opened.nowMs }, inTurn),
     routes(reader, further) {
       const rowsFor = async ({ customer }: Caller) => {
         const paces = await reader.ask("pace", now() - PACE_MS);
-        const rows = budgetRows([...policySet().budgets, ...further()], await balances(), now(), paces);
+        const rows = budgetRows([...policySet().budgets, ...further()], await balances(), present(), paces);
         return rowsOfCustomer(rows, customer, registry, (name, theirs) => !isInFile(name) && made.find(name)?.customer === theirs);
       };
-      const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), now());
+      const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), present());
       return [
         ...opened.routes,
         ...budgetRoutes({ registry, adjust, rowsFor, budgetsOf }),

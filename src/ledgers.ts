@@ -6,9 +6,11 @@ import { createSharedLedger, type SharedLedger } from "./call/budget/shared-ledg
 import { openSharing, type Sharing, type SharingStatus } from "./call/budget/sharing.ts";
 import type { Journal } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
+import { type BalancePage, CLOCKS_APART_MS } from "./call/record/recover.ts";
 import type { Config } from "./config.ts";
 import type { Route } from "./control/admin/route.ts";
 import { type SharedBudgets, type Sign, sharedBudgetRoutes } from "./control/admin/shared-budget-routes.ts";
+import { withoutReturned } from "./control/budgets/sub-budgets.ts";
 import { sharingGateways } from "./control/sharing-gateways.ts";
 import type { ControlStore } from "./control/store.ts";
 import type { CallId } from "./ids.ts";
@@ -21,6 +23,8 @@ export type OpenLedger = {
   /** The same journal, whose settlements the ledger hears of. */
   heard(journal: Journal): Journal;
   balances(): Promise<readonly Balance[]>;
+  /** The present that windows go by; null: it is not known yet. */
+  nowMs(): number | null;
   /** Null: budgets are counted here alone. */
   readonly status: (() => SharingStatus) | null;
   close(): void | Promise<void>;
@@ -28,7 +32,7 @@ export type OpenLedger = {
 
 export type LedgerParts = {
   readonly config: Config;
-  readonly journal: Pick<OpenJournal, "balances" | "source" | "openedMs">;
+  readonly journal: Pick<OpenJournal, "balances" | "source" | "openedMs" | "run">;
   readonly store: ControlStore;
   readonly act: (kind: ActKind, by: string, details: Readonly<Record<string, string>>) => Promise<void>;
   readonly metrics: Pick<Metrics, "gauge">;
@@ -58,6 +62,7 @@ function ledgerAlone({ journal, now, onCrossed, onExhausted }: LedgerParts): Ope
     routes: sharedBudgetRoutes(null),
     heard: (heard) => heard,
     balances: async () => ledger.balances(),
+    nowMs: now,
     status: null,
     close: () => clearInterval(sweep),
   };
@@ -71,10 +76,11 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
   const gateways = sharingGateways(store, now);
   // Before anything is held: whoever fills the ledger again waits for it from now on.
   await gateways.register(journal.source);
-  const shares = createOwnShares(journal.balances);
+  const shares = createOwnShares(journal.balances, journal.openedMs - CLOCKS_APART_MS);
   const sharing = await openSharing({
     ...{ url, namespace: shared.namespace, timeoutMs: shared.timeoutMs, lapseMs: shared.lapseMs },
     ...{ gateway: journal.source, shares, registered: gateways.all, now, mono },
+    journaled: async (sinceMs, untilMs) => withoutReturned(store, await balancesOf(journal, sinceMs, untilMs)),
     told: (epoch) => gateways.told(journal.source, epoch),
     onState(state, why) {
       log[state === "open" ? "info" : "warn"]({ shared_ledger: state, why }, `the shared ledger: ${WORDS[state]}`);
@@ -107,9 +113,21 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
     routes: sharedBudgetRoutes(told),
     heard: (heard) => tellingLedger(heard, ledger),
     balances: ledger.balances,
+    nowMs: () => (sharing.clock.heardMs === null ? null : sharing.clock.nowMs()),
     status: sharing.status,
     close: sharing.close,
   };
+}
+
+/** Rejects with `StoreUnavailable` while the journal is away. */
+async function balancesOf({ run }: LedgerParts["journal"], sinceMs: number, untilMs: number): Promise<readonly Balance[]> {
+  const found: Balance[] = [];
+  for (let after: number | null = 0; after !== null; ) {
+    const page: BalancePage = await run("balancesEnding", sinceMs, untilMs, after);
+    for (const balance of page.balances) found.push(balance);
+    after = page.next;
+  }
+  return found;
 }
 
 /** Nothing while the ledger is away. */
@@ -117,7 +135,12 @@ async function signsOf(sharing: Sharing): Promise<readonly Sign[]> {
   const reply = await sharing.ask("signs", []).catch(() => []);
   return Array.from({ length: reply.length / 3 }, (_, i) => {
     const [gateway, atMs, counts] = reply.slice(i * 3, i * 3 + 3);
-    return { gateway: String(gateway), atMs: Number(atMs), ageMs: Math.max(0, sharing.nowMs() - Number(atMs)), counts: counts === "1" };
+    return {
+      gateway: String(gateway),
+      atMs: Number(atMs),
+      ageMs: Math.max(0, sharing.clock.nowMs() - Number(atMs)),
+      counts: counts === "1",
+    };
   });
 }
 

@@ -316,6 +316,16 @@ export function ledgerContract(name: string, make: (initial: readonly Balance[])
     for (const wrong of [-1, 0.5, most + 1, Number.NaN]) await expect(held(ledger, [draw], usageOf(1, wrong))).rejects.toThrow(RangeError);
   });
 
+  promise("limit and overage end at 2^53 - 1 together: nothing is posted beyond it", async () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    const ledger = await make([]);
+    const draw = drawOf({ meter: "tool_tokens", limit: most, hard: false, overage: most, overrun: "deliver" });
+    const reservations = [await sentHold(ledger, [draw], usageOf(1, 10)), await sentHold(ledger, [draw], usageOf(1, 10))];
+    for (const reservation of reservations) await reservation.post(usageOf(1, most));
+    expect(await standing(ledger, draw)).toEqual([most, 0, 0]);
+    await refused(ledger, [draw], usageOf(1, 1));
+  });
+
   promise("a call without budgets is held on nothing", async () => {
     expect(await (await sentHold(await make([]), [], once)).post(once)).toEqual({ state: "posted", lines: [], withheld: null });
   });

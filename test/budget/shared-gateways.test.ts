@@ -179,7 +179,7 @@ describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
     stage = createStage(redis);
     const replica = await startRedis();
     try {
-      const first = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 1 }) });
+      const first = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 1, nowMs: 0 }) });
       await opened(first);
       await used(first, 10);
       await replica.command("REPLICAOF", "127.0.0.1", String(redis.port));
@@ -360,7 +360,7 @@ describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
         ["gw-2", 1],
       ]);
     await first.sharing.close();
-    const back = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 7 }) });
+    const back = await stage.join({ id: "gw-1", registered: async () => ({ gateways: ["gw-1"], epoch: 7, nowMs: 0 }) });
     expect(back.sharing.status().epoch).toBe(8);
   });
 

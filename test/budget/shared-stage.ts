@@ -5,7 +5,7 @@ import { createSharedLedger, type SharedLedger } from "../../src/call/budget/sha
 import { openSharing, type Sharing, type SharingParts } from "../../src/call/budget/sharing.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import type { RedisServer } from "../fixtures/redis.ts";
-import { NOON } from "./draws.ts";
+import { DAY_MS, NOON } from "./draws.ts";
 
 export type Sharer = {
   readonly ledger: SharedLedger;
@@ -20,6 +20,8 @@ export type Sharer = {
 export type Joining = Partial<SharingParts> & {
   readonly id?: string;
   readonly initial?: readonly Balance[];
+  /** Windows that had ended by then are in the journal alone. */
+  readonly sinceMs?: number;
   readonly countersMax?: number;
 };
 
@@ -38,15 +40,16 @@ export function createStage(redis: RedisServer) {
     gateways,
     setClock,
     /** `id`: the same one again is a gateway that has restarted. */
-    async join({ id = "gw-1", initial = [], countersMax, ...changes }: Joining = {}): Promise<Sharer> {
+    async join({ id = "gw-1", initial = [], sinceMs = 0, countersMax, ...changes }: Joining = {}): Promise<Sharer> {
       gateways.add(id);
-      const shares = createOwnShares(initial);
+      const shares = createOwnShares(initial, sinceMs);
       const states: [string, string][] = [];
       const crossed: [string, readonly number[]][] = [];
       const mono = () => performance.now();
       const sharing = await openSharing({
         ...{ url: redis.url, namespace, gateway: id, timeoutMs: 10_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
-        registered: async () => ({ gateways: [...gateways], epoch }),
+        registered: async () => ({ gateways: [...gateways], epoch, nowMs: NOON + 30 * DAY_MS }),
+        journaled: async () => [],
         told: async (to) => {
           epoch = Math.max(epoch, to);
         },

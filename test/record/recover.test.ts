@@ -108,3 +108,30 @@ test("a start refuses a log whose end does not hold together, and leaves the fil
   await expect(open(dir)).rejects.toThrow("records are missing");
   expect(query(journalFile(dir), "SELECT count(*) AS n FROM audit_record")).toEqual([{ n: 299 }]);
 });
+
+test("balances of windows that ended before the start can be read later, page by page, each once", async () => {
+  const dir = newFolder();
+  await (await open(dir)).close();
+  // One window a minute, of which the start reads none.
+  tamper(journalFile(dir), (raw) =>
+    raw.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 45000)
+      INSERT INTO balance (budget, scope, window_start, window_end, committed) SELECT 'b', '', i * 60000, (i + 1) * 60000, i FROM n`),
+  );
+  const journal = await open(dir);
+  expect(journal.balances).toEqual([]);
+  const found: number[] = [];
+  let pages = 0;
+  for (let after: number | null = 0; after !== null; pages++) {
+    const page: { balances: readonly { committed: number }[]; next: number | null } = await journal.run(
+      "balancesEnding",
+      10_001 * 60_000,
+      45_000 * 60_000,
+      after,
+    );
+    found.push(...page.balances.map(({ committed }) => committed));
+    after = page.next;
+  }
+  await journal.close();
+  expect(pages).toBeGreaterThan(2);
+  expect(found).toEqual(Array.from({ length: 34_999 }, (_, i) => i + 10_001));
+});

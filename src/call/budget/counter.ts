@@ -14,10 +14,10 @@ export type Counter = Standing & {
 
 export type Limits = Pick<Draw, "limit" | "hard" | "overage">;
 
-/** What is never exceeded; null: a soft budget without a bound only counts. */
+/** What is never exceeded; null: a soft budget without a bound only counts. Beyond 2^53 - 1 a sum is no longer exact: no ceiling is. */
 export function ceilingOf({ limit, hard, overage }: Limits): number | null {
   if (hard) return limit;
-  return overage === null ? null : limit + overage;
+  return overage === null ? null : Math.min(limit + overage, Number.MAX_SAFE_INTEGER);
 }
 
 export function usedOf({ committed, held, debt }: Readonly<Standing>): number {
@@ -32,8 +32,8 @@ export function remaining({ limit }: Pick<Draw, "limit">, standing: Readonly<Sta
 /** What may still be held: up to the ceiling. */
 export function roomOf(limits: Limits, standing: Readonly<Standing>): number {
   const ceiling = ceilingOf(limits);
-  // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun: a counter never wraps.
-  return Math.max(0, Math.min(ceiling ?? Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER) - usedOf(standing));
+  // A counter never wraps.
+  return Math.max(0, (ceiling ?? Number.MAX_SAFE_INTEGER) - usedOf(standing));
 }
 
 /**

@@ -88,6 +88,11 @@ end
 local function sliceOf(epoch, line, gw)
   return number(redis.call('HGET', counter(epoch, line.name), 'l:' .. gw))
 end
+-- Of all that is used there, what others use: a gateway goes by it while nobody can be asked.
+local function othersIn(epoch, line, gw, used)
+  local mine = redis.call('HMGET', counter(epoch, line.name), 'c:' .. gw, 'h:' .. gw, 'd:' .. gw)
+  return used - number(mine[1]) - number(mine[2]) - number(mine[3])
+end
 `;
 }
 
@@ -159,13 +164,15 @@ for _, line in ipairs(all) do
   answer[#answer + 1] = whole(line.h + mine.added - mine.slice)
   answer[#answer + 1] = whole(line.d)
   answer[#answer + 1] = whole(mine.slice)
+  answer[#answer + 1] = mine.slice == 0 and '0' or whole(othersIn(epoch, line, gw, line.c + line.h + line.d + mine.added))
 end
 return answer
 `;
 
 /**
  * ARGV: epoch, gateway, session, lines (`amount`: what was used above the hold; `extra`: 'w' where a result that is not carried is
- * withheld). Windows are those of the hold, also when they have ended since.
+ * withheld). Windows are those of the hold, also when they have ended since. Before the epoch is open the sums are those of some
+ * gateways only: then nothing is carried but what had been set aside, and all of it or nothing.
  */
 const EXTEND = `
 local epoch, gw = ARGV[1], ARGV[2]
@@ -173,11 +180,20 @@ local isStranger, isNew = stranger(epoch, gw, ARGV[3])
 if isStranger or isNew then return { 'stranger' } end
 local all = lines(4, 10)
 local now = tick()
+local isOpen = redis.call('HGET', control, 'open') == '1'
+-- What no slice is needed for, and all that it may take.
+local function roomOn(line, c, h, d, own)
+  local free = line.ceiling - c - h - d
+  if line.hard and not isOpen then return 0, math.min(own, free + own) end
+  return free, free + own
+end
 for i, line in ipairs(all) do
   local c, h, d = standing(epoch, line, now)
   local own = sliceOf(epoch, line, gw)
-  if line.extra == 'w' and line.amount > 0 and line.amount > line.ceiling - c - h - d + own then
-    return { 'over', whole(now), i, whole(c), whole(h - own), whole(d) }
+  local _, room = roomOn(line, c, h, d, own)
+  if line.amount > 0 and line.amount > room then
+    if line.hard and not isOpen then return { 'filling', whole(now) } end
+    if line.extra == 'w' then return { 'over', whole(now), i, whole(c), whole(h - own), whole(d) } end
   end
 end
 local answer = { 'extended', whole(now) }
@@ -185,8 +201,10 @@ for _, line in ipairs(all) do
   local c, h, d = standing(epoch, line, now)
   local key = counter(epoch, line.name)
   local own = sliceOf(epoch, line, gw)
-  local extended = math.min(line.amount, math.max(0, line.ceiling - c - h - d + own))
-  local fromSlice = math.min(own, math.max(0, extended - math.max(0, line.ceiling - c - h - d)))
+  local free, room = roomOn(line, c, h, d, own)
+  local extended = math.min(line.amount, math.max(0, room))
+  local fromSlice = math.min(own, math.max(0, extended - math.max(0, free)))
+  local others = own == fromSlice and 0 or othersIn(epoch, line, gw, c + h + d)
   if redis.call('EXISTS', key) == 1 then
     if fromSlice > 0 then redis.call('HSET', key, 'l:' .. gw, whole(own - fromSlice)) end
     redis.call('HINCRBY', key, 'h', whole(extended - fromSlice))
@@ -195,6 +213,7 @@ for _, line in ipairs(all) do
   answer[#answer + 1] = whole(extended)
   answer[#answer + 1] = whole(math.max(0, math.min(line.amount - extended, MOST - c - h - d - extended)))
   answer[#answer + 1] = whole(own - fromSlice)
+  answer[#answer + 1] = whole(others)
 end
 return answer
 `;

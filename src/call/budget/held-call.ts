@@ -98,16 +98,21 @@ export function isOver({ draw, amount }: HoldLine, usage: Amounts, standing: Rea
   return excess > 0 && mayWithhold(draw) && excess > roomOf(draw, standing);
 }
 
-export function refuseResult({ draw, amount, windowEndMs }: HoldLine, usage: Amounts, standing: Readonly<Standing>): Refusal {
-  return refuse("result_over_budget", {
+/** `standing` null: nobody could say, in time, what is left. */
+export function refuseResult({ draw, amount, windowEndMs }: HoldLine, usage: Amounts, standing: Readonly<Standing> | null): Refusal {
+  const hint = draw.hint ?? (standing === null ? UNASKED : undefined);
+  const facts = {
     budget: draw.budget,
     meter: draw.meter,
-    remaining: roomOf(draw, standing),
+    ...(standing === null ? {} : { remaining: roomOf(draw, standing) }),
     required: (usage[draw.meter] ?? 0) - amount,
     ...(windowEndMs === null ? {} : { resets_at: new Date(windowEndMs).toISOString() }),
-    ...(draw.hint === undefined ? {} : { hint: draw.hint }),
-  });
+    ...(hint === undefined ? {} : { hint }),
+  };
+  return refuse("result_over_budget", facts, standing === null ? "the shared ledger could not be asked in time" : null);
 }
+
+const UNASKED = "The shared budget ledger could not be asked: whether enough is left is not known.";
 
 export function assertWhole(amounts: Amounts): void {
   for (const [meter, amount] of Object.entries(amounts))

@@ -1,7 +1,11 @@
 /** What this gateway has of each shared counter: the absolute truth, as its journal and its open calls have it, to be told anew at any time. */
+import { type Limits, roomOf } from "./counter.ts";
 import type { Balance, HoldLine } from "./reservation.ts";
 
-/** `held`: by calls that have not ended. `slice`: set aside beside that, for when the shared ledger is away. */
+/**
+ * `held`: by calls that have not ended. `slice`: set aside beside that, for when the shared ledger is away. `others`: what all others
+ * used when the slice was last spoken of.
+ */
 export type Share = {
   readonly budget: string;
   readonly scope: string;
@@ -11,6 +15,7 @@ export type Share = {
   held: number;
   debt: number;
   slice: number;
+  others: number;
   /** Holds on it that are asked for just now. */
   asking: number;
   usedMonoMs: number;
@@ -32,23 +37,31 @@ export type OwnShares = {
   /** Forgets it where there is nothing of it: callers may not decide how much memory is used. */
   dropEmpty(share: Share): void;
   readonly size: number;
-  /** The start of the latest window. */
-  latestMs(): number;
+  /** Windows that had ended by then may be in the journal alone. */
+  readonly sinceMs: number;
+  /** The start of the latest window that began no later. */
+  latestMs(untilMs: number): number;
+  /** What the journal has of windows that end after an earlier instant. What is known here already is newer. */
+  load(balances: readonly Balance[], sinceMs: number): void;
 };
 
-export function createOwnShares(initial: readonly Balance[]): OwnShares {
+/** `initial`: what the journal has of windows that end after `initialSinceMs`. */
+export function createOwnShares(initial: readonly Balance[], initialSinceMs = 0): OwnShares {
+  let sinceMs = initialSinceMs;
   const shares = new Map<string, Share>();
   const untold = new Set<Share>();
   const at = ({ budget, scope, windowStartMs, windowEndMs }: Place): Share => {
     const name = nameOf({ budget, scope, windowStartMs });
     const known = shares.get(name);
     if (known !== undefined) return known;
-    const made = { budget, scope, windowStartMs, windowEndMs, committed: 0, held: 0, debt: 0, slice: 0, asking: 0, usedMonoMs: 0 };
+    const nothing = { committed: 0, held: 0, debt: 0, slice: 0, others: 0, asking: 0, usedMonoMs: 0 };
+    const made = { budget, scope, windowStartMs, windowEndMs, ...nothing };
     shares.set(name, made);
     return made;
   };
   // What was held is settled when a gateway starts: its calls have ended, or their fate is unknown and posted.
-  for (const balance of initial) Object.assign(at(balance), { committed: balance.committed, debt: balance.debt });
+  const add = (balance: Balance) => Object.assign(at(balance), { committed: balance.committed, debt: balance.debt });
+  initial.forEach(add);
   return {
     at,
     find: (place) => shares.get(nameOf(place)),
@@ -58,6 +71,7 @@ export function createOwnShares(initial: readonly Balance[]): OwnShares {
       for (const share of shares.values()) untold.add(share);
     },
     sweep(endedBeforeMs) {
+      sinceMs = Math.max(sinceMs, endedBeforeMs);
       for (const [name, { windowEndMs, held, asking }] of shares)
         if (windowEndMs !== null && windowEndMs < endedBeforeMs && held === 0 && asking === 0) shares.delete(name);
     },
@@ -68,10 +82,17 @@ export function createOwnShares(initial: readonly Balance[]): OwnShares {
     get size() {
       return shares.size;
     },
-    latestMs() {
+    get sinceMs() {
+      return sinceMs;
+    },
+    latestMs(untilMs) {
       let latest = 0;
-      for (const { windowStartMs } of shares.values()) latest = Math.max(latest, windowStartMs);
+      for (const { windowStartMs } of shares.values()) if (windowStartMs <= untilMs) latest = Math.max(latest, windowStartMs);
       return latest;
+    },
+    load(balances, earlierMs) {
+      for (const balance of balances) if (!shares.has(nameOf(balance))) add(balance);
+      sinceMs = Math.min(sinceMs, earlierMs);
     },
   };
 }
@@ -80,6 +101,11 @@ export function change(share: Share, { held, posted, debt }: Change): void {
   share.held += held;
   share.committed += posted;
   share.debt += debt;
+}
+
+/** What may be taken of its slice beside `spoken`: none of it beyond a limit that was lowered below what is known to be used. */
+export function sliceRoom({ slice, others, committed, held, debt }: Share, limits: Limits, spoken: number): number {
+  return Math.max(0, Math.min(slice, roomOf(limits, { committed: committed + others, held, debt })) - spoken);
 }
 
 /** No name of a budget holds a NUL, and no number does: no two counters have one name, whatever a scope holds. */

@@ -1,16 +1,16 @@
 /** One call's hold in the shared ledger. What leaves room for others is told only once the journal has it. */
 import type { CallId } from "../../ids.ts";
-import { ceilingOf, mayWithhold, remaining, type Standing } from "./counter.ts";
+import { ceilingOf, remaining, type Standing } from "./counter.ts";
 import { assertWhole, bytesMax, demand, metersResult, refuseResult, unknownOn } from "./held-call.ts";
 import type { Amounts, Came, HoldLine, PostedLine, Reservation, Settlement } from "./reservation.ts";
 
 /** `standing`: of all gateways, as the hold was answered. */
 export type AnsweredLine = HoldLine & { readonly standing: Readonly<Standing> };
 
-/** By line: what was added to the hold, and what no ceiling carries; or the line that is over, with what it has left. */
+/** By line: what was added to the hold, and what no ceiling carries; or the line that is over, with how it stands; null: nobody could say. */
 export type Extension =
   | { readonly extended: readonly number[]; readonly owed: readonly number[] }
-  | { readonly over: number; readonly standing: Readonly<Standing> };
+  | { readonly over: number; readonly standing: Readonly<Standing> | null };
 
 /** How a hold ends on each line: what of it goes, what is committed, what is owed. */
 export type Ending = readonly { readonly line: HoldLine; readonly held: number; readonly posted: number; readonly debt: number }[];
@@ -125,10 +125,3 @@ export class SharedHold implements Reservation {
 }
 
 const NONE: readonly number[] = Object.freeze([]);
-
-/** While nobody can be asked: a result that may be withheld is, and what is delivered all the same is owed. */
-export function extendAlone(lines: readonly AnsweredLine[], excess: readonly number[]): Extension {
-  const over = lines.findIndex(({ draw }, i) => (excess[i] ?? 0) > 0 && mayWithhold(draw));
-  const full = { committed: Number.MAX_SAFE_INTEGER, held: 0, debt: 0 };
-  return over === -1 ? { extended: excess.map(() => 0), owed: excess } : { over, standing: full };
-}

@@ -6,12 +6,13 @@ import { usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
 import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
-import { change, type OwnShares, placeIn, placeOf, type Share, shareOf } from "./own-shares.ts";
+import { change, type OwnShares, placeIn, placeOf, type Share, shareOf, sliceRoom } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
 import type { Adjusting, Amounts, Balance, HoldLine, Ledger } from "./reservation.ts";
-import { type AnsweredLine, type Ending, type Extension, extendAlone, SharedHold } from "./shared-hold.ts";
+import { createExtend } from "./shared-extending.ts";
+import { type AnsweredLine, type Ending, SharedHold } from "./shared-hold.ts";
 import { type Asked, away, hasNoCeiling, resetOf, waiting, weighed } from "./shared-weighing.ts";
-import { changesOf, lineOf, slotsIn, standingIn, toldLine } from "./shared-words.ts";
+import { lineOf, slotsIn, standingIn, toldLine } from "./shared-words.ts";
 import type { Sharing } from "./sharing.ts";
 import { createCalendar } from "./windows.ts";
 
@@ -45,10 +46,11 @@ const PAGE = 1_000;
 export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
   const { sharing, shares, mono, onCrossed, countersMax = SHARED_COUNTERS_MAX } = parts;
   const windowOf = createCalendar();
+  const extend = createExtend(sharing, shares);
   const open = new Map<CallId, SharedHold>();
 
   const askedFor = (draws: readonly Draw[], amounts: Amounts): Asked[] => {
-    const nowMs = sharing.nowMs();
+    const nowMs = sharing.clock.nowMs();
     return draws.map((draw) => ({ draw, window: windowOf(draw, nowMs), amount: amounts[draw.meter] ?? null }));
   };
   const shareAt = ({ draw, window }: Asked): Share =>
@@ -88,40 +90,16 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     }
   }
 
-  async function extend(lines: readonly AnsweredLine[], excess: readonly number[]): Promise<Extension> {
-    if (!sharing.isReady) return extendAlone(lines, excess);
-    const touched = lines.map((line) => shares.at(placeOf(line)));
-    for (const share of touched) share.asking += 1;
-    try {
-      const asked = lines.flatMap((line, i) => changesOf(line, excess[i] ?? 0));
-      const [word, redisMs, ...rest] = await sharing.run("extend", asked);
-      sharing.heard(Number(redisMs));
-      if (word === "over") return { over: Number(rest[0]) - 1, standing: standingIn(rest, 1) };
-      const extended = lines.map((_, i) => Number(rest[3 * i]));
-      for (const [i, line] of lines.entries()) {
-        const share = shares.at(placeOf(line));
-        change(share, { held: extended[i] ?? 0, posted: 0, debt: 0 });
-        share.slice = Number(rest[3 * i + 2]);
-      }
-      return { extended, owed: lines.map((_, i) => Number(rest[3 * i + 1])) };
-    } catch (fault) {
-      if (!(fault instanceof LedgerAway)) throw fault;
-      return extendAlone(lines, excess);
-    } finally {
-      for (const share of touched) share.asking -= 1;
-    }
-  }
-
   function answered(asked: readonly Asked[], reply: Reply): AnsweredLine[] {
     return asked.map((each, i) => {
       const { draw, window } = each;
       const amount = each.amount ?? 0;
       const share = shareAt(each);
       share.windowEndMs = window.endMs;
-      share.slice = Number(reply[4 * i + 5]);
+      [share.slice, share.others] = [Number(reply[5 * i + 5]), Number(reply[5 * i + 6])];
       share.usedMonoMs = mono();
       change(share, { held: amount, posted: 0, debt: 0 });
-      return { draw, windowStartMs: window.startMs, windowEndMs: window.endMs, amount, standing: standingIn(reply, 4 * i + 2) };
+      return { draw, windowStartMs: window.startMs, windowEndMs: window.endMs, amount, standing: standingIn(reply, 5 * i + 2) };
     });
   }
 
@@ -147,7 +125,7 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
         const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, String(draw.lease)));
         const reply = await sharing.run("hold", [String(countersMax), ...lines]);
         if (reply[0] === "full") return FULL;
-        sharing.heard(Number(reply[1]));
+        sharing.clock.heard(Number(reply[1]));
         if (reply[0] === "held") return answered(asked, reply);
         if (reply[0] === "no") return refusalIn(asked, reply);
         if (reply[0] === "filling") return away(`the shared ledger is being filled again: ${waiting(sharing)}`);
@@ -178,7 +156,7 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       const share = shareAt(each);
       const amount = each.amount ?? 0;
       const spoken = taken.reduce((sum, one) => (one.share === share ? sum + one.amount : sum), 0);
-      if (share.slice - spoken < (each.amount ?? 1)) return letGo([share], away("the shared ledger is away"));
+      if (sliceRoom(share, each.draw, spoken) < (each.amount ?? 1)) return letGo([share], away("the shared ledger is away"));
       taken.push({ share, amount });
     }
     for (const { share, amount } of taken) share.slice -= amount;
@@ -212,7 +190,7 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
           const lines = asked.flatMap(({ draw, window, amount }) => lineOf(draw, window, amount, ""));
           const reply = await sharing.ask("weigh", [sharing.gateway, ...lines]);
           if (reply[0] === "stranger") break;
-          sharing.heard(Number(reply[1]));
+          sharing.clock.heard(Number(reply[1]));
           if (reply[0] !== "turned") return weighed(asked, reply, sharing);
         } catch (fault) {
           if (!(fault instanceof LedgerAway)) throw fault;
@@ -244,12 +222,15 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       const used = answer[0] === undefined ? 0 : usedOf(answer[0].standing);
       // Beyond 2^53 - 1 a sum is no longer exact, so it is not begun.
       if (change === "debit" && amount > Number.MAX_SAFE_INTEGER - used) return null;
-      const { startMs, endMs } = windowOf(draw, sharing.nowMs());
+      const { startMs, endMs } = windowOf(draw, sharing.clock.nowMs());
       if (change === "debit") return [{ line: { draw, windowStartMs: startMs, windowEndMs: endMs, amount: 0 }, posted: 0, debt: amount }];
       const isCurrent = ({ windowStartMs, windowEndMs }: Share) =>
         draw.period !== "rolling"
           ? windowStartMs === startMs
-          : windowEndMs !== null && endMs !== null && windowEndMs > sharing.nowMs() && windowEndMs - windowStartMs === endMs - startMs;
+          : windowEndMs !== null &&
+            endMs !== null &&
+            windowEndMs > sharing.clock.nowMs() &&
+            windowEndMs - windowStartMs === endMs - startMs;
       const mine = [...shares.all()].filter((share) => shareOf(share) === shareOf(draw) && isCurrent(share));
       return creditOver(
         draw,

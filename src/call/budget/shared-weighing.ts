@@ -32,8 +32,10 @@ export function resetOf(draw: Draw, window: Window, slots: readonly Counter[], a
 }
 
 export function weighed(asked: readonly Asked[], reply: Reply, sharing: Sharing): { refusal: Refusal | null; left: Left[] } {
+  // What some gateways have used is not what is left.
+  if (reply[0] === "filling") return { refusal: asked.every(({ draw }) => hasNoCeiling(draw)) ? null : away(waiting(sharing)), left: [] };
   let at = 2;
-  let refusal = reply[0] === "filling" && !asked.every(({ draw }) => hasNoCeiling(draw)) ? away(waiting(sharing)) : null;
+  let refusal: Refusal | null = null;
   const left = asked.map(({ draw, window, amount }) => {
     const standing = standingIn(reply, at);
     const count = Number(reply[at + 3]);

@@ -1,9 +1,9 @@
 /** Pure. The Lua of the shared ledger that knows its gateways: sessions, what each has told of its share, epochs, the lapse of the dead. */
 
 /**
- * ARGV: incarnation, gateway, session, the last epoch that it knows, and the start of the latest window that it has counted in. Counters
- * of another incarnation of the process may lack what was told to it, and those of an epoch before the last what was told since: a new
- * one begins, in which nothing is counted yet.
+ * ARGV: incarnation, gateway, session, the last epoch that it knows, and the latest time that it knows of other clocks than its own:
+ * told by Redis before it lost its memory, whose clock may be behind now. Counters of another incarnation of the process may lack what
+ * was told to it, and those of an epoch before the last what was told since: a new one begins, in which nothing is counted yet.
  */
 const ENTER = `
 local gw = ARGV[2]
@@ -56,12 +56,12 @@ end
 return { 'told' }
 `;
 
-/** ARGV: epoch, gateway, session. All of its share is told: it may hold again. */
+/** ARGV: epoch, gateway, session. All of its share is told: it may hold again, at once where the epoch is open. */
 const READY = `
 local epoch, gw = ARGV[1], ARGV[2]
 if stranger(epoch, gw, ARGV[3]) then return { 'stranger' } end
 redis.call('HSET', control, 'r:' .. gw, epoch)
-return { 'ready' }
+return { 'ready', redis.call('HGET', control, 'open') == '1' and 'open' or 'filling' }
 `;
 
 /** ARGV: epoch, gateway, session, lapse. A sign of life, and the sweep of what is over. Answers who has given none for so long. */

@@ -1,11 +1,13 @@
 /** A gateway's place in the shared ledger: it tells all of its share at each connection, gives signs of life, and ends the holds of the dead. */
 
 import type { OwnShares, Share } from "./own-shares.ts";
+import { createRedisClock, type RedisClock } from "./redis-clock.ts";
 import { type Incarnation, judge, LedgerAway, LedgerUnfit, type Link, openLink, type Reply, type ScriptName } from "./redis-link.ts";
+import type { Balance } from "./reservation.ts";
 import { giveBack, knowTold, lapseOf, type Say, tellSome } from "./share-telling.ts";
 
-/** Who may hold in the shared ledger, and the latest epoch that any of them has told its share to. */
-export type Registered = { readonly gateways: readonly string[]; readonly epoch: number };
+/** Who may hold in the shared ledger, the latest epoch that any of them has told its share to, and the registry's clock, which is no gateway's. */
+export type Registered = { readonly gateways: readonly string[]; readonly epoch: number; readonly nowMs: number };
 
 export type SharingParts = {
   readonly url: string;
@@ -17,6 +19,8 @@ export type SharingParts = {
   readonly lapseMs: number;
   readonly beatMs?: number;
   readonly shares: OwnShares;
+  /** What the journal has of windows that end after the first instant, and not after the second. */
+  readonly journaled: (sinceMs: number, untilMs: number) => Promise<readonly Balance[]>;
   readonly registered: () => Promise<Registered>;
   /** This gateway has told its share to that epoch. */
   readonly told: (epoch: number) => Promise<void>;
@@ -48,9 +52,10 @@ export interface Sharing {
   readonly isReady: boolean;
   /** Resolves once it is ready, or away, or has taken longer than one answer may. */
   settled(): Promise<void>;
-  /** By the clock of Redis, as far as it was heard last. */
-  nowMs(): number;
-  heard(redisMs: number): void;
+  /** Whether it is open, at the latest after as long as one answer may take: it counts for all gateways then. */
+  opens(): Promise<boolean>;
+  /** What windows go by; told by whoever hears of it. */
+  readonly clock: RedisClock;
   status(): SharingStatus;
   /** Opens the epoch without those who are missing; answers their names. */
   force(): Promise<readonly string[]>;
@@ -61,6 +66,8 @@ export interface Sharing {
 }
 
 const BEAT_MS = 2_000;
+/** As long as counters are kept after their windows. */
+const KEPT_MS = 3_600_000;
 /** While an epoch is being filled. */
 const REOPEN_MS = 200;
 const RECONNECT_MS = 250;
@@ -68,22 +75,22 @@ const RECONNECT_MS = 250;
 const IDLE_MS = 60_000;
 
 export async function openSharing(parts: SharingParts): Promise<Sharing> {
-  const { gateway, shares, now, mono, timeoutMs, lapseMs, onState } = parts;
+  const { gateway, shares, mono, timeoutMs, lapseMs, onState } = parts;
   let link: Link | null = null;
   let state: "away" | "telling" | "ready" = "away";
   let [epoch, session, isOpen, closed] = ["0", "", false, false];
   let waitingFor: readonly string[] = [];
   let settling = Promise.withResolvers<void>();
-  let heardAt: { readonly redisMs: number; readonly monoMs: number } | null = null;
+  let opening = Promise.withResolvers<void>();
+  // Nothing is counted in a window that had ended when the journal was read: what it has of that is not known here.
+  const clock = createRedisClock(shares.sinceMs + KEPT_MS, parts.now, mono);
   let wake = () => {};
   /** Said once, however often it is tried again. */
   let saidAway = "";
   let noted = "";
   settling.resolve();
 
-  const heard = (redisMs: number) => {
-    heardAt = { redisMs, monoMs: mono() };
-  };
+  const isOpenNow = () => isOpen && state === "ready";
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
       wake = resolve;
@@ -95,6 +102,7 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
   };
   const lost = (why: string) => {
     if (state !== "away") away(why);
+    if (isOpenNow()) opening = Promise.withResolvers();
     [link, state] = [null, "away"];
     settling.resolve();
     wake();
@@ -111,12 +119,13 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     made = await openLink({ ...parts, onBroken });
     try {
       const { id } = judge(await made.incarnation());
-      const { epoch: latest } = await parts.registered().catch(() => ({ epoch: 0 }));
+      const registry = await parts.registered().catch(() => ({ epoch: 0, nowMs: 0 }));
       session = crypto.randomUUID();
-      const known = String(Math.max(latest, Number(epoch)));
-      const [entered, redisMs] = await made.run("enter", [id, gateway, session, known, String(shares.latestMs())]);
+      const latest = [Math.max(registry.epoch, Number(epoch)), Math.max(clock.heardMs ?? 0, shares.latestMs(registry.nowMs))];
+      const [entered, redisMs] = await made.run("enter", [id, gateway, session, ...latest.map(String)]);
+      await loadSince(Number(redisMs) - KEPT_MS);
       epoch = String(entered);
-      heard(Number(redisMs));
+      clock.heard(Number(redisMs));
       [link, state, isMine, isOpen] = [made, "telling", true, false];
       settling = Promise.withResolvers();
       await tellAll(made);
@@ -130,6 +139,11 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     }
   }
 
+  /** Where this machine's clock is ahead, or was, its journal knows more of the windows that are open by the clock of Redis. */
+  async function loadSince(sinceMs: number): Promise<void> {
+    if (sinceMs < shares.sinceMs) shares.load(await parts.journaled(sinceMs, shares.sinceMs), sinceMs);
+  }
+
   async function tellAll(made: Link): Promise<void> {
     const say: Say = async (name, args) => inSession(await made.run(name, [epoch, gateway, session, ...args]), made);
     await knowTold((name, args) => made.run(name, [epoch, gateway, ...args]), shares);
@@ -139,7 +153,8 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     state = "ready";
     const ready = made.run("ready", [epoch, gateway, session]);
     settling.resolve();
-    inSession(await ready, made);
+    const [, wasOpen] = inSession(await ready, made);
+    if (wasOpen === "open") opened();
   }
 
   async function live(made: Link, incarnation: Incarnation): Promise<void> {
@@ -151,17 +166,16 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
       const { id, policy } = judge(await made.incarnation());
       if (id !== incarnation.id || policy !== incarnation.policy) return made.break("another process answers there");
       const [word, redisMs, ...silent] = inSession(await made.run("beat", [epoch, gateway, session, String(lapseMs)]), made);
-      heard(Number(redisMs));
+      clock.heard(Number(redisMs));
       for (const of of silent) await lapse(made, String(of));
       if (word === "open") opened();
       else await open(made);
-      await giveBack(sharing.run, shares, isIdle);
+      const isOver = ({ windowEndMs }: Share) => windowEndMs !== null && windowEndMs <= clock.nowMs();
+      await giveBack(sharing.run, shares, (share) => mono() - share.usedMonoMs > IDLE_MS || isOver(share));
       if (noted !== epoch) await note();
-      shares.sweep(sharing.nowMs() - KEPT_MS);
+      shares.sweep(clock.nowMs() - KEPT_MS);
     }
   }
-
-  const isIdle = (share: Share) => mono() - share.usedMonoMs > IDLE_MS || (share.windowEndMs ?? Infinity) <= sharing.nowMs();
 
   /** Where the registry is away it is noted later. */
   async function note(): Promise<void> {
@@ -188,6 +202,7 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     if (!isOpen) onState("open", `epoch ${epoch}`);
     saidAway = "";
     [isOpen, waitingFor] = [true, []];
+    if (isOpenNow()) opening.resolve();
   }
 
   async function lapse(made: Link, of: string): Promise<void> {
@@ -226,16 +241,17 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
     },
     async settled() {
       if (state !== "telling") return;
-      let timer: NodeJS.Timeout | undefined;
-      await Promise.race([settling.promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
-      clearTimeout(timer);
+      await within(timeoutMs, settling.promise);
     },
-    nowMs: () => (heardAt === null ? now() : Math.floor(heardAt.redisMs + mono() - heardAt.monoMs)),
-    heard,
+    async opens() {
+      if (!isOpenNow()) await within(timeoutMs, opening.promise);
+      return isOpenNow();
+    },
+    clock,
     status() {
       let setAside = 0;
       for (const { slice } of shares.all()) setAside += slice;
-      return { connected: state === "ready", open: isOpen && state === "ready", epoch: Number(epoch), waitingFor, setAside };
+      return { connected: state === "ready", open: isOpenNow(), epoch: Number(epoch), waitingFor, setAside };
     },
     async force() {
       const { gateways } = await parts.registered();
@@ -270,8 +286,11 @@ export async function openSharing(parts: SharingParts): Promise<Sharing> {
   return sharing;
 }
 
-/** As long as counters are kept after their windows. */
-const KEPT_MS = 3_600_000;
+async function within(timeoutMs: number, what: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([what, new Promise<void>((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
+  clearTimeout(timer);
+}
 
 function inSession(reply: Reply, made: Link): Reply {
   if (reply[0] !== "stranger") return reply;

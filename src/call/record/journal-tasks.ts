@@ -7,6 +7,7 @@ import { type LegalHold, liftHold, placeHold } from "./legal-hold.ts";
 import { type Cosigned, keepCosignature, type Signing, type SigningOrder, signLog } from "./log-signing.ts";
 import type { Stream } from "./outbox.ts";
 import { dropUnusedAttributes, type Purge, purge } from "./purge.ts";
+import { type BalancePage, balancesEnding } from "./recover.ts";
 import { type Corrected, type Correction, type Fate, type ReportBatch, writeCorrection, writeReports } from "./report-writer.ts";
 import { type Move, recordRow } from "./rows.ts";
 import { scrub } from "./scrub.ts";
@@ -62,6 +63,8 @@ export type JournalTasks = {
   writeCorrection(correction: Correction): Corrected;
   /** What a person, or a share that is handed on, adds to balances and takes from them, with the record that says so. */
   adjustBalances(moves: readonly Move[], record: AuditRecord): void;
+  /** Balances of windows that end after the first instant and not after the second, from the row after `after` on; nothing is changed. */
+  balancesEnding(sinceMs: number, untilMs: number, after: number): BalancePage;
   /** How far the usage events have been looked through for what is unusual, with the records of what was found. */
   judgeActivity(reached: number, found: readonly AuditRecord[]): void;
 };
@@ -86,6 +89,7 @@ const TASKS: { readonly [Name in TaskName]: (desk: Desk, ...args: Parameters<Jou
   dropKeys,
   signLog,
   keepCosignature,
+  balancesEnding: ({ store }, ...span) => balancesEnding(store, ...span),
   openSink: ({ store }, opening) => openSink(store, opening),
   moveSink: ({ store }, move) => moveSink(store, move),
   keepAttempt: ({ store }, sink, stream, attempt) => keepAttempt(store, sink, stream, attempt),

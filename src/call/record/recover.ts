@@ -27,7 +27,7 @@ export function recover(store: Store, writer: Writer, source: string, nowMs: num
 }
 
 /** By so much the clock that budgets are counted by may be behind this one: that of a shared ledger is another machine's. */
-const CLOCKS_APART_MS = 3_600_000;
+export const CLOCKS_APART_MS = 3_600_000;
 
 /** Balances of windows that have not ended by any clock: what a ledger goes on from. */
 export function currentBalances(store: Store, nowMs: number): Balance[] {
@@ -37,6 +37,28 @@ export function currentBalances(store: Store, nowMs: number): Balance[] {
        WHERE window_end IS NULL OR window_end > ? ORDER BY budget, scope, window_start`,
     )
     .all(nowMs - CLOCKS_APART_MS) as Balance[];
+}
+
+/** Rows looked at in one task: some ms. */
+const SCAN = 20_000;
+
+/** A page of the balances of windows that end within a span, the end of it included; `next`: where the next page begins; null: that was all. */
+export type BalancePage = { readonly balances: readonly Balance[]; readonly next: number | null };
+
+export function balancesEnding(store: Store, sinceMs: number, untilMs: number, after: number): BalancePage {
+  const { last } = store
+    .prepare("SELECT max(id) AS last FROM (SELECT id FROM balance WHERE id > ? ORDER BY id LIMIT ?)")
+    .get(after, SCAN) as {
+    last: number | null;
+  };
+  if (last === null) return { balances: [], next: null };
+  const balances = store
+    .prepare(
+      `SELECT budget, scope, window_start AS windowStartMs, window_end AS windowEndMs, committed, held, debt FROM balance
+       WHERE id > ? AND id <= ? AND window_end > ? AND window_end <= ? ORDER BY id`,
+    )
+    .all(after, last, sinceMs, untilMs) as Balance[];
+  return { balances, next: last };
 }
 
 /** Recounts the windows that have not ended from their posted lines; returns how many rows had to be set right. */

@@ -43,7 +43,7 @@ export function createCorrect({ catalogue, reader, drawing, find, run, now, reco
       const found = await reader.ask("event", eventId);
       const atMs = now();
       const uses = found === null ? [] : usesOf(found.event, Object.keys(deltas), find);
-      const places = uses.flatMap((use) => drawing.placesOf(use, Date.parse(found?.event.time ?? ""), atMs));
+      const places = uses.flatMap((use) => drawing.placesOf(use, Date.parse(found?.event.time ?? "")));
       const corrected = await run("writeCorrection", {
         ...{ eventId, reason, by, definition, atMs, places, record: recordOf(by) },
         as: { source: SOURCE, id: key },

@@ -126,5 +126,5 @@ function compose(
   });
   const [[meter] = [""]] = amounts;
   const use = { agentId: id, agentName: name, kind: profile.kind, ...where, meter };
-  return { entry, places: parts.drawing.placesOf(use, atMs, nowMs) };
+  return { entry, places: parts.drawing.placesOf(use, sent.time === null ? null : atMs) };
 }
