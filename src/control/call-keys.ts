@@ -1,7 +1,4 @@
-/**
- * The keys that callers gave their calls, in the registry that several gateways share: every statement is whole by itself, and what is over
- * is over by the database's clock. By that of one gateway, a wrong one would free the keys of all.
- */
+/** The keys that callers gave their calls, where several gateways share them: every statement is whole, and its clock is the database's. */
 import { sql } from "kysely";
 import type { KeyClaim, KnownKey } from "../call/record/retry-key.ts";
 import type { CallId } from "../ids.ts";
@@ -37,6 +34,7 @@ const DROPPED_MAX = 1_000;
 export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): CallKeys {
   /** The row as this run left it: whoever has taken the key since is not touched. */
   const own = ({ key, runId }: KeyRun) => sql`key = ${key} AND gateway = ${gateway} AND run_id = ${runId} AND state = 'open'`;
+  // By a gateway's own clock, a wrong one would free the keys of all.
   const over = sql`call_key.expires_ms <= ${DATABASE_NOW_MS}`;
   /** How long is the claim's, from when is the database's. */
   const after = (spanMs: number) => sql`${DATABASE_NOW_MS} + ${spanMs}::bigint`;
