@@ -60,7 +60,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       .catch(fault);
   const opened = await openLedger({
     ...parts,
-    journal: { source: journal.source, openedMs: journal.openedMs, balances: await withoutReturned(parts.store, journal.balances) },
+    journal: { source: journal.source, clock: journal.clock, balances: await withoutReturned(parts.store, journal.balances) },
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
     onCrossed(line, percents, spent) {
       for (const percent of percents) tell(line, percent, spent);

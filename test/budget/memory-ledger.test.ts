@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { remaining } from "../../src/call/budget/counter.ts";
-import { createLedger } from "../../src/call/budget/memory-ledger.ts";
+import { createLedger, type MemoryLedger } from "../../src/call/budget/memory-ledger.ts";
 import { DAY_MS, drawOf, held, NOON, refused, sentHold, standing, usageOf } from "./draws.ts";
 import { ledgerContract } from "./ledger-contract.ts";
 
@@ -29,6 +29,25 @@ test("a window that was swept stays closed when the clock jumps back into it", a
   await held(ledger, [draw], once, NOON);
   expect(await standing(ledger, draw, NOON)).toEqual([0, 0, 0]);
   expect(await standing(ledger, draw, NOON + DAY_MS)).toEqual([0, 1, 0]);
+});
+
+test("a clock that somebody vouches for leaves later windows until their time comes, and goes on with what the present ones counted", async () => {
+  const later = NOON + 3650 * DAY_MS;
+  for (const draw of [drawOf({ limit: 3, period: "hour" }), drawOf({ limit: 3, period: "rolling", rollingMs: 60_000 })]) {
+    const before = createLedger([]);
+    for (const nowMs of [NOON, later, later]) await (await sentHold(before, [draw], once, nowMs)).post(once);
+    const balances = before.balances();
+    const left = (ledger: MemoryLedger, nowMs: number) => ledger.weigh([draw], once, nowMs).left[0]?.remaining;
+    // By itself it would go on in the far window.
+    expect(left(createLedger(balances, { nowMs: NOON }), NOON)).toBe(1);
+    const ledger = createLedger(balances, { clockMs: NOON });
+    expect(left(ledger, NOON)).toBe(2);
+    for (let i = 0; i < 2; i += 1) await (await sentHold(ledger, [draw], once, NOON)).post(once);
+    expect((await refused(ledger, [draw], once, NOON)).facts).toMatchObject({ remaining: 0 });
+    expect(left(ledger, NOON + DAY_MS)).toBe(3);
+    ledger.sweep(NOON + DAY_MS);
+    expect(left(ledger, later)).toBe(1);
+  }
 });
 
 test("more counters than the ledger keeps are refused as overload, and counters that exist go on", async () => {

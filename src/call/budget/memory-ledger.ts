@@ -26,6 +26,8 @@ export const COUNTERS_MAX = 200_000;
 export type LedgerOptions = {
   /** When `initial` was read: windows that had ended by then are not in it, and never count again, whatever the clock says later. */
   readonly nowMs?: number;
+  /** Where the ledger's clock starts; windows that begin later are left until their time comes. Default: at `nowMs`, or at the latest window. */
+  readonly clockMs?: number;
   readonly countersMax?: number;
   /** Hears of thresholds, in percent, that a change which is no settlement has crossed. */
   readonly onCrossed?: (line: HoldLine, percents: readonly number[], spent: number) => void;
@@ -38,17 +40,17 @@ export type LedgerOptions = {
  *
  * The ledger's clock never runs backwards: a call counts in the window of the latest instant that the ledger has heard of, so that a
  * system clock that jumps back cannot reopen a window that has closed. One that jumped far ahead keeps later calls in that far
- * window until the real time has caught up: budgets then reset late, never early.
+ * window until the real time has caught up: budgets then reset late, never early. `clockMs` ends that, where somebody vouches for it.
  */
 export function createLedger(
   initial: readonly Balance[],
-  { nowMs: startedMs = 0, countersMax = COUNTERS_MAX, onCrossed, onExhausted }: LedgerOptions = {},
+  { nowMs: startedMs = 0, clockMs, countersMax = COUNTERS_MAX, onCrossed, onExhausted }: LedgerOptions = {},
 ): MemoryLedger {
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
   const shares = new Map<string, Counter[]>();
   let size = 0;
-  let latestMs = startedMs;
+  let latestMs = clockMs ?? initial.reduce((latest, { windowStartMs }) => Math.max(latest, windowStartMs), startedMs);
   const add = (counter: Counter): Counter => {
     const share = shares.get(keyOf(counter));
     if (share === undefined) shares.set(keyOf(counter), [counter]);
@@ -58,7 +60,6 @@ export function createLedger(
   };
   for (const balance of initial.toSorted((a, b) => a.windowStartMs - b.windowStartMs)) {
     add({ ...balance });
-    latestMs = Math.max(latestMs, balance.windowStartMs);
   }
 
   function counterFor(draw: Draw): Counter | null {
@@ -90,7 +91,8 @@ export function createLedger(
     const span = (endMs ?? 0) - startMs;
     const share = shares.get(keyOf(draw)) ?? [];
     return share.filter(
-      ({ windowStartMs, windowEndMs }) => windowEndMs !== null && windowEndMs > latestMs && windowEndMs - windowStartMs === span,
+      ({ windowStartMs, windowEndMs }) =>
+        windowStartMs <= latestMs && windowEndMs !== null && windowEndMs > latestMs && windowEndMs - windowStartMs === span,
     );
   }
 
@@ -144,7 +146,10 @@ export function createLedger(
       return { refusal, left };
     },
 
-    balances: () => [...shares.values()].flat().map((counter) => ({ ...counter })),
+    balances: () =>
+      [...shares.values()].flatMap((share) =>
+        share.filter(({ windowStartMs }) => windowStartMs <= latestMs).map((counter) => ({ ...counter })),
+      ),
 
     plan(draw, change, amount, nowMs) {
       latestMs = Math.max(latestMs, nowMs);
