@@ -70,7 +70,9 @@ export const budget = z
       .describe("Percent of the limit at which people are told, once a window: [50%, 80%, 100%]."),
     lease: amount
       .optional()
-      .describe("What each gateway may set aside, to go on with while shared.redis is away. Default: nothing; then it refuses."),
+      .describe(
+        "What each gateway may set aside, to go on with while shared.redis is away. Not with rolling. Default: nothing; then it refuses.",
+      ),
     hint: z
       .string()
       .min(1)
@@ -80,7 +82,12 @@ export const budget = z
   })
   .refine(({ period, rolling: last }) => (period === undefined) !== (last === undefined), "must have either period or rolling")
   .refine(({ overage, hard }) => overage === undefined || !hard, "overage bounds a budget with hard: false; a hard one is never exceeded")
-  .refine(({ lease, limit }) => lease === undefined || amountOf(lease) <= amountOf(limit), "lease is more than the limit");
+  .refine(({ lease, limit }) => lease === undefined || amountOf(lease) <= amountOf(limit), "lease is more than the limit")
+  // A slice belongs to one window, and each slot of a rolling one is one: sixty of them set aside would leave next to nothing to spend.
+  .refine(({ lease, rolling: last }) => lease === undefined || amountOf(lease) === 0 || last === undefined, {
+    error: "not with rolling, which would set a slice aside in each of its 60 slots: leave it out, or take a period",
+    path: ["lease"],
+  });
 
 export type BudgetFile = z.output<typeof budget>;
 
