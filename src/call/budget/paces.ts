@@ -1,6 +1,7 @@
 /** Pure. The counters of all limits: what a call would meet, and all that it takes or nothing. */
 import type { Limit, Pace, Rate } from "../authorize/permit.ts";
 import { type Bucket, delayMs, fill, fullBucket, isFull, take, tokensIn } from "./bucket.ts";
+import { COUNTER_BOUNDS, createRoom, type RoomBounds } from "./room.ts";
 
 /** One limit's count for one scope. `Turn`: what waits for it, the first in front. */
 export type Counter<Turn> = {
@@ -43,22 +44,12 @@ export type Paces<Turn> = {
   readonly size: number;
 };
 
-/** About 300 bytes each: 60 MB. */
-const COUNTERS_MAX = 200_000;
-/** Of one agent: `each: subject` would let it fill the memory with the people it acts for. */
-const OWN_MAX = 20_000;
-/** Of one agent whatever others have made: nobody is locked out by them. */
-const OWN_MIN = 16;
 /** A sweep of all counters takes some 10 ms. */
 const SWEEP_PAUSE_MS = 1_000;
 
-export type PacesBounds = { readonly countersMax: number; readonly ownMax: number; readonly ownMin: number };
-
-export function createPaces<Turn>(
-  { countersMax, ownMax, ownMin }: PacesBounds = { countersMax: COUNTERS_MAX, ownMax: OWN_MAX, ownMin: OWN_MIN },
-): Paces<Turn> {
+export function createPaces<Turn>(bounds: RoomBounds = COUNTER_BOUNDS): Paces<Turn> {
   const counters = new Map<string, Counter<Turn>>();
-  const owned = new Map<string, number>();
+  const room = createRoom(bounds);
   let sweptAtMs = Number.NEGATIVE_INFINITY;
 
   function sweep(nowMs: number): number {
@@ -67,9 +58,7 @@ export function createPaces<Turn>(
     for (const counter of counters.values()) {
       if (!saysNothing(counter, nowMs)) continue;
       counters.delete(counter.key);
-      const left = (owned.get(counter.owner) ?? 1) - 1;
-      if (left > 0) owned.set(counter.owner, left);
-      else owned.delete(counter.owner);
+      room.gone(counter.owner);
       forgotten++;
     }
     return forgotten;
@@ -77,9 +66,7 @@ export function createPaces<Turn>(
 
   function fits(paces: readonly Pace[], owner: string): boolean {
     const missing = paces.reduce((count, { key }) => count + (counters.has(key) ? 0 : 1), 0);
-    if (missing === 0) return true;
-    const own = (owned.get(owner) ?? 0) + missing;
-    return own <= ownMin || (own <= ownMax && counters.size + missing <= countersMax);
+    return room.fits(owner, missing);
   }
 
   /** Before any of a call's counters is looked up: what makes room may forget one of them that is full. */
@@ -96,7 +83,7 @@ export function createPaces<Turn>(
     const buckets = limit.rates.map((rate) => fullBucket(rate, nowMs));
     const made: Counter<Turn> = { key, owner, limit, buckets, underWay: 0, turns: [] };
     counters.set(key, made);
-    owned.set(owner, (owned.get(owner) ?? 0) + 1);
+    room.made(owner);
     return made;
   }
 
