@@ -9,7 +9,8 @@ export type Counter<Turn> = {
   /** Who made it. */
   readonly owner: string;
   limit: Limit;
-  readonly buckets: Bucket[];
+  /** Of each rate, in its order; behind them those of rates that an earlier limit had. */
+  buckets: readonly Bucket[];
   underWay: number;
   readonly turns: Turn[];
 };
@@ -135,13 +136,27 @@ export function takeAll(paces: readonly Pace[], counters: readonly Counter<unkno
 
 /** What the newest policies say counts from now on. */
 function adapt<Turn>(counter: Counter<Turn>, limit: Limit, nowMs: number): Counter<Turn> {
+  if (counter.limit !== limit) counter.buckets = bucketsFor(counter.buckets, limit.rates, nowMs);
   counter.limit = limit;
   for (const [i, rate] of limit.rates.entries()) {
     const bucket = counter.buckets[i];
-    if (bucket === undefined) counter.buckets.push(fullBucket(rate, nowMs));
-    else fill(bucket, rate, nowMs);
+    if (bucket !== undefined) fill(bucket, rate, nowMs);
   }
   return counter;
+}
+
+/** A call that waited over a reload still brings the limit of before: what it does not name is not lost. */
+const SPARE_MAX = 2;
+
+/** A rate goes on with the bucket of its window, wherever that stood in the list; where no rate had it, with one that nobody else goes on with. */
+function bucketsFor(known: readonly Bucket[], rates: readonly Rate[], nowMs: number): readonly Bucket[] {
+  const left = [...known];
+  const own = rates.map(({ perMs }) => {
+    const at = left.findIndex((bucket) => bucket.perMs === perMs);
+    return at < 0 ? undefined : left.splice(at, 1)[0];
+  });
+  const all = rates.map((rate, i) => own[i] ?? left.shift() ?? fullBucket(rate, nowMs));
+  return [...all, ...left.slice(0, SPARE_MAX)];
 }
 
 function saysNothing({ limit, buckets, underWay, turns }: Counter<unknown>, nowMs: number): boolean {
@@ -156,9 +171,9 @@ function saysNothing({ limit, buckets, underWay, turns }: Counter<unknown>, nowM
 
 /** Looked at, and nothing changed: not even a counter is made. */
 function leftIn(counter: Counter<unknown> | undefined, limit: Limit, nowMs: number): LeftOf[] {
+  const buckets = bucketsFor(counter?.buckets ?? [], limit.rates, nowMs);
   const ofRates = limit.rates.map((rate, i): LeftOf => {
-    const known = counter?.buckets[i];
-    const bucket = known === undefined ? fullBucket(rate, nowMs) : { ...known };
+    const bucket = { ...(buckets[i] ?? fullBucket(rate, nowMs)) };
     fill(bucket, rate, nowMs);
     const left = tokensIn(bucket);
     return { limit, rate, left, resetMs: delayMs(bucket, rate, left === 0 ? 1 : rate.burst) };
