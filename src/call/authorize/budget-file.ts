@@ -5,11 +5,11 @@ import type { Draw } from "./permit.ts";
 import { each, name, patterns, who } from "./rule-parts.ts";
 import { eachOf } from "./scope.ts";
 import { compileWho } from "./who.ts";
-import { durationMs } from "./written.ts";
+import { AMOUNT, amountOf, durationMs } from "./written.ts";
 
 const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
 const amount = z
-  .union([z.int().min(0), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+  .union([z.int().min(0), z.string().regex(AMOUNT, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
   .refine((written) => Number.isSafeInteger(amountOf(written)), `must be at most ${Number.MAX_SAFE_INTEGER}`);
 
 /** A shorter window than this would end before its calls do; a longer one than a year is a calendar's. */
@@ -90,10 +90,6 @@ export const budget = z
   });
 
 export type BudgetFile = z.output<typeof budget>;
-
-export function amountOf(written: number | string): number {
-  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
-}
 
 /** As the policy set has it. `who` and `targets`: groups in full. */
 export function drawingBudget(budget: BudgetFile, who: BudgetFile["who"], targets: readonly TargetPattern[] | null) {
