@@ -61,7 +61,7 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const opened = await openLedger({
     ...parts,
     journal: {
-      ...{ source: journal.source, openedMs: journal.openedMs, run: journal.run },
+      ...{ source: journal.source, openedMs: journal.openedMs, clock: journal.clock, run: journal.run },
       balances: await withoutReturned(parts.store, journal.balances),
     },
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.

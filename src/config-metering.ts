@@ -1,9 +1,9 @@
 /** Pure. What is counted beyond calls and tokens, as the configuration writes it: event types, outcomes, meters, receipts. */
 import { z } from "zod";
-import { durationMs, instantMs } from "./call/authorize/written.ts";
+import { amountOf, durationMs, instantMs } from "./call/authorize/written.ts";
 import { COMMON_METADATA, type EventType } from "./call/record/event-types.ts";
 import type { Metering } from "./config.ts";
-import { amount, amountOf, duration, text } from "./config-parts.ts";
+import { amount, duration, text } from "./config-parts.ts";
 import { type prices, pricesOf, pricesVersionOf } from "./config-prices.ts";
 
 /** A year and a day: whoever reports later has closed the books. */

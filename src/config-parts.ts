@@ -1,7 +1,7 @@
 /** Pure. What the sections of the configuration are made of: texts, references to secrets, durations, amounts, URLs. */
 import { z } from "zod";
 import { hasUserInfo, isHttpsOrLoopback, isMetadataAddress } from "./addresses.ts";
-import { durationMs, durationText } from "./call/authorize/written.ts";
+import { AMOUNT, amountOf, durationMs, durationText } from "./call/authorize/written.ts";
 
 export const text = z.string().min(1);
 /** A reference here would be taken word for word: only secrets are looked up. */
@@ -50,11 +50,10 @@ export const duration = (maxMs: number, what: string) =>
     .describe(`${what} A whole number with ms, s, m, h or d: 30s.`);
 export const HOUR = 3_600_000;
 
-/** decisions.md 43: an integer, or digits grouped by `_` (YAML 1.2 reads 5_000_000 as a string). */
 const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
 export const amount = (min: number, max: number) =>
   z
-    .union([z.int(), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+    .union([z.int(), z.string().regex(AMOUNT, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
     .refine((written) => amountOf(written) >= min && amountOf(written) <= max, `must be from ${min} to ${max}`);
 
 export const httpUrl = z
@@ -65,7 +64,3 @@ export const httpUrl = z
 export const issuerUrl = httpUrl
   .refine(isHttpsOrLoopback, "must begin with https:// (http:// only for this machine)")
   .refine((url) => !/[?#]/.test(url), "an issuer has no query and no fragment (RFC 8414 section 2)");
-
-export function amountOf(written: number | string): number {
-  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
-}

@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { globOf } from "./call/authorize/glob.ts";
 import { parsePattern } from "./call/authorize/pattern.ts";
-import { instantMs } from "./call/authorize/written.ts";
+import { amountOf, instantMs } from "./call/authorize/written.ts";
 import { canonicalJson } from "./call/record/canonical.ts";
 import type { PriceRule } from "./config.ts";
-import { amount, amountOf, text } from "./config-parts.ts";
+import { amount, text } from "./config-parts.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import type { Path } from "./document.ts";
 

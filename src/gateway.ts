@@ -31,6 +31,7 @@ import { mintId, type ServerName } from "./ids.ts";
 import { createInForce } from "./in-force.ts";
 import { createInspectors, withholdsResults } from "./inspectors.ts";
 import { issuersOf } from "./issuers.ts";
+import { tellClock } from "./ledger-clock.ts";
 import { openLimiting } from "./limiting.ts";
 import { doorOf, listen } from "./listen.ts";
 import { followPolicies } from "./live-policies.ts";
@@ -55,7 +56,7 @@ export type Gateway = {
   reload(): Promise<boolean>;
   close(): Promise<void>;
 };
-export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log };
+export type GatewayOptions = { readonly configFile: string; readonly env: Environment; readonly log: Log; readonly trustClock?: boolean };
 
 /** Calls in flight get this long when the gateway drains; what is left is stopped and charged as held. */
 const DRAIN_MS = 30_000;
@@ -76,7 +77,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 async function assemble(
   { config, policies, seen }: Loaded,
-  { env, log }: GatewayOptions,
+  { env, log, trustClock = false }: GatewayOptions,
   closing: (() => unknown)[],
   closeAll: () => Promise<void>,
 ): Promise<Gateway> {
@@ -96,7 +97,7 @@ async function assemble(
   const journal = await openJournal({
     dataDir: config.data,
     newSource: config.gatewayId ?? mintId("gw", now()),
-    nowMs: now(),
+    ...{ nowMs: now(), trustClock },
     outageRecord: { ...blankRecord("gateway.recovered"), administrator: "gateway", config_version: config.configVersion },
     onState: (to, message) => log[to === "up" ? "info" : "error"]({ journal: to, why: message }, `the journal is ${to}`),
   });
@@ -121,6 +122,7 @@ async function assemble(
     recovered_calls: journal.recovered,
     repaired_balances: journal.repaired,
     policy_version: policySet().policyVersion,
+    ...tellClock(journal, { trustClock, isShared: config.shared.redis !== null }, log),
   });
 
   const { pins, hear, modeOf, routes: pinRoutes } = await openPins({ config, store, registry, offers, audit: act, now, log, fault });

@@ -32,7 +32,7 @@ export type OpenLedger = {
 
 export type LedgerParts = {
   readonly config: Config;
-  readonly journal: Pick<OpenJournal, "balances" | "source" | "openedMs" | "run">;
+  readonly journal: Pick<OpenJournal, "balances" | "source" | "openedMs" | "clock" | "run">;
   readonly store: ControlStore;
   readonly act: (kind: ActKind, by: string, details: Readonly<Record<string, string>>) => Promise<void>;
   readonly metrics: Pick<Metrics, "gauge">;
@@ -55,7 +55,7 @@ export async function openLedger(parts: LedgerParts): Promise<OpenLedger> {
 }
 
 function ledgerAlone({ journal, now, onCrossed, onExhausted }: LedgerParts): OpenLedger {
-  const ledger = createLedger(journal.balances, { nowMs: journal.openedMs, onCrossed, onExhausted });
+  const ledger = createLedger(journal.balances, { clockMs: journal.clock.clockMs, onCrossed, onExhausted });
   const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
   return {
     ledger,

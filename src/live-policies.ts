@@ -62,6 +62,7 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
     } catch (fault) {
       return keepOld(fault instanceof Error ? fault.message : String(fault));
     }
+    warnOfMeters(inForce.policySet, policySet, log);
     inForce.policySet = ready;
     warnOf(next, log);
     log.info({ policy_version: policySet.policyVersion, entitlements: policySet.rules.length }, "the policies have changed");
@@ -96,6 +97,20 @@ export function followPolicies({ config, inForce, declare, known, act, log, prep
     onChange: (heard) => void listeners.push(heard),
     close: () => clearInterval(watch),
   };
+}
+
+/** A counter has its budget's name and window, and nothing else: what was counted on another meter stays there as a number. */
+function warnOfMeters(was: PolicySet, is: PolicySet, log: Log): void {
+  const before = new Map(was.budgets.map(({ draw }) => [draw.budget, draw]));
+  for (const { draw: now } of is.budgets) {
+    const old = before.get(now.budget);
+    const isSameWindow = old?.period === now.period && old.rollingMs === now.rollingMs && old.timeZone === now.timeZone;
+    if (old === undefined || !isSameWindow || old.meter === now.meter) continue;
+    log.warn(
+      { budget: now.budget, meter: now.meter, was: old.meter },
+      "the budget counts another meter under the same name: what was counted of the old one stays counted. Give it a new name to begin anew",
+    );
+  }
 }
 
 /** By what the files look like and not by events of the system, which mounted volumes and links that are switched do not give. */

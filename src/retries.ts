@@ -13,7 +13,7 @@ import type { Reader } from "./call/record/reader.ts";
 import { createRetries, type Retries } from "./call/record/retries.ts";
 import type { KeptAnswer, RetryKeys } from "./call/record/retry-key.ts";
 import type { Config } from "./config.ts";
-import { callKeys } from "./control/call-keys.ts";
+import { type CallKeys, callKeys } from "./control/call-keys.ts";
 import { RegistryAway } from "./control/postgres.ts";
 import { createSharedKeys } from "./control/shared-keys.ts";
 import type { ControlStore } from "./control/store.ts";
@@ -64,19 +64,25 @@ async function openKeysOfCalls({ journal, store, reader, now, fault, closing }: 
   const unlessAway = (thrown: unknown) => thrown instanceof RegistryAway || fault(thrown);
   let sweeping: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
-    const over = { expiredMs: now() };
-    if (journal.available) sweeping = sweeping.then(() => dropAllKeys(journal, over)).catch(fault);
-    if (rows !== null) sweeping = sweeping.then(() => rows.drop(over)).catch(unlessAway);
+    sweeping = sweeping.then(() => sweep(journal, rows, now)).catch(unlessAway);
   }, EVERY_MS).unref();
   closing.push(() => {
     clearInterval(timer);
     return sweeping;
   });
   if (rows === null) return own;
-  const shared = createSharedKeys({ own, find, rows, gateway: journal.source, now, fault: unlessAway });
+  // The journal's word on its own calls counts for as long as it has it: a clock that runs ahead must not make it "never sent".
+  const shared = createSharedKeys({ own, find: (key) => find(key, 0), rows, gateway: journal.source, fault: unlessAway });
   closing.push(() => shared.close());
   await shared.catchUp();
   return shared;
+}
+
+/** What the others may still hear of from this journal stays in it: where gateways share their keys, until it is over by both clocks. */
+async function sweep(journal: RetryParts["journal"], rows: CallKeys | null, now: () => number): Promise<void> {
+  const expiredMs = rows === null ? now() : Math.min(now(), await rows.nowMs());
+  if (journal.available) await dropAllKeys(journal, { expiredMs });
+  await rows?.drop();
 }
 
 /** Calls are written between two of its transactions. */

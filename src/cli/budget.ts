@@ -1,6 +1,8 @@
 /** `budget list|show|create|change|end|credit|debit`: limit, committed, held and remaining of every counter in use, and corrections with a reason. */
+
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
+import { amountIn } from "../call/authorize/written.ts";
 import type { BudgetRow } from "../control/admin/budget-rows.ts";
 import { adminClient } from "./admin-client.ts";
 import { openBooks } from "./books.ts";
@@ -78,9 +80,9 @@ function listOf(rows: readonly BudgetRow[]): string {
 }
 
 async function adjust(change: "credit" | "debit", name: string, options: AdjustOptions, io: Io): Promise<void> {
-  const amount = Number(options.amount.replaceAll("_", ""));
-  if (!/^[0-9_]+$/.test(options.amount) || !Number.isSafeInteger(amount) || amount === 0)
-    throw new Exit(EXIT.usage, `--amount ${options.amount}: a whole number above 0, such as 5000`);
+  const amount = amountIn(options.amount);
+  if (amount === null || amount === 0)
+    throw new Exit(EXIT.usage, `--amount ${options.amount}: a whole number above 0, such as 5000 or 5_000`);
   const body = { amount, reason: options.reason, ...(options.scope === undefined ? {} : { scope: options.scope }) };
   const admin = adminClient(configOf(options, io), io);
   const made = await admin.post<Adjusted>(`/budgets/${encodeURIComponent(name)}/${change}`, body, undefined, options.key ?? randomUUID());

@@ -3,11 +3,12 @@ import type { Command } from "commander";
 import { type CommonOptions, leaf } from "./command.ts";
 import { EXIT, Exit, type Io } from "./io.ts";
 
-type ServeOptions = CommonOptions & { readonly logLevel: string };
+type ServeOptions = CommonOptions & { readonly logLevel: string; readonly trustClock?: true };
 
 export function registerServe(program: Command, io: Io): void {
   leaf(program, "serve", "start the gateway; SIGTERM drains it, SIGHUP reads the policy files anew", "tollgate serve -c tollgate.yaml")
     .option("--log-level <level>", "debug, info, warn or error", "info")
+    .option("--trust-clock", "the machine's clock is right: budget windows that begin after it are left until their time comes")
     .action((options: ServeOptions) => serve(options, io));
 }
 
@@ -31,9 +32,11 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   const told = heardSignal();
   let reload = (): unknown => null;
   process.on("SIGHUP", () => void reload());
-  const gateway = await startGateway({ configFile: options.config, env: io.env, log }).catch((fault: unknown) => {
-    throw fault instanceof StartRefused ? new Exit(fault.problems ? EXIT.config : EXIT.away, fault.message) : fault;
-  });
+  const gateway = await startGateway({ configFile: options.config, env: io.env, log, trustClock: options.trustClock ?? false }).catch(
+    (fault: unknown) => {
+      throw fault instanceof StartRefused ? new Exit(fault.problems ? EXIT.config : EXIT.away, fault.message) : fault;
+    },
+  );
   reload = gateway.reload;
   log.info({ signal: await told }, "draining");
   await gateway.close();

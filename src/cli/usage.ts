@@ -1,7 +1,7 @@
 /** `usage` and `usage correct`: the meters, by any dimension of the usage events, and what sets an event right. */
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
-import { instantOf } from "../call/authorize/written.ts";
+import { amountIn, instantOf } from "../call/authorize/written.ts";
 import { USAGE_DIMENSIONS, USAGE_FILTERS, type UsageAnswer } from "../call/record/queries.ts";
 import { adminClient } from "./admin-client.ts";
 import { openBooks, type UsageQuery } from "./books.ts";
@@ -104,9 +104,10 @@ function csvOf(by: readonly string[], { rows }: UsageAnswer): string {
 }
 
 async function correct(eventId: string, options: CorrectOptions, io: Io): Promise<void> {
-  const delta = Number(options.delta.replaceAll("_", ""));
-  if (!Number.isSafeInteger(delta) || delta === 0)
-    throw new Exit(EXIT.usage, `--delta ${options.delta}: a whole number other than 0: -500`);
+  const sign = options.delta.startsWith("-") ? -1 : 1;
+  const amount = amountIn(sign < 0 ? options.delta.slice(1) : options.delta);
+  const delta = sign * (amount ?? 0);
+  if (delta === 0) throw new Exit(EXIT.usage, `--delta ${options.delta}: a whole number other than 0: -500`);
   const body = { event_id: eventId, quantity: { [options.meter]: delta }, reason: options.reason, id: options.key ?? randomUUID() };
   const made = await adminClient(configOf(options, io), io).post<{ event_id: string; duplicate: boolean }>("/metering/corrections", body);
   print(io, options, made, () => `${made.event_id} ${made.duplicate ? "stood there already" : "corrects"} ${eventId}`);

@@ -1,8 +1,8 @@
-/** The keys that callers gave their calls, in the registry that several gateways share: every statement is whole by itself. */
+/** The keys that callers gave their calls, where several gateways share them: every statement is whole, and its clock is the database's. */
 import { sql } from "kysely";
-import type { KeysToDrop } from "../call/record/key-writer.ts";
 import type { KeyClaim, KnownKey } from "../call/record/retry-key.ts";
 import type { CallId } from "../ids.ts";
+import { agreedNowMs, DATABASE_NOW_MS } from "./shared-clock.ts";
 import type { ControlStore } from "./store.ts";
 import type { CallKeyRow } from "./tables.ts";
 
@@ -12,7 +12,7 @@ export type KeyRun = { readonly key: string; readonly runId: CallId };
 export type CallKeys = {
   /** Of two at once, wherever they run, one: the key is free, over, or waits for its client with the same question. */
   take(claim: KeyClaim): Promise<boolean>;
-  find(key: string, atMs: number): Promise<CallKeyRow | undefined>;
+  find(key: string): Promise<CallKeyRow | undefined>;
   /** Runs of this gateway that no ending was written of, by their keys, beyond `after`. */
   openRuns(after: string): Promise<readonly KeyRun[]>;
   /** Nothing of it was sent. A later round leaves the call where it was: waiting for its client. */
@@ -21,7 +21,9 @@ export type CallKeys = {
   wait(run: KeyRun): Promise<void>;
   settle(run: KeyRun, known: KnownKey): Promise<void>;
   /** Keys that are over go, and results whose time is. */
-  drop(which: Extract<KeysToDrop, { expiredMs: number }>): Promise<void>;
+  drop(): Promise<void>;
+  /** The database's clock. */
+  nowMs(): Promise<number>;
 };
 
 /** Read at once when a gateway starts; a row of a key is some 400 bytes. */
@@ -32,24 +34,31 @@ const DROPPED_MAX = 1_000;
 export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): CallKeys {
   /** The row as this run left it: whoever has taken the key since is not touched. */
   const own = ({ key, runId }: KeyRun) => sql`key = ${key} AND gateway = ${gateway} AND run_id = ${runId} AND state = 'open'`;
+  // By a gateway's own clock, a wrong one would free the keys of all.
+  const over = sql`call_key.expires_ms <= ${DATABASE_NOW_MS}`;
+  /** How long is the claim's, from when is the database's. */
+  const after = (spanMs: number) => sql`${DATABASE_NOW_MS} + ${spanMs}::bigint`;
   const wait = async (run: KeyRun) => {
     await sql`UPDATE call_key SET state = 'waiting' WHERE ${own(run)}`.execute(db);
   };
   return {
     async take({ key, fingerprint, callId, agent, subject, atMs, expiresMs, replayUntilMs }) {
+      const expires = after(expiresMs - atMs);
+      const replayUntil = replayUntilMs === null ? null : after(replayUntilMs - atMs);
       const { rows } = await sql`
         INSERT INTO call_key (key, fingerprint, gateway, call_id, run_id, agent_id, subject, state, expires_ms, replay_until_ms)
-        VALUES (${key}, ${fingerprint}, ${gateway}, ${callId}, ${callId}, ${agent}, ${subject}, 'open', ${expiresMs}, ${replayUntilMs})
+        VALUES (${key}, ${fingerprint}, ${gateway}, ${callId}, ${callId}, ${agent}, ${subject}, 'open', ${expires}, ${replayUntil})
         ON CONFLICT (key) DO UPDATE SET
-          call_id = CASE WHEN call_key.expires_ms > ${atMs} THEN call_key.call_id ELSE excluded.call_id END,
+          call_id = CASE WHEN ${over} THEN excluded.call_id ELSE call_key.call_id END,
           fingerprint = excluded.fingerprint, gateway = excluded.gateway, run_id = excluded.run_id, agent_id = excluded.agent_id,
           subject = excluded.subject, state = 'open', expires_ms = excluded.expires_ms, replay_until_ms = excluded.replay_until_ms,
           ended = NULL, result = NULL
-        WHERE call_key.expires_ms <= ${atMs} OR (call_key.state = 'waiting' AND call_key.fingerprint = excluded.fingerprint)
+        WHERE ${over} OR (call_key.state = 'waiting' AND call_key.fingerprint = excluded.fingerprint)
         RETURNING key`.execute(db);
       return rows.length === 1;
     },
-    find: (key, atMs) => db.selectFrom("call_key").selectAll().where("key", "=", key).where("expires_ms", ">", atMs).executeTakeFirst(),
+    find: (key) =>
+      db.selectFrom("call_key").selectAll().where("key", "=", key).where("expires_ms", ">", DATABASE_NOW_MS).executeTakeFirst(),
     openRuns: (after) =>
       db
         .selectFrom("call_key")
@@ -69,15 +78,15 @@ export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): Cal
       const ended = JSON.stringify({ state, record });
       await sql`UPDATE call_key SET state = 'settled', ended = ${ended}, result = ${result} WHERE ${own(run)}`.execute(db);
     },
-    async drop({ expiredMs }) {
+    async drop() {
       // Gateways sweep at the same time: what one has in hand the others pass over, and none waits for another in a ring.
       const some = (where: ReturnType<typeof sql>) =>
         sql`key IN (SELECT key FROM call_key WHERE ${where} LIMIT ${sql.lit(DROPPED_MAX)} FOR UPDATE SKIP LOCKED)`;
-      const over = some(sql`expires_ms <= ${expiredMs}`);
-      const kept = some(sql`result IS NOT NULL AND replay_until_ms <= ${expiredMs}`);
-      for (const statement of [sql`DELETE FROM call_key WHERE ${over}`, sql`UPDATE call_key SET result = NULL WHERE ${kept}`])
+      const kept = some(sql`result IS NOT NULL AND replay_until_ms <= ${DATABASE_NOW_MS}`);
+      for (const statement of [sql`DELETE FROM call_key WHERE ${some(over)}`, sql`UPDATE call_key SET result = NULL WHERE ${kept}`])
         while (Number((await statement.execute(db)).numAffectedRows ?? 0n) >= DROPPED_MAX);
     },
+    nowMs: () => agreedNowMs({ db, shared: true }, Date.now),
   };
 }
 

@@ -9,12 +9,11 @@ export type SharedKeys = RetryKeys & {
 };
 
 export type SharedKeysParts = {
-  /** Those of the journal, and what it has of a key; null: nothing. */
+  /** Those of the journal, and what it has of a key, however long ago its time was over; null: nothing. */
   readonly own: RetryKeys;
-  readonly find: (key: string, atMs: number) => Promise<KnownKey | null>;
+  readonly find: (key: string) => Promise<KnownKey | null>;
   readonly rows: CallKeys;
   readonly gateway: string;
-  readonly now: () => number;
   readonly fault: (thrown: unknown) => void;
 };
 
@@ -26,7 +25,7 @@ const CATCH_UP_MS = 1_000;
 /** A statement that was given up may still take effect until the database gives it up too (5 s, postgres.ts). */
 const CALM_ROUNDS = 10;
 
-export function createSharedKeys({ own, find, rows, gateway, now, fault }: SharedKeysParts): SharedKeys {
+export function createSharedKeys({ own, find, rows, gateway, fault }: SharedKeysParts): SharedKeys {
   const running = new Set<string>();
   const endings = new Map<string, Promise<void>>();
   /** How many rounds without a fault are still due; 0: all that this gateway has to say is said. */
@@ -40,7 +39,7 @@ export function createSharedKeys({ own, find, rows, gateway, now, fault }: Share
 
   /** False: not even the journal has an ending yet; its settlement waits for the disk. */
   async function follow(run: KeyRun): Promise<boolean> {
-    const known = await find(run.key, now());
+    const known = await find(run.key);
     if (known === null) await rows.free(run);
     else if (known.state === "waiting") await rows.wait(run);
     else if (known.state === "open" && known.record === null) return false;
@@ -69,11 +68,11 @@ export function createSharedKeys({ own, find, rows, gateway, now, fault }: Share
 
   /** Null: it is this call's, at every gateway. */
   async function take(claim: KeyClaim): Promise<Begun | null> {
-    const { key, fingerprint, atMs } = claim;
+    const { key, fingerprint } = claim;
     let callId = claim.callId;
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       if (await rows.take(claim)) return null;
-      const row = await rows.find(key, atMs);
+      const row = await rows.find(key);
       if (row === undefined) continue;
       callId = row.call_id;
       // Nobody else here has the key: a run of ours that is open there has ended, and that was not written.

@@ -56,6 +56,14 @@ budgets:
   ]);
 });
 
+test("a lease of a rolling budget is refused where it stands, with what to do", () => {
+  const of = (more: string) => problemsIn(`budgets:\n  - { name: b, meter: calls, limit: 100, rolling: 1m, ${more} }\n`);
+  expect(of("lease: 10")).toEqual([
+    "3:62: budgets[0].lease: not with rolling, which would set a slice aside in each of its 60 slots: leave it out, or take a period",
+  ]);
+  expect(of("lease: 0")).toEqual([]);
+});
+
 test.each([
   ["when: !args.x", "a YAML tag is not allowed: put the text in quotes"],
   ["permit: [*/x]", "a YAML alias is not allowed: put the text in quotes, or write the value out"],

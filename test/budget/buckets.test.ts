@@ -81,13 +81,18 @@ test("whoever waits as long as told gets the token, and not a millisecond earlie
   );
 });
 
-test("a rate that changes keeps the whole tokens that are left, and gives no more than its burst", () => {
+test("a rate that changes stays as full as it was, in whole tokens", () => {
   const bucket = fullBucket(rateOf(10, 1_000), 0);
   for (let i = 0; i < 7; i++) take(bucket);
   fill(bucket, rateOf(100, 60_000), 0);
-  expect(tokensIn(bucket)).toBe(3);
+  expect(tokensIn(bucket)).toBe(30);
+  fill(bucket, rateOf(100, 60_000, 50), 0);
+  expect(tokensIn(bucket)).toBe(15);
   fill(bucket, rateOf(2, 1_000), 0);
-  expect(tokensIn(bucket)).toBe(2);
+  expect(tokensIn(bucket)).toBe(0);
+  const full = fullBucket(rateOf(10, 1_000), 0);
+  fill(full, rateOf(1_000, 3_600_000), 0);
+  expect(tokensIn(full)).toBe(1_000);
 });
 
 test("a token that is not there cannot be taken", () => {

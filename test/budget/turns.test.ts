@@ -50,6 +50,27 @@ test("of two rates both are counted, and the one that is used up refuses", async
   expect(turns.leftOf([both]).map(({ left, rate: of }) => `${of?.text} ${left}`)).toEqual(["2/1000ms 1", "100/3600000ms 99"]);
 });
 
+test("a rate goes on with what was counted in its window, wherever a reload puts it in the list", async () => {
+  const turns = still();
+  const [short, long] = [rate(4, 1_000), rate(10, 3_600_000)];
+  const left = (...rates: Rate[]) => turns.leftOf([pace({ name: "polite", rates })]).map((each) => each.left);
+  let calls = 0;
+  const passes = async (count: number, ...rates: Rate[]) => {
+    for (let i = 0; i < count; i += 1) expect(what(await at(turns, [pace({ name: "polite", rates })], `c${calls++}`))).toBe("passes");
+  };
+  await passes(8, long);
+  expect(left(short, long)).toEqual([4, 2]);
+  await passes(1, short, long);
+  expect(left(long)).toEqual([1]);
+  await passes(1, long);
+  // The short one that was away comes back as it was.
+  expect(left(short, long)).toEqual([3, 0]);
+  expect(left(long, short)).toEqual([0, 3]);
+  expect(what(await at(turns, [pace({ name: "polite", rates: [short, rate(100, 3_600_000)] })], "more"))).toBe("rate_limited polite");
+  // Another window: as full as the one that it stands for.
+  expect(left(short, rate(5, 60_000))).toEqual([3, 0]);
+});
+
 test("a place is given back once, however often the call is said to have ended, and by nobody who has none", async () => {
   const turns = still();
   const one = pace({ name: "one", concurrent: 2 });

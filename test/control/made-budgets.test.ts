@@ -150,6 +150,7 @@ test.each([
   ["a pattern that is none", { tools: ["echo"] }, 422, "names no server"],
   ["a group of policy files", { who: { agent: "group:all" } }, 422, "group"],
   ["money without prices", { meter: "cost_micros" }, 422, "prices"],
+  ["a slice of each slot of a rolling window", { period: undefined, rolling: "1h", lease: 1 }, 422, "lease: not with rolling"],
   ["both forms at once", { token_limit: 5 }, 422, "token_limit"],
   ["an unknown member", { limits: 5 }, 422, "limits"],
   ["a limit below nothing", { limit: -1 }, 422, "limit"],

@@ -77,8 +77,8 @@ export class GatewayProcess {
     }
   }
 
-  serve(): Promise<void> {
-    return this.#serve(process.execPath, [MAIN, "serve", "-c", this.configFile]);
+  serve(...more: string[]): Promise<void> {
+    return this.#serve(process.execPath, [MAIN, "serve", "-c", this.configFile, ...more]);
   }
 
   /** The data folder `small` is a file system of so many megabytes, in a mount namespace of the gateway's own. */

@@ -174,6 +174,20 @@ test("mode: observe lets through what policies would refuse, and each record say
   }
 });
 
+test("a budget that counts another meter under its name is warned of, since what was counted stays", async () => {
+  const of = (meter: string, period: string) => `${BOTH}budgets:\n  - { name: team-day, meter: ${meter}, limit: 9, period: ${period} }\n`;
+  const inForce = async (text: string) => {
+    const from = gateway.output.length;
+    writeFileSync(policyFile(), text);
+    await until(async () => gateway.output.slice(from).includes("the policies have changed"));
+    return gateway.output.slice(from);
+  };
+  await inForce(of("calls", "day"));
+  expect(await inForce(of("tool_tokens", "day"))).toMatch(/"budget":"team-day","meter":"tool_tokens","was":"calls"/);
+  // With another window it begins anew, and nothing is to be said.
+  expect(await inForce(of("calls", "hour"))).not.toContain("another meter");
+});
+
 test("policies that change while a gateway starts are in force soon after it is ready", async () => {
   const starting = await GatewayProcess.prepare({ policies: BOTH, servers: `  up: { url: "${upstream.mcpUrl}" }` });
   try {

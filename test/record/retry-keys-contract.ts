@@ -12,6 +12,8 @@ export type KeyStage = {
   settle(claim: KeyClaim, ending: Omit<KeyEnding, "key">): Promise<void>;
   /** As after kill -9 and a new start. */
   crash(): Promise<void>;
+  /** That time comes, where a store goes by a clock of its own. */
+  until?(atMs: number): Promise<void>;
   /** Keys that are over go, and those of an agent. */
   drop(which: { expiredMs: number } | { agent: string } | { subject: string }): Promise<void>;
 };
@@ -56,6 +58,7 @@ export function describeRetryKeys(open: () => Promise<KeyStage>): void {
     }
     await stage.drop({ expiredMs: NOW_MS + DAY_MS - 1 });
     expect(await stage.keys.begin(retryOf(claim))).toMatchObject(settledAs(claim.callId));
+    await stage.until?.(NOW_MS + DAY_MS);
     const later = retryOf(claim, { atMs: NOW_MS + DAY_MS, expiresMs: NOW_MS + 2 * DAY_MS });
     await run(stage, later, SETTLED);
     expect(await stage.keys.begin(retryOf(later))).toMatchObject(settledAs(later.callId));

@@ -1,4 +1,5 @@
 /** The keys of several gateways, in a real PostgreSQL and the journal of each. */
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createJournalKeys } from "../../src/call/record/journal-keys.ts";
 import { openReaderThread } from "../../src/call/record/reader.ts";
@@ -34,8 +35,8 @@ async function openGateway(store: ControlStore, name: string): Promise<Gateway> 
   const start = async () => {
     const [journal, reader] = [await open(dir), openReaderThread(dir)];
     const find = (key: string, atMs: number) => reader.ask("retryKey", key, atMs);
-    const parts = { own: createJournalKeys(find), find, rows: callKeys(store, name), gateway: name };
-    const keys = createSharedKeys({ ...parts, now: () => NOW_MS, fault: () => {} });
+    const parts = { own: createJournalKeys(find), find: (key: string) => find(key, 0), rows: callKeys(store, name), gateway: name };
+    const keys = createSharedKeys({ ...parts, fault: () => {} });
     await keys.catchUp();
     const end = async () => void (await Promise.all([journal.close(), reader.close()]));
     opened.push(() => keys.close().then(end));
@@ -82,6 +83,12 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
     await store?.close();
     await server?.close();
   });
+  /** As if that much time had gone by on the database's clock, by which alone they end. */
+  const age = async (ms: number) => {
+    await sql`UPDATE call_key SET expires_ms = expires_ms - ${ms}::bigint, replay_until_ms = replay_until_ms - ${ms}::bigint`.execute(
+      store.db,
+    );
+  };
   const rowOf = ({ key }: KeyClaim) => store.db.selectFrom("call_key").selectAll().where("key", "=", key).executeTakeFirst();
 
   describe("as one of them sees them", () => {
@@ -91,9 +98,10 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
         get keys() {
           return first.keys;
         },
+        until: (atMs) => age(atMs - NOW_MS),
         async drop(which) {
           await first.dropOwn(which);
-          if ("expiredMs" in which) await callKeys(store, "gw-1").drop(which);
+          if ("expiredMs" in which) await callKeys(store, "gw-1").drop();
           else if ("agent" in which) await store.db.deleteFrom("call_key").where("agent_id", "=", which.agent).execute();
           else await store.db.deleteFrom("call_key").where("subject", "=", which.subject).execute();
         },
@@ -122,7 +130,9 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
     first.keys.end(claim);
     const own = await first.keys.begin(retryOf(claim));
     expect(own).toMatchObject({ known: { callId: claim.callId, state: "settled", result: "sealed", record: { settlement: "posted" } } });
-    expect(await second.keys.begin(retryOf(claim))).toEqual(own);
+    // The times that it says there are the database's.
+    const known = { ...(own.kind === "ended" ? own.known : {}), expiresMs: expect.any(Number), replayUntilMs: expect.any(Number) };
+    expect(await second.keys.begin(retryOf(claim))).toEqual({ kind: "ended", known });
     expect(await second.keys.begin(retryOf(claim, { fingerprint: "other" }))).toEqual({ kind: "mismatch", callId: claim.callId });
   });
 
@@ -173,10 +183,35 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
     const claim = claimOf({ replayUntilMs: NOW_MS + 1_000 });
     await first.run(claim, { state: "settled", result: "sealed" });
     await expect.poll(async () => (await rowOf(claim))?.result).toBe("sealed");
-    await callKeys(store, "gw-2").drop({ expiredMs: NOW_MS + 1_000 });
+    await age(1_000);
+    await callKeys(store, "gw-2").drop();
     expect(await rowOf(claim)).toMatchObject({ state: "settled", result: null });
-    await callKeys(store, "gw-2").drop({ expiredMs: claim.expiresMs });
+    await age(claim.expiresMs - NOW_MS);
+    await callKeys(store, "gw-2").drop();
     expect(await rowOf(claim)).toBeUndefined();
+  });
+
+  test("a gateway whose clock is days ahead or behind frees nobody's key: not by asking, not by its own calls, not by its sweep", async () => {
+    const [ahead, behind] = [2 * 86_400_000, -2 * 86_400_000];
+    const at = (claim: KeyClaim, ms: number) => retryOf(claim, { atMs: claim.atMs + ms, expiresMs: claim.expiresMs + ms });
+    for (const ms of [ahead, behind]) {
+      const claim = claimOf();
+      await first.run(claim);
+      await expect.poll(async () => (await rowOf(claim))?.state).toBe("settled");
+      expect(await second.keys.begin(at(claim, ms))).toMatchObject({ kind: "ended", known: { callId: claim.callId } });
+      const own = at(claimOf(), ms);
+      await second.run(own);
+      await expect.poll(async () => (await rowOf(own))?.state).toBe("settled");
+      await callKeys(store, "gw-2").drop();
+      for (const key of [claim, own]) expect(await first.keys.begin(retryOf(key))).toMatchObject({ kind: "ended" });
+    }
+  });
+
+  test("a gateway whose journal has a key as over says of its call how it ended, and not that it was never sent", async () => {
+    const claim = claimOf({ atMs: NOW_MS - 2 * 86_400_000, expiresMs: NOW_MS - 86_400_000 });
+    await first.run(claim);
+    await expect.poll(async () => (await rowOf(claim))?.state).toBe("settled");
+    expect(await second.keys.begin(retryOf(claim, { atMs: NOW_MS }))).toMatchObject({ kind: "ended" });
   });
 
   test("while the registry is away no new key begins, and what ended meanwhile is said when it is back", async () => {

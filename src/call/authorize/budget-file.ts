@@ -5,11 +5,11 @@ import type { Draw } from "./permit.ts";
 import { each, name, patterns, who } from "./rule-parts.ts";
 import { eachOf } from "./scope.ts";
 import { compileWho } from "./who.ts";
-import { durationMs } from "./written.ts";
+import { AMOUNT, amountOf, durationMs } from "./written.ts";
 
 const AMOUNT_WORDS = "must be a whole number, such as 2000 or 5_000_000";
 const amount = z
-  .union([z.int().min(0), z.string().regex(/^[0-9]+(_[0-9]{3})*$/, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
+  .union([z.int().min(0), z.string().regex(AMOUNT, { error: AMOUNT_WORDS, abort: true })], { error: AMOUNT_WORDS })
   .refine((written) => Number.isSafeInteger(amountOf(written)), `must be at most ${Number.MAX_SAFE_INTEGER}`);
 
 /** A shorter window than this would end before its calls do; a longer one than a year is a calendar's. */
@@ -70,7 +70,9 @@ export const budget = z
       .describe("Percent of the limit at which people are told, once a window: [50%, 80%, 100%]."),
     lease: amount
       .optional()
-      .describe("What each gateway may set aside, to go on with while shared.redis is away. Default: nothing; then it refuses."),
+      .describe(
+        "What each gateway may set aside, to go on with while shared.redis is away. Not with rolling. Default: nothing; then it refuses.",
+      ),
     hint: z
       .string()
       .min(1)
@@ -80,13 +82,14 @@ export const budget = z
   })
   .refine(({ period, rolling: last }) => (period === undefined) !== (last === undefined), "must have either period or rolling")
   .refine(({ overage, hard }) => overage === undefined || !hard, "overage bounds a budget with hard: false; a hard one is never exceeded")
-  .refine(({ lease, limit }) => lease === undefined || amountOf(lease) <= amountOf(limit), "lease is more than the limit");
+  .refine(({ lease, limit }) => lease === undefined || amountOf(lease) <= amountOf(limit), "lease is more than the limit")
+  // A slice belongs to one window, and each slot of a rolling one is one: sixty of them set aside would leave next to nothing to spend.
+  .refine(({ lease, rolling: last }) => lease === undefined || amountOf(lease) === 0 || last === undefined, {
+    error: "not with rolling, which would set a slice aside in each of its 60 slots: leave it out, or take a period",
+    path: ["lease"],
+  });
 
 export type BudgetFile = z.output<typeof budget>;
-
-export function amountOf(written: number | string): number {
-  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
-}
 
 /** As the policy set has it. `who` and `targets`: groups in full. */
 export function drawingBudget(budget: BudgetFile, who: BudgetFile["who"], targets: readonly TargetPattern[] | null) {

@@ -221,9 +221,11 @@ export function isInForce({ validity }: Rule, nowMs: number): boolean {
 
 export function drawsOf(policySet: PolicySet, view: View, server: string, target: Target): Draw[] {
   const named = policySet.budgetIndex.find(server, target);
+  const [owner] = view.facets.agent;
+  const whose = owner === undefined ? {} : { owner };
   return policySet.budgets
     .filter((budget) => (budget.targets === null || named.has(budget)) && budget.who(view.facets))
-    .map((budget) => ({ ...budget.draw, scope: scopeOf(budget, view.facets, server, target) }));
+    .map((budget) => ({ ...budget.draw, ...whose, scope: scopeOf(budget, view.facets, server, target) }));
 }
 
 /** Of a method that whoever may use the server may call: its name is one of few. */

@@ -32,6 +32,8 @@ export type Draw = {
   readonly notify: readonly number[];
   /** What this gateway may set aside of a shared counter, to go on with while the shared ledger is away; 0: nothing. */
   readonly lease: number;
+  /** The agent whose call it is, which has a share of all counters that there may be; absent: nobody's. */
+  readonly owner?: string;
   /** What whoever is refused may do about it, in the words of who made the budget. */
   readonly hint?: string;
 };

@@ -1,4 +1,4 @@
-/** Pure. Times and durations as people write them in YAML. */
+/** Pure. Times, durations and amounts as people write them, in YAML and on the command line. */
 
 const HOUR_MS = 3_600_000;
 
@@ -18,6 +18,20 @@ export function durationText(ms: number): string {
   ] as const;
   const [unitMs, unit] = units.find(([size]) => ms > 0 && ms % size === 0) ?? [1, "ms"];
   return `${ms / unitMs} ${unit}`;
+}
+
+/** decisions.md 43: digits, grouped by `_` or not; YAML 1.2 reads 5_000_000 as a string. */
+export const AMOUNT = /^[0-9]+(_[0-9]{3})*$/;
+
+/** `written` is a number, or has that form. */
+export function amountOf(written: number | string): number {
+  return typeof written === "number" ? written : Number(written.replaceAll("_", ""));
+}
+
+/** Null: it has not that form, or is beyond 2^53 - 1. */
+export function amountIn(text: string): number | null {
+  const amount = AMOUNT.test(text) ? amountOf(text) : Number.NaN;
+  return Number.isSafeInteger(amount) ? amount : null;
 }
 
 const INSTANT = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/;

@@ -2,20 +2,21 @@
 import type { Rate } from "../authorize/permit.ts";
 
 /** `level` counts parts of which `perMs` make one token, so that every millisecond brings exactly `count` of them. */
-export type Bucket = { level: number; perMs: number; atMs: number };
+export type Bucket = { level: number; perMs: number; burst: number; atMs: number };
 
 export function fullBucket(rate: Rate, nowMs: number): Bucket {
-  return { level: rate.burst * rate.perMs, perMs: rate.perMs, atMs: nowMs };
+  return { level: rate.burst * rate.perMs, perMs: rate.perMs, burst: rate.burst, atMs: nowMs };
 }
 
 /**
  * `nowMs`: whole monotonic milliseconds. An earlier one than before brings nothing and takes nothing. Where the policies have changed
- * the rate since, the whole tokens stay, at most as many as the new burst.
+ * the rate since, it stays as full as it was, in whole tokens.
  */
 export function fill(bucket: Bucket, rate: Rate, nowMs: number): void {
-  if (bucket.perMs !== rate.perMs) {
-    bucket.level = Math.floor(bucket.level / bucket.perMs) * rate.perMs;
+  if (bucket.perMs !== rate.perMs || bucket.burst !== rate.burst) {
+    bucket.level = Math.floor((bucket.level * rate.burst) / (bucket.burst * bucket.perMs)) * rate.perMs;
     bucket.perMs = rate.perMs;
+    bucket.burst = rate.burst;
   }
   const elapsedMs = Math.max(0, nowMs - bucket.atMs);
   bucket.atMs += elapsedMs;

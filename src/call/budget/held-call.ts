@@ -13,10 +13,12 @@ export class HeldCall implements Reservation {
   readonly metersResult: boolean;
   readonly bytesMax: number;
   readonly #counted: readonly CountedLine[];
+  readonly #ended: () => void;
   #state: "held" | "sent" | "ended" = "held";
 
-  constructor(callId: CallId, counted: readonly CountedLine[]) {
+  constructor(callId: CallId, counted: readonly CountedLine[], ended: () => void) {
     this.callId = callId;
+    this.#ended = ended;
     this.#counted = counted;
     this.lines = counted.map(({ draw, windowStartMs, windowEndMs, amount }) => ({ draw, windowStartMs, windowEndMs, amount }));
     this.metersResult = metersResult(counted);
@@ -74,6 +76,7 @@ export class HeldCall implements Reservation {
       const spentNow = spent + posted + owed;
       lines.push({ line, posted, debt: owed, spent: spentNow, remaining: left, crossed: crossedBy(draw, spent, spentNow) });
     }
+    this.#ended();
     return { state, lines, withheld: null };
   }
 }

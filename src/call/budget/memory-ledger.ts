@@ -6,6 +6,7 @@ import { type Counter, ceilingOf, crossedBy, judgeHold, remaining, type Standing
 import { creditOver } from "./credit.ts";
 import { assertWhole, type CountedLine, HeldCall } from "./held-call.ts";
 import type { Adjusting, Adjustment, Amounts, Balance, HoldLine, Ledger, Settlement, Weighing } from "./reservation.ts";
+import { COUNTER_BOUNDS, createRoom, type RoomBounds } from "./room.ts";
 import { createCalendar, freedAt, type Window } from "./windows.ts";
 
 /** At once, since nothing has to be asked. */
@@ -14,19 +15,26 @@ export interface MemoryLedger extends Ledger, Adjusting {
   weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing;
   balances(): readonly Balance[];
   plan(draw: Draw, change: "credit" | "debit", amount: number, nowMs: number): readonly Adjustment[] | null;
-  /** Forgets counters of ended windows in which nothing is held any more; their rows stay in the journal. Returns how many. */
+  /** Forgets counters that are empty or of ended windows, and that no call has in hand; their rows stay in the journal. Returns how many. */
   sweep(nowMs: number): number;
 }
 
 export type LocalReservation = HeldCall & { post(usage: Amounts): Settlement };
 
-/** Counters in memory at once, about 60 MB: without a limit, `each: subject` would let callers decide how much memory is used. */
-export const COUNTERS_MAX = 200_000;
+/** Counters in memory at once. */
+export const COUNTERS_MAX = COUNTER_BOUNDS.countersMax;
+/** A sweep of all counters takes some 10 ms. */
+const SWEEP_PAUSE_MS = 1_000;
 
-export type LedgerOptions = {
+/** `uses`: calls under way that count in it, also those that hold nothing there. */
+type Kept = Counter & { readonly owner: string | null; uses: number };
+type Line = CountedLine & { readonly counter: Kept };
+
+export type LedgerOptions = Partial<RoomBounds> & {
   /** When `initial` was read: windows that had ended by then are not in it, and never count again, whatever the clock says later. */
   readonly nowMs?: number;
-  readonly countersMax?: number;
+  /** Where the ledger's clock starts; windows that begin later are left until their time comes. Default: at `nowMs`, or at the latest window. */
+  readonly clockMs?: number;
   /** Hears of thresholds, in percent, that a change which is no settlement has crossed. */
   readonly onCrossed?: (line: HoldLine, percents: readonly number[], spent: number) => void;
   /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
@@ -38,43 +46,51 @@ export type LedgerOptions = {
  *
  * The ledger's clock never runs backwards: a call counts in the window of the latest instant that the ledger has heard of, so that a
  * system clock that jumps back cannot reopen a window that has closed. One that jumped far ahead keeps later calls in that far
- * window until the real time has caught up: budgets then reset late, never early.
+ * window until the real time has caught up: budgets then reset late, never early. `clockMs` ends that, where somebody vouches for it.
  */
 export function createLedger(
   initial: readonly Balance[],
-  { nowMs: startedMs = 0, countersMax = COUNTERS_MAX, onCrossed, onExhausted }: LedgerOptions = {},
+  { nowMs: startedMs = 0, clockMs, onCrossed, onExhausted, ...bounds }: LedgerOptions = {},
 ): MemoryLedger {
   const windowOf = createCalendar();
   /** By budget and scope: the windows of one share, the oldest first. */
-  const shares = new Map<string, Counter[]>();
-  let size = 0;
-  let latestMs = startedMs;
-  const add = (counter: Counter): Counter => {
+  const shares = new Map<string, Kept[]>();
+  const room = createRoom({ ...COUNTER_BOUNDS, ...bounds });
+  let sweptAtMs = Number.NEGATIVE_INFINITY;
+  let latestMs = clockMs ?? initial.reduce((latest, { windowStartMs }) => Math.max(latest, windowStartMs), startedMs);
+  const add = (counter: Kept): Kept => {
     const share = shares.get(keyOf(counter));
     if (share === undefined) shares.set(keyOf(counter), [counter]);
     else share.push(counter);
-    size += 1;
+    room.made(counter.owner);
     return counter;
   };
   for (const balance of initial.toSorted((a, b) => a.windowStartMs - b.windowStartMs)) {
-    add({ ...balance });
-    latestMs = Math.max(latestMs, balance.windowStartMs);
+    add({ ...balance, owner: null, uses: 0 });
   }
 
-  function counterFor(draw: Draw): Counter | null {
+  /** What nobody can be told of any more goes when room is needed. */
+  function hasRoom(owner: string | null): boolean {
+    if (room.fits(owner, 1)) return true;
+    if (latestMs - sweptAtMs < SWEEP_PAUSE_MS) return false;
+    sweep();
+    return room.fits(owner, 1);
+  }
+
+  function counterFor(draw: Draw): Kept | null {
     const window = windowOf(draw, latestMs);
     const known = shares.get(keyOf(draw))?.findLast(({ windowStartMs }) => windowStartMs === window.startMs);
-    if (known === undefined) return size >= countersMax ? null : add(emptyCounter(draw, window));
+    if (known === undefined) return hasRoom(draw.owner ?? null) ? add(emptyCounter(draw, window)) : null;
     // The policy set may have changed since: the newest period's end counts from now on.
     known.windowEndMs = window.endMs;
     return known;
   }
 
   /** Of a change that is known already: it may be the first of its window, and that of a rolling one may be before now. */
-  function counterAt({ draw, windowStartMs, windowEndMs }: HoldLine): Counter | null {
+  function counterAt({ draw, windowStartMs, windowEndMs }: HoldLine): Kept | null {
     const known = shares.get(keyOf(draw))?.find((counter) => counter.windowStartMs === windowStartMs);
     if (known !== undefined) return known;
-    if ((windowEndMs !== null && windowEndMs <= latestMs) || size >= countersMax) return null;
+    if ((windowEndMs !== null && windowEndMs <= latestMs) || !hasRoom(null)) return null;
     const added = add(emptyCounter(draw, { startMs: windowStartMs, endMs: windowEndMs }));
     shares.get(keyOf(draw))?.sort((a, b) => a.windowStartMs - b.windowStartMs);
     return added;
@@ -90,7 +106,8 @@ export function createLedger(
     const span = (endMs ?? 0) - startMs;
     const share = shares.get(keyOf(draw)) ?? [];
     return share.filter(
-      ({ windowStartMs, windowEndMs }) => windowEndMs !== null && windowEndMs > latestMs && windowEndMs - windowStartMs === span,
+      ({ windowStartMs, windowEndMs }) =>
+        windowStartMs <= latestMs && windowEndMs !== null && windowEndMs > latestMs && windowEndMs - windowStartMs === span,
     );
   }
 
@@ -100,23 +117,55 @@ export function createLedger(
     return freedAt(countingSlots(draw), draw, amount);
   }
 
+  function sweep(): number {
+    sweptAtMs = latestMs;
+    const before = room.size;
+    for (const key of shares.keys()) forget(key);
+    return before - room.size;
+  }
+
+  /** Of one share, what is over or empty, and in no call's hands. */
+  function forget(key: string): void {
+    const share = shares.get(key) ?? [];
+    const kept = share.filter(({ held, uses, committed, debt, windowEndMs, owner }) => {
+      const keeps = held > 0 || uses > 0 || ((windowEndMs === null || windowEndMs > latestMs) && (committed !== 0 || debt !== 0));
+      if (!keeps) room.gone(owner);
+      return keeps;
+    });
+    if (kept.length === 0) shares.delete(key);
+    else if (kept.length < share.length) shares.set(key, kept);
+  }
+
+  function letGo(lines: readonly Line[]): void {
+    for (const { counter } of lines) counter.uses -= 1;
+  }
+
+  /** None of the draws, where one cannot be carried. No counter stays for what was refused: callers would decide how many there are. */
+  function giveBack(lines: readonly Line[], refused: Draw, refusal: Refusal): Refusal {
+    letGo(lines);
+    for (const { counter, amount } of lines) counter.held -= amount;
+    for (const draw of [...lines.map((line) => line.draw), refused]) forget(keyOf(draw));
+    return refusal;
+  }
+
   return {
     hold(callId, draws, amounts, nowMs) {
       latestMs = Math.max(latestMs, nowMs);
       assertWhole(amounts);
-      const lines: CountedLine[] = [];
+      const lines: Line[] = [];
       for (const draw of draws) {
         const amount = amounts[draw.meter] ?? null;
         const counter = counterFor(draw);
-        if (counter === null) return giveBack(lines, FULL);
+        if (counter === null) return giveBack(lines, draw, FULL);
         const standing = () => standingOf(draw, counter);
         const judged = judgeHold(standing(), draw, amount);
         if (judged !== "carried") {
           const { committed, debt } = standing();
           if (judged === "exhausted") onExhausted?.(draw, counter.windowStartMs, counter.windowEndMs, committed + debt);
-          return giveBack(lines, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
+          return giveBack(lines, draw, refuseHold(judged, draw, standing(), amount ?? 1, resetOf(draw, amount ?? 1)));
         }
         counter.held += amount ?? 0;
+        counter.uses += 1;
         lines.push({
           draw,
           windowStartMs: counter.windowStartMs,
@@ -126,7 +175,7 @@ export function createLedger(
           standing,
         });
       }
-      return new HeldCall(callId, lines);
+      return new HeldCall(callId, lines, () => letGo(lines));
     },
 
     weigh(draws, amounts, nowMs) {
@@ -144,7 +193,10 @@ export function createLedger(
       return { refusal, left };
     },
 
-    balances: () => [...shares.values()].flat().map((counter) => ({ ...counter })),
+    balances: () =>
+      [...shares.values()].flatMap((share) =>
+        share.filter(({ windowStartMs }) => windowStartMs <= latestMs).map(({ owner, uses, ...balance }) => balance),
+      ),
 
     plan(draw, change, amount, nowMs) {
       latestMs = Math.max(latestMs, nowMs);
@@ -173,15 +225,7 @@ export function createLedger(
 
     sweep(nowMs) {
       latestMs = Math.max(latestMs, nowMs);
-      const before = size;
-      for (const [key, share] of shares) {
-        const kept = share.filter(({ held, windowEndMs }) => held > 0 || windowEndMs === null || windowEndMs > latestMs);
-        if (kept.length === share.length) continue;
-        size -= share.length - kept.length;
-        if (kept.length === 0) shares.delete(key);
-        else shares.set(key, kept);
-      }
-      return before - size;
+      return sweep();
     },
   };
 }
@@ -189,19 +233,13 @@ export function createLedger(
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the ledger keeps");
 const NOTHING: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
 
-/** None of the draws, where one cannot be carried. */
-function giveBack(lines: readonly CountedLine[], refusal: Refusal): Refusal {
-  for (const line of lines) line.counter.held -= line.amount;
-  return refusal;
-}
-
 /** No name of a budget holds a NUL, so no two shares have one key, whatever a scope holds. */
 function keyOf({ budget, scope }: { readonly budget: string; readonly scope: string }): string {
   return `${budget}\0${scope}`;
 }
 
-function emptyCounter({ budget, scope }: Draw, { startMs, endMs }: Window): Counter {
-  return { budget, scope, windowStartMs: startMs, windowEndMs: endMs, committed: 0, held: 0, debt: 0 };
+function emptyCounter({ budget, scope, owner }: Draw, { startMs, endMs }: Window): Kept {
+  return { budget, scope, owner: owner ?? null, uses: 0, windowStartMs: startMs, windowEndMs: endMs, committed: 0, held: 0, debt: 0 };
 }
 
 function sumOf(counters: readonly Counter[]): Standing {

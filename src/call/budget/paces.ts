@@ -1,6 +1,7 @@
 /** Pure. The counters of all limits: what a call would meet, and all that it takes or nothing. */
 import type { Limit, Pace, Rate } from "../authorize/permit.ts";
 import { type Bucket, delayMs, fill, fullBucket, isFull, take, tokensIn } from "./bucket.ts";
+import { COUNTER_BOUNDS, createRoom, type RoomBounds } from "./room.ts";
 
 /** One limit's count for one scope. `Turn`: what waits for it, the first in front. */
 export type Counter<Turn> = {
@@ -8,7 +9,8 @@ export type Counter<Turn> = {
   /** Who made it. */
   readonly owner: string;
   limit: Limit;
-  readonly buckets: Bucket[];
+  /** Of each rate, in its order; behind them those of rates that an earlier limit had. */
+  buckets: readonly Bucket[];
   underWay: number;
   readonly turns: Turn[];
 };
@@ -43,22 +45,12 @@ export type Paces<Turn> = {
   readonly size: number;
 };
 
-/** About 300 bytes each: 60 MB. */
-const COUNTERS_MAX = 200_000;
-/** Of one agent: `each: subject` would let it fill the memory with the people it acts for. */
-const OWN_MAX = 20_000;
-/** Of one agent whatever others have made: nobody is locked out by them. */
-const OWN_MIN = 16;
 /** A sweep of all counters takes some 10 ms. */
 const SWEEP_PAUSE_MS = 1_000;
 
-export type PacesBounds = { readonly countersMax: number; readonly ownMax: number; readonly ownMin: number };
-
-export function createPaces<Turn>(
-  { countersMax, ownMax, ownMin }: PacesBounds = { countersMax: COUNTERS_MAX, ownMax: OWN_MAX, ownMin: OWN_MIN },
-): Paces<Turn> {
+export function createPaces<Turn>(bounds: RoomBounds = COUNTER_BOUNDS): Paces<Turn> {
   const counters = new Map<string, Counter<Turn>>();
-  const owned = new Map<string, number>();
+  const room = createRoom(bounds);
   let sweptAtMs = Number.NEGATIVE_INFINITY;
 
   function sweep(nowMs: number): number {
@@ -67,9 +59,7 @@ export function createPaces<Turn>(
     for (const counter of counters.values()) {
       if (!saysNothing(counter, nowMs)) continue;
       counters.delete(counter.key);
-      const left = (owned.get(counter.owner) ?? 1) - 1;
-      if (left > 0) owned.set(counter.owner, left);
-      else owned.delete(counter.owner);
+      room.gone(counter.owner);
       forgotten++;
     }
     return forgotten;
@@ -77,9 +67,7 @@ export function createPaces<Turn>(
 
   function fits(paces: readonly Pace[], owner: string): boolean {
     const missing = paces.reduce((count, { key }) => count + (counters.has(key) ? 0 : 1), 0);
-    if (missing === 0) return true;
-    const own = (owned.get(owner) ?? 0) + missing;
-    return own <= ownMin || (own <= ownMax && counters.size + missing <= countersMax);
+    return room.fits(owner, missing);
   }
 
   /** Before any of a call's counters is looked up: what makes room may forget one of them that is full. */
@@ -96,7 +84,7 @@ export function createPaces<Turn>(
     const buckets = limit.rates.map((rate) => fullBucket(rate, nowMs));
     const made: Counter<Turn> = { key, owner, limit, buckets, underWay: 0, turns: [] };
     counters.set(key, made);
-    owned.set(owner, (owned.get(owner) ?? 0) + 1);
+    room.made(owner);
     return made;
   }
 
@@ -148,13 +136,27 @@ export function takeAll(paces: readonly Pace[], counters: readonly Counter<unkno
 
 /** What the newest policies say counts from now on. */
 function adapt<Turn>(counter: Counter<Turn>, limit: Limit, nowMs: number): Counter<Turn> {
+  if (counter.limit !== limit) counter.buckets = bucketsFor(counter.buckets, limit.rates, nowMs);
   counter.limit = limit;
   for (const [i, rate] of limit.rates.entries()) {
     const bucket = counter.buckets[i];
-    if (bucket === undefined) counter.buckets.push(fullBucket(rate, nowMs));
-    else fill(bucket, rate, nowMs);
+    if (bucket !== undefined) fill(bucket, rate, nowMs);
   }
   return counter;
+}
+
+/** A call that waited over a reload still brings the limit of before: what it does not name is not lost. */
+const SPARE_MAX = 2;
+
+/** A rate goes on with the bucket of its window, wherever that stood in the list; where no rate had it, with one that nobody else goes on with. */
+function bucketsFor(known: readonly Bucket[], rates: readonly Rate[], nowMs: number): readonly Bucket[] {
+  const left = [...known];
+  const own = rates.map(({ perMs }) => {
+    const at = left.findIndex((bucket) => bucket.perMs === perMs);
+    return at < 0 ? undefined : left.splice(at, 1)[0];
+  });
+  const all = rates.map((rate, i) => own[i] ?? left.shift() ?? fullBucket(rate, nowMs));
+  return [...all, ...left.slice(0, SPARE_MAX)];
 }
 
 function saysNothing({ limit, buckets, underWay, turns }: Counter<unknown>, nowMs: number): boolean {
@@ -169,9 +171,9 @@ function saysNothing({ limit, buckets, underWay, turns }: Counter<unknown>, nowM
 
 /** Looked at, and nothing changed: not even a counter is made. */
 function leftIn(counter: Counter<unknown> | undefined, limit: Limit, nowMs: number): LeftOf[] {
+  const buckets = bucketsFor(counter?.buckets ?? [], limit.rates, nowMs);
   const ofRates = limit.rates.map((rate, i): LeftOf => {
-    const known = counter?.buckets[i];
-    const bucket = known === undefined ? fullBucket(rate, nowMs) : { ...known };
+    const bucket = { ...(buckets[i] ?? fullBucket(rate, nowMs)) };
     fill(bucket, rate, nowMs);
     const left = tokensIn(bucket);
     return { limit, rate, left, resetMs: delayMs(bucket, rate, left === 0 ? 1 : rate.burst) };

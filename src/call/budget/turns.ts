@@ -1,7 +1,8 @@
 /** Lets calls pass their limits: at once, after waiting for their turn, or not; and takes back each place when its call ends. */
 import type { CallId } from "../../ids.ts";
 import type { Pace } from "../authorize/permit.ts";
-import { type Blocked, blockedBy, type Counter, createPaces, type LeftOf, type PacesBounds, type Part, takeAll } from "./paces.ts";
+import { type Blocked, blockedBy, type Counter, createPaces, type LeftOf, type Part, takeAll } from "./paces.ts";
+import type { RoomBounds } from "./room.ts";
 
 /** Why a call may not pass. `full`: no room for its counters. `left`: its client has gone. `closing`: the gateway takes no more. */
 export type NoTurn =
@@ -53,7 +54,7 @@ type Turn = {
   readonly end: (verdict: NoTurn | null) => void;
 };
 
-export function createTurns(mono: () => number, waited: (waitedMs: number, passed: boolean) => void, bounds?: PacesBounds): Turns {
+export function createTurns(mono: () => number, waited: (waitedMs: number, passed: boolean) => void, bounds?: RoomBounds): Turns {
   const paces = createPaces<Turn>(bounds);
   const held = new Map<CallId, readonly Counter<Turn>[]>();
   const timers = new Map<Counter<Turn>, NodeJS.Timeout>();

@@ -6,6 +6,7 @@ import { type Journal, StoreUnavailable } from "./journal.ts";
 import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
 import type { JournalTasks, TaskName } from "./journal-tasks.ts";
 import { rowsText, writtenIn } from "./journal-text.ts";
+import type { LedgerClock } from "./ledger-clock.ts";
 import { noticeRow, permitRow, type Row, recordRow, settleRow } from "./rows.ts";
 
 export type OpenJournal = Journal & {
@@ -17,6 +18,8 @@ export type OpenJournal = Journal & {
   readonly repaired: number;
   /** As the options have it. */
   readonly openedMs: number;
+  /** Where the ledger's clock starts, and how far the windows of the journal go. */
+  readonly clock: LedgerClock;
   /** Those of windows that had not ended then: what the ledger goes on from. */
   readonly balances: readonly Balance[];
   /** In the journal's thread. Rejects with `StoreUnavailable` while the store is away, or with the task's own fault. */
@@ -39,12 +42,13 @@ export type JournalOptions = JournalSetup & {
 export async function openJournal(options: JournalOptions): Promise<OpenJournal> {
   const { onState, ...setup } = options;
   const line = startThread(setup, onState);
-  const { source, recovered, repaired, balances } = await line.ready;
+  const { source, recovered, repaired, clock, balances } = await line.ready;
   return {
     source,
     recovered,
     repaired,
     balances,
+    clock,
     openedMs: options.nowMs,
     get available() {
       return line.available();

@@ -2,6 +2,7 @@
 import type { Balance } from "../budget/reservation.ts";
 import type { AuditRecord } from "./audit-record.ts";
 import type { TaskName } from "./journal-tasks.ts";
+import type { LedgerClock } from "./ledger-clock.ts";
 import type { Row } from "./rows.ts";
 
 export type JournalSetup = {
@@ -9,6 +10,8 @@ export type JournalSetup = {
   /** Taken as the gateway's id if the journal has none yet. */
   readonly newSource: string;
   readonly nowMs: number;
+  /** The operator says that it is right, whatever windows the journal has: budgets are counted by it from now on. */
+  readonly trustClock?: boolean;
   /** The `gateway.recovered` record that follows an outage of the store or a repair; times and details are filled in then. */
   readonly outageRecord: AuditRecord;
 };
@@ -27,6 +30,7 @@ export type JournalReply =
       readonly recovered: number;
       readonly repaired: number;
       readonly balances: readonly Balance[];
+      readonly clock: LedgerClock;
     }
   | { readonly kind: "written"; readonly numbers: readonly number[] }
   | { readonly kind: "done"; readonly number: number; readonly value: unknown }

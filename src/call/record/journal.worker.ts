@@ -4,6 +4,7 @@ import { checkHighWater } from "./high-water.ts";
 import type { JournalReply, JournalRequest, JournalSetup, Numbered } from "./journal-protocol.ts";
 import { rowsIn, writtenText } from "./journal-text.ts";
 import { keepJournal, type Open, summary } from "./keeper.ts";
+import { ledgerClock } from "./ledger-clock.ts";
 import { currentBalances, recover } from "./recover.ts";
 import { recordRow } from "./rows.ts";
 import { fileIdentity, openStore, sourceOf } from "./store.ts";
@@ -47,7 +48,8 @@ function openChecked(): Open {
   const { recovered, repaired } = recover(store, writer, source, setup.nowMs);
   if (repaired > 0)
     writer.writeAll([recordRow(summary(setup.outageRecord, new Date(setup.nowMs), { repaired_balances: repaired }), source)]);
-  reply({ kind: "ready", source, recovered, repaired, balances: currentBalances(store, setup.nowMs) });
+  const clock = ledgerClock(store, setup.nowMs, setup.trustClock === true);
+  reply({ kind: "ready", source, recovered, repaired, clock, balances: currentBalances(store, setup.nowMs) });
   return { store, writer, source, identity: fileIdentity(setup.dataDir) };
 }
 

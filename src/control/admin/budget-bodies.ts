@@ -1,6 +1,7 @@
 /** Pure. A budget as the admin API takes and shows it: the members of a policy file in snake_case, or `{period, token_limit, hard_cap}`. */
 import { z } from "zod";
-import { amountOf, type BudgetFile, budget } from "../../call/authorize/budget-file.ts";
+import { type BudgetFile, budget } from "../../call/authorize/budget-file.ts";
+import { amountOf } from "../../call/authorize/written.ts";
 import type { BudgetChanges, MadeBudget } from "../budgets/made-budgets.ts";
 import { wordsOfIssues } from "./form-words.ts";
 

@@ -1,5 +1,6 @@
 /** A POST that carries an Idempotency-Key is done once: the second time it is answered as the first was, secrets apart. */
 import { createHash } from "node:crypto";
+import { agreedNowMs } from "../shared-clock.ts";
 import type { ControlStore } from "../store.ts";
 import type { Answer } from "./route.ts";
 
@@ -17,7 +18,10 @@ type Kept = { readonly status: 200 | 201; readonly json: object } | { readonly m
 export function openIdempotentPosts(store: ControlStore, now: () => number): IdempotentPosts {
   const underWay = new Set<string>();
   const earlier = async (principal: string, key: string, fingerprint: string): Promise<Answer | null> => {
-    await store.db.deleteFrom("idempotent_post").where("expires_ms", "<", now()).execute();
+    await store.db
+      .deleteFrom("idempotent_post")
+      .where("expires_ms", "<", await agreedNowMs(store, now))
+      .execute();
     const before = await store.db
       .selectFrom("idempotent_post")
       .select(["fingerprint", "made"])
@@ -30,12 +34,14 @@ export function openIdempotentPosts(store: ControlStore, now: () => number): Ide
     if ("status" in kept) return kept;
     return { status: 409, detail: `this was done already and made ${kept.made}; its secret is not shown again` };
   };
-  const keep = (principal: string, key: string, fingerprint: string, kept: Kept) =>
-    store.db
+  const keep = async (principal: string, key: string, fingerprint: string, kept: Kept) => {
+    const expires_ms = (await agreedNowMs(store, now)) + KEPT_MS;
+    await store.db
       .insertInto("idempotent_post")
-      .values({ principal, key, fingerprint, made: JSON.stringify(kept), expires_ms: now() + KEPT_MS })
+      .values({ principal, key, fingerprint, made: JSON.stringify(kept), expires_ms })
       .onConflict((conflict) => conflict.columns(["principal", "key"]).doNothing())
       .execute();
+  };
   return {
     async once(principal, header, request, make) {
       if (header === undefined) return await make();

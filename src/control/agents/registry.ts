@@ -1,5 +1,6 @@
 /** The registry: who may call, with which credentials, in whose account. Every change is recorded before it takes effect. */
 import type { AgentProfile } from "../../call/authenticate/agent.ts";
+import { agreedNowMs } from "../shared-clock.ts";
 import type { ControlStore } from "../store.ts";
 import { type AgentLife, agentLife } from "./agent-life.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
@@ -98,8 +99,9 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   };
 }
 
+/** What is gone counts again: a revoked token, an assertion that may be used once. So it goes only when its time is over for all gateways. */
 async function sweep({ store, now }: Parts): Promise<void> {
-  const nowMs = now();
+  const nowMs = await agreedNowMs(store, now);
   await store.db
     .deleteFrom("revoked_token")
     .where("expires_ms", "<", nowMs - REMEMBERED_MS)

@@ -62,7 +62,7 @@ export async function openMadeBudgets(parts: MadeBudgetsParts): Promise<MadeBudg
   const known = new Map<string, { readonly made: MadeBudget; readonly compiled: Budget }>();
 
   function keep(row: BudgetTableRow): void {
-    const file = budgetSchema.safeParse(JSON.parse(row.definition));
+    const file = budgetSchema.safeParse(definitionOf(row));
     const compiled = file.success ? parts.compile(file.data) : { problem: file.error.issues[0]?.message ?? "" };
     if (!file.success || "problem" in compiled) {
       known.delete(row.name);
@@ -129,7 +129,7 @@ export async function openMadeBudgets(parts: MadeBudgetsParts): Promise<MadeBudg
       const fault = await store.write(async (writing): Promise<RegistryFault | null> => {
         const row = await writing.db.selectFrom("budget").selectAll().where("name", "=", name).executeTakeFirst();
         if (row === undefined) return absent(name);
-        const changed = budgetSchema.safeParse(changedBy(JSON.parse(row.definition) as object, changes));
+        const changed = budgetSchema.safeParse(changedBy(definitionOf(row), changes));
         if (!changed.success) return { fault: "invalid", detail: changed.error.issues.map(wordsOf).join("; ") };
         const wrong = faultOf(changed.data);
         if (wrong !== null) return { fault: "invalid", detail: wrong };
@@ -168,4 +168,10 @@ function changedBy(definition: object, changes: BudgetChanges): object {
 
 function wordsOf({ path, message }: { readonly path: readonly PropertyKey[]; readonly message: string }): string {
   return path.length === 0 ? message : `${path.join(".")}: ${message}`;
+}
+
+/** Made before a lease was refused with `rolling`: without it the budget counts, and all of it can be spent. */
+function definitionOf(row: BudgetTableRow): object {
+  const { lease, ...definition } = JSON.parse(row.definition) as { readonly lease?: unknown; readonly rolling?: unknown };
+  return lease === undefined || definition.rolling !== undefined ? definition : { ...definition, lease };
 }
