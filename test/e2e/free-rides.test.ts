@@ -337,19 +337,29 @@ test("what comes on a stream that the server ended before its answer is counted,
   expect((await counted("few")).slice(1)).toEqual([0, 0]);
 });
 
-test("what is resumed while its call is under way comes on the call's own stream, settled, and then on any", async () => {
+test("what is resumed while its call is under way is the call's answer: counted once, and kept on every stream where the budget cannot carry it", async () => {
   const { url, accessToken, counted } = await caller("short");
   const headers = { authorization: `Bearer ${accessToken}`, accept: "text/event-stream", "mcp-protocol-version": "2025-11-25" };
-  const answer = await legacyRequest(url, accessToken, "tools/call", { name: "work", arguments: { ended: true, stays: true, words: 500 } });
-  const reader = answer.body?.getReader();
-  const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
-  const resume = async () => await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
-  expect(await resume()).not.toContain("word");
-  let rest = "";
-  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
-  expect(rest).toContain("word word");
-  expect((await counted("few"))[0]).toBeGreaterThan(500);
-  await expect.poll(resume).toContain("word word");
+  const call = async (words: number) => {
+    const answer = await legacyRequest(url, accessToken, "tools/call", { name: "work", arguments: { ended: true, stays: true, words } });
+    const reader = answer.body?.getReader();
+    const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
+    const resumed = await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
+    let rest = "";
+    for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
+    return [resumed, rest].map((text) => [text.includes("word word"), text.includes("result_over_budget")]);
+  };
+  expect(await call(500)).toEqual([
+    [true, false],
+    [true, false],
+  ]);
+  const [first] = await counted("few");
+  expect([first > 500, first < 600]).toEqual([true, true]);
+  expect(await call(600)).toEqual([
+    [false, false],
+    [false, true],
+  ]);
+  expect((await counted("few")).slice(1)).toEqual([0, 0]);
 });
 
 test("nothing that is called an end pays for what comes after it", async () => {

@@ -250,7 +250,13 @@ async function polled(first: string, later: readonly (string | number)[], { brea
     if (typeof says === "number") return void res.writeHead(says).end();
     stream(res).write(says, () => (breaks && req.method === "POST" ? res.destroy() : res.end()));
   });
-  const sessions = { seal: () => null, eventId: (_: unknown, __: unknown, id: string) => id, isKept: () => kept, isWithheld: () => false };
+  const sessions = {
+    seal: () => null,
+    eventId: (_: unknown, __: unknown, id: string) => id,
+    isKept: () => kept,
+    isWithheld: () => false,
+    settled: async () => {},
+  };
   const upstream = upstreamAt(`${door.url}/mcp`, { timeoutMs: 20_000, sessions });
   closing.push(
     () => door.close(),

@@ -1,5 +1,6 @@
 /** A server over Streamable HTTP: bytes out as received, its answer judged before a piece of it passes. */
 
+import { setTimeout } from "node:timers/promises";
 import type { ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import type { McpRequest } from "../accept/request.ts";
@@ -24,6 +25,7 @@ import { readJsonAnswer } from "./json-answer.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
+import { createReadings, type Reading, type Readings } from "./readings.ts";
 import { resumer } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { passStream, readSseAnswer } from "./sse-answer.ts";
@@ -38,7 +40,7 @@ export type HttpUpstreamOptions = {
   readonly tls: ClientTls | null;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld" | "settled">;
   readonly hear?: HearReading;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
@@ -52,12 +54,14 @@ const STREAM_RETRY_MS = 30_000;
 /** A stream without an end of its own lives this long at most. */
 const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
+/** In which a server sees that the connection of a stream has ended: until then some refuse another one. */
+const HANDED_OVER_MS = 50;
 
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const wire = createWire(options.url, CONNECTIONS, options.tls);
   const streamWire = createWire(options.url, STREAMS, options.tls);
   const catalogue = createCatalogue(options.mono, options.hear);
-  const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
+  const context = { ...options, wire, streamWire, readings: createReadings(), listChanged: () => catalogue.forget() };
   let streams = 0;
   const counted: Upstream["forward"] = async (job) => {
     if (!isStream(job.request)) return await forward(job, context);
@@ -73,9 +77,9 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     readListing(wire, issued, options.timeoutMs, (failed) => options.reissue(agent, options.name, failed));
   const definition: Upstream["definition"] = (toolName, agent, issued, accepts) =>
     catalogue.find(issued.shareKey, toolName, reader(agent, issued), accepts);
-  const cross = createHttpCrossing(context, counted, definition);
+  const crossed = createHttpCrossing(context, counted, definition);
   return {
-    forward: (job) => (job.request.view === null ? counted(job) : cross(job)),
+    forward: (job) => (job.request.view === null ? counted(job) : crossed(job)),
     definition,
     offer: (agent, issued) => catalogue.offer(issued.shareKey, reader(agent, issued)),
     forget: () => catalogue.forget(),
@@ -85,9 +89,28 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   };
 }
 
-export type ForwardContext = HttpUpstreamOptions & { readonly wire: Wire; readonly streamWire: Wire; readonly listChanged: () => void };
+export type ForwardContext = HttpUpstreamOptions & {
+  readonly wire: Wire;
+  readonly streamWire: Wire;
+  readonly readings: Readings;
+  /** What a GET goes on with. */
+  readonly resumed?: Reading;
+  readonly listChanged: () => void;
+};
 
+/** Servers keep one stream of an answer: a client that resumes one has it from its call, which hears of it, and gets it back. */
 async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
+  const taken = job.request.course === "stream" ? context.readings.resumed(job)?.take() : undefined;
+  if (taken === undefined) return await cross(job, context);
+  try {
+    await setTimeout(HANDED_OVER_MS);
+    return await cross(job, { ...context, resumed: taken.reading });
+  } finally {
+    taken.release();
+  }
+}
+
+async function cross(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
   const { request, agent } = job;
   const streams = isStream(request);
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
@@ -184,7 +207,8 @@ async function unanswered(
   context: ForwardContext,
   deadline: Deadline,
 ): Promise<Outcome> {
-  if (job.request.course === "stream" && ok && type === "text/event-stream") return await passStream(answer, job, context, deadline);
+  if (job.request.course === "stream" && ok && type === "text/event-stream")
+    return await passStream(answer, job, context, deadline, context.resumed ?? null);
   await readAway(answer);
   if (job.request.course === "stream" && ok) return unknownFate(refuse("upstream_invalid", {}, `a stream of ${type}`), 0, answer.status);
   if (ok) return accepted(job.request.course === "end" ? 200 : 202);

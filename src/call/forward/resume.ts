@@ -2,9 +2,10 @@
 import type { McpRequest } from "../accept/request.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
 import { readAway, type UpstreamAnswer } from "./http-wire.ts";
+import type { Reading } from "./readings.ts";
 
-/** Null: the server does not go on with it, or the job has ended. */
-export type Resume = (lastEventId: string, retryMs: number | null) => Promise<UpstreamAnswer | null>;
+/** Null: the server does not go on with it, its client has taken it over, or the job has ended. */
+export type Resume = (reading: Reading) => Promise<UpstreamAnswer | null>;
 
 /** What official SDKs wait where the server says nothing. */
 const RETRY_DEFAULT_MS = 1_000;
@@ -17,11 +18,12 @@ const TRIES_MAX = 3;
 const PASSING: ReadonlySet<number> = new Set([409, 429]);
 
 export function resumer(request: McpRequest, send: (request: McpRequest) => Promise<UpstreamAnswer>, deadline: Deadline): Resume {
-  return async (lastEventId, retryMs) => {
-    const pauseMs = Math.min(Math.max(retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS), RETRY_MAX_MS);
+  return async (reading) => {
+    const pauseMs = Math.min(Math.max(reading.retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS), RETRY_MAX_MS);
     for (let tries = 0; tries < TRIES_MAX && deadline.ending === null; tries++) {
       await pause(pauseMs, deadline);
-      const answer = await send({ ...request, httpMethod: "GET", lastEventId }).catch(() => null);
+      if (!reading.isOwn) return null;
+      const answer = await send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }).catch(() => null);
       if (answer === null) continue;
       const isStream = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() === "text/event-stream";
       const isPlain = (answer.headers["content-encoding"] ?? "identity") === "identity";

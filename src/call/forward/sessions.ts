@@ -5,12 +5,13 @@ import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
+import { idKeyOf, tagged, tagOf, untagged } from "./stream-tag.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
 type Asking = SessionRequest & Pick<McpRequest, "callId" | "era" | "course">;
 type Holder = Pick<Agent, "principal">;
 type Route = Pick<McpRequest, "server" | "view">;
-type Stream = Route & Pick<McpRequest, "sessionId">;
+type Stream = Route & Pick<McpRequest, "sessionId" | "idText" | "resumes">;
 
 export type Sessions = {
   /** What the client holds in place of the server's own session id, which it never sees. Null: no server may mint such an id. */
@@ -25,6 +26,8 @@ export type Sessions = {
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
   cut(principal: string, request: SessionRequest): void;
+  /** Resolves when no request under this id is under way: what it came to is settled. */
+  settled(principal: string, stream: SessionRequest, idText: string): Promise<void>;
   /** Whether the result of this request comes on no other stream than its own. */
   isKept(principal: string, request: SessionRequest): boolean;
   /** Whether a response must not come on another stream than its request's: it was withheld, or nothing is settled yet. */
@@ -55,41 +58,50 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   const withheld = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   // Ids are compared as values: an upstream may write one in another way.
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
-    JSON.stringify([server, sessionId, principal, idText === null ? null : JSON.parse(idText)]);
+    JSON.stringify([server, sessionId, principal, idText === null ? null : idKeyOf(idText)]);
   // Without a session two clients of a principal may use one id.
-  const underWay = new Map<string, Set<CallId>>();
+  const underWay = new Map<string, { readonly calls: Set<CallId>; readonly over: PromiseWithResolvers<void> }>();
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
   const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
     if (!isAsking(request)) return request;
     const key = resultKey(principal, request, request.idText);
-    const calls = underWay.get(key);
+    const known = underWay.get(key);
     // A server answers one of two equal ids; whoever waits for the other waits for ever.
-    if (calls !== undefined && request.sessionId !== null) return malformed(-32600, "an id that is under way in this session");
-    if (calls === undefined) underWay.set(key, new Set([request.callId]));
-    else calls.add(request.callId);
+    if (known !== undefined && request.sessionId !== null) return malformed(-32600, "an id that is under way in this session");
+    if (known === undefined) underWay.set(key, { calls: new Set([request.callId]), over: Promise.withResolvers() });
+    else known.calls.add(request.callId);
     return request;
   };
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
-    eventId: (agent, stream, eventId) => seal.mark(streamHolder(agent, stream), eventId),
+    eventId(agent, stream, eventId) {
+      const tag = stream.idText === null ? (stream.resumes ?? null) : tagOf(stream.idText);
+      return seal.mark(streamHolder(agent, stream), tagged(tag, eventId));
+    },
     open(agent, request) {
       if (request.sessionId === null && request.lastEventId === null) return begun(agent.principal, request);
       const sessionId = request.sessionId === null ? null : seal.open("session", holder(agent, request), request.sessionId);
       if (sessionId === null && request.sessionId !== null) return refuse("session_unknown");
       const opened = { ...request, sessionId };
-      const lastEventId = request.lastEventId === null ? null : seal.unmark(streamHolder(agent, opened), request.lastEventId);
-      if (lastEventId === null && request.lastEventId !== null) return refuse("session_unknown", {}, "an event id of another stream");
-      if (lastEventId !== null && cut.has(sessionKey(agent.principal, opened)))
+      if (request.lastEventId === null) return begun(agent.principal, opened);
+      const marked = seal.unmark(streamHolder(agent, opened), request.lastEventId);
+      const event = marked === null ? null : untagged(marked);
+      if (event === null) return refuse("session_unknown", {}, "an event id of another stream");
+      if (cut.has(sessionKey(agent.principal, opened)))
         return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
-      return begun(agent.principal, { ...opened, lastEventId });
+      const { tag, eventId } = event;
+      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(tag === null ? {} : { resumes: tag }) });
     },
     ended(principal, request) {
       if (!isAsking(request)) return;
       const key = resultKey(principal, request, request.idText);
-      const calls = underWay.get(key);
-      if (calls?.delete(request.callId) === true && calls.size === 0) underWay.delete(key);
+      const known = underWay.get(key);
+      if (known?.calls.delete(request.callId) !== true || known.calls.size > 0) return;
+      underWay.delete(key);
+      known.over.resolve();
     },
+    settled: async (principal, stream, idText) => await underWay.get(resultKey(principal, stream, idText))?.over.promise,
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
     },

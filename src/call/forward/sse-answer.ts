@@ -5,9 +5,10 @@ import type { Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
-import { readMessage, sameId } from "./message.ts";
+import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
+import { Reading, type Readings } from "./readings.ts";
 import { withoutReceipt, withReceipt } from "./receipt.ts";
 import type { Resume } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
@@ -26,7 +27,8 @@ const TASKS_PUSHED = /^notifications\/tasks?(\/|$)/;
 type Context = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
-  readonly sessions: Pick<Sessions, "isKept" | "isWithheld" | "eventId">;
+  readonly sessions: Pick<Sessions, "isKept" | "isWithheld" | "settled" | "eventId">;
+  readonly readings: Readings;
 };
 
 export async function readSseAnswer(
@@ -38,18 +40,25 @@ export async function readSseAnswer(
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
-  const told: Told = { bytesIn: 0, passed: job.request.body.length, lastEventId: null, retryMs: null, isResumed: false, isPrimed: false };
-  for (let stream = answer; ; told.isResumed = true) {
-    const { outcome, fault } = await readStream(stream, told, job, context);
+  // A client of 2026-07-28 resumes nothing, whatever era its server speaks.
+  using open = job.crossing === undefined ? context.readings.open(job, job.held) : unshared(job);
+  const { reading } = open;
+  for (let stream: UpstreamAnswer | null = answer; ; reading.isResumed = true) {
+    const { outcome, fault } = stream === null ? ELSEWHERE : await readStream(stream, reading, job, context);
     if (outcome !== null) return outcome;
+    const event = await reading.elsewhere(deadline);
+    if (event?.data != null) return finish(finalMessage(event.data, job), event, answer, job, reading.bytesIn);
     // Up to 2025-11-25 a server may end the stream and have it resumed.
-    const isOpen = job.request.era === "legacy" && told.lastEventId !== null && deadline.ending === null;
+    const isOpen = job.request.era === "legacy" && reading.lastEventId !== null && deadline.ending === null;
     // Then there is nothing wrong, and nothing known: where nothing has to be, its client does it.
-    if (isOpen && fault === "" && !mustKnow(job, context)) return unknownFate(null, told.bytesIn);
-    const next = isOpen && mustKnow(job, context) ? await resume(told.lastEventId ?? "", told.retryMs) : null;
-    if (next === null) return endedEarly(job, told, deadline, fault);
-    stream = next;
+    if (isOpen && (fault === "" || reading.wasTaken) && !mustKnow(job, context)) return unknownFate(null, reading.bytesIn);
+    stream = isOpen && mustKnow(job, context) ? await resume(reading) : null;
+    if (stream === null && (reading.isOwn || deadline.ending !== null)) return endedEarly(job, reading, deadline, fault);
   }
+}
+
+function unshared({ request, held }: ForwardJob): { readonly reading: Reading } & Disposable {
+  return { reading: new Reading(request, held), [Symbol.dispose]() {} };
 }
 
 /** What came on a stream that its client resumes would be counted by no budget and seen by no guard, and some clients cannot resume. */
@@ -57,38 +66,27 @@ function mustKnow({ held, crossing, agent, request }: ForwardJob, { sessions }: 
   return crossing !== undefined || (held?.lines.length ?? 0) > 0 || sessions.isKept(agent.principal, request);
 }
 
-/** What has come of one answer, over all streams that brought it. `lastEventId` is the server's own. */
-type Told = {
-  bytesIn: number;
-  passed: number;
-  lastEventId: string | null;
-  retryMs: number | null;
-  isResumed: boolean;
-  isPrimed: boolean;
-};
 type Read = { readonly outcome: Outcome | null; readonly fault: string };
+const ELSEWHERE: Read = { outcome: null, fault: "" };
 
-async function readStream(stream: UpstreamAnswer, told: Told, job: ForwardJob, context: Context): Promise<Read> {
-  const { request } = job;
+async function readStream(stream: UpstreamAnswer, reading: Reading, job: ForwardJob, context: Context): Promise<Read> {
+  if (!reading.begins(stream)) return ELSEWHERE;
   const cutter = createEventCutter(context.maxResultBytes);
   const over = (outcome: Outcome): Read => ({ outcome, fault: "" });
   try {
     for await (const chunk of stream.body) {
-      told.bytesIn += chunk.length;
+      reading.bytesIn += chunk.length;
       for (const received of cutter.push(chunk)) {
-        if (received.id !== null) told.lastEventId = received.id || null;
-        told.retryMs = received.retryMs ?? told.retryMs;
+        reading.heard(received);
         const event = ofItsSession(received, job, context);
-        const verdict = judge(event, job, context, told);
+        const verdict = judge(event, job, context, reading);
         if (verdict === "pass" || verdict === "tell") {
-          const bytesMax = job.held?.bytesMax ?? Number.POSITIVE_INFINITY;
-          const isOver = told.passed + event.bytes.length > bytesMax;
-          if (isOver && request.course !== "task") return over(overHeld(stream, bytesMax, told.bytesIn));
+          const isOver = !reading.passes(event.bytes.length);
+          if (isOver && job.request.course !== "task") return over(overHeld(stream, reading.bytesMax, reading.bytesIn));
           // A look is held for its answer alone: what asks something of the client passes, and what only tells is dropped.
           if (isOver && verdict === "tell") continue;
-          told.passed += event.bytes.length;
           await job.answer.piece(event.bytes);
-        } else if (verdict !== "drop") return over(finish(verdict, event, stream, job, told.bytesIn));
+        } else if (verdict !== "drop") return over(finish(verdict, event, stream, job, reading.bytesIn));
       }
       if (cutter.oversized) return over(oversized(job, context.maxResultBytes));
     }
@@ -99,12 +97,12 @@ async function readStream(stream: UpstreamAnswer, told: Told, job: ForwardJob, c
 }
 
 /** `fault`: the connection broke; empty: the server has ended the stream. */
-function endedEarly({ request }: ForwardJob, { bytesIn }: Told, deadline: Deadline, fault: string): Outcome {
+function endedEarly({ request }: ForwardJob, { bytesIn, wasTaken }: Reading, deadline: Deadline, fault: string): Outcome {
   if (deadline.ending !== null) {
     const subscribed = request.method === "subscriptions/listen" && deadline.ending !== "gone";
     return subscribed ? subscriptionEnded(request.idText ?? "null", bytesIn) : ended(deadline.ending, bytesIn);
   }
-  if (fault !== "") return unknownFate(refuse("upstream_unreachable", {}, fault), bytesIn);
+  if (fault !== "" && !wasTaken) return unknownFate(refuse("upstream_unreachable", {}, fault), bytesIn);
   return unknownFate(refuse("upstream_invalid", {}, "the stream ended without its answer"), bytesIn);
 }
 
@@ -123,11 +121,11 @@ function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob,
 
 type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
-function judge(event: SseEvent, job: ForwardJob, context: Context, told: Told): Verdict {
+function judge(event: SseEvent, job: ForwardJob, context: Context, reading: Reading): Verdict {
   // What a stream begins with, so that it can be resumed, asks for nothing and has to pass.
   if (event.data === null || event.data.length === 0) {
-    if (told.isPrimed || event.id === null || event.bytes.length > PRIMING_BYTES_MAX) return "tell";
-    told.isPrimed = true;
+    if (reading.isPrimed || event.id === null || event.bytes.length > PRIMING_BYTES_MAX) return "tell";
+    reading.isPrimed = true;
     return "pass";
   }
   if (!carriesMessage(event)) return "drop";
@@ -141,7 +139,7 @@ function judge(event: SseEvent, job: ForwardJob, context: Context, told: Told): 
   if (message.kind === "request") return job.request.era === "modern" ? "drop" : "pass";
   if (message.kind !== "response") return "tell";
   // A stream that answers one request carries no other's answer: it would pass unfiltered and uncounted. Some servers replay all they have.
-  if (told.isResumed && !sameId(message.idText, job.request.idText ?? "")) return "drop";
+  if (reading.isResumed && !sameId(message.idText, job.request.idText ?? "")) return "drop";
   return finalMessage(event.data, job);
 }
 
@@ -174,17 +172,26 @@ function finish(
   });
 }
 
-/** A GET stream: what is said on it passes until one side ends it. */
-export async function passStream(answer: UpstreamAnswer, job: ForwardJob, context: Context, deadline: Deadline): Promise<Outcome> {
+/** A GET stream: what is said on it passes until one side ends it. `resumed`: the call under way whose answer it goes on with. */
+export async function passStream(
+  answer: UpstreamAnswer,
+  job: ForwardJob,
+  context: Context,
+  deadline: Deadline,
+  resumed: Reading | null,
+): Promise<Outcome> {
   job.answer.head(200, STREAM_HEADERS);
   const cutter = createEventCutter(EVENT_BYTES_MAX);
   let bytesIn = 0;
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      for (const event of cutter.push(chunk)) {
-        const bytes = passable(ofItsSession(event, job, context), job, context);
-        if (bytes !== null) await job.answer.piece(bytes);
+      if (resumed !== null) resumed.bytesIn += chunk.length;
+      for (const received of cutter.push(chunk)) {
+        resumed?.heard(received);
+        const { bytes, isSettled } = await passable(ofItsSession(received, job, context), job, context);
+        if (bytes === null || (!isSettled && resumed !== null && !resumed.passes(bytes.length))) continue;
+        await job.answer.piece(bytes);
       }
       if (cutter.oversized) break;
     }
@@ -196,20 +203,35 @@ export async function passStream(answer: UpstreamAnswer, job: ForwardJob, contex
   return streamClosed(bytesIn);
 }
 
+/** `isSettled`: an answer that is in the books. */
+type Passing = { readonly bytes: Buffer | null; readonly isSettled: boolean };
+const DROPPED: Passing = { bytes: null, isSettled: false };
+
 /** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
-function passable(event: SseEvent, job: ForwardJob, context: Context): Buffer | null {
-  if (event.data === null || event.data.length === 0) return event.bytes;
-  if (!carriesMessage(event)) return null;
+async function passable(event: SseEvent, job: ForwardJob, context: Context): Promise<Passing> {
+  if (event.data === null || event.data.length === 0) return { bytes: event.bytes, isSettled: false };
+  if (!carriesMessage(event)) return DROPPED;
   const message = readMessage(event.data);
-  if (message.kind === "invalid") return null;
+  if (message.kind === "invalid") return DROPPED;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
-  if (message.kind === "notification" && isPush(message.method, message.root)) return null;
-  const method = message.kind === "response" ? listMethodOf(message.body) : null;
-  if (message.kind === "response" && context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
-  if (message.kind !== "response") return event.bytes;
-  const clean = withoutReceipt(event.data, message);
+  if (message.kind === "notification" && isPush(message.method, message.root)) return DROPPED;
+  if (message.kind !== "response") return { bytes: event.bytes, isSettled: false };
+  const { principal } = job.agent;
+  // It is the answer of a call that is under way: counted, looked at and settled there, and then it passes here as well.
+  const waiting = context.readings.answeredBy(job, message.idText);
+  if (waiting !== null) {
+    waiting.give(event);
+    await context.sessions.settled(principal, job.request, message.idText);
+  }
+  if (context.sessions.isWithheld(principal, job.request, message.idText)) return DROPPED;
+  return { bytes: answerOn(event, event.data, message, job), isSettled: true };
+}
+
+function answerOn(event: SseEvent, data: Buffer, message: Extract<UpstreamMessage, { kind: "response" }>, job: ForwardJob): Buffer | null {
+  const method = listMethodOf(message.body);
+  const clean = withoutReceipt(data, message);
   const own = withoutFinal(clean.bytes, clean.message, method);
-  if (method === null) return own.bytes === event.data ? event.bytes : withData(event, own.bytes);
+  if (method === null) return own.bytes === data ? event.bytes : withData(event, own.bytes);
   const filtered = job.visible === null ? null : filterList(own.bytes, own.message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);
 }
