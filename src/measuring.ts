@@ -30,14 +30,16 @@ export function createMeasure({ rules, count, now, mono }: MeasureParts): Steps[
     const found = succeeded ? rules.rulesFor(request.server, target) : null;
     const isCounted = found !== null && found.outcomes.length + found.meters.length > 0;
     const whole = isCounted ? measuresOf(isTask ? soFar(found, outcome) : found, request, outcome, task) : null;
-    // A look at a task that brings no result is free.
-    if (task !== null && outcome.cameTo === null) return { tokenCount: counted, measures: whole, usage: NOTHING };
+    const bytes = request.body.length + outcome.bytesIn;
+    // A look at a task that brings nothing of what it came to is free, as far as it is one.
+    const beside = task === null ? 0 : Math.max(0, bytes - (outcome.cameTo?.length ?? 0) - LOOK_BYTES);
+    if (task !== null && outcome.cameTo === null) return { tokenCount: counted, measures: whole, usage: { ...NOTHING, bytes: beside } };
     const { isKnown, measures } = task === null ? { isKnown: false, measures: whole } : await dueOfLook(task, request, outcome, whole);
     const tokenCount = isKnown ? null : counted;
     const usage: Record<string, number> & Usage = {
       calls,
       tool_tokens: tokensOf(tokenCount),
-      bytes: isKnown ? 0 : request.body.length + outcome.bytesIn,
+      bytes: isKnown ? beside : bytes,
       duration_ms: isKnown ? 0 : Math.max(0, Math.round(mono() - request.receivedMonoMs)),
     };
     Object.assign(usage, amountsIn(measures));
@@ -55,6 +57,8 @@ async function dueOfLook({ bill }: TaskBill, { callId }: McpRequest, { cameTo }:
 }
 
 const NO_TEXT = Buffer.alloc(0);
+/** Of a look: its request, and what is told of a task beside what it came to. */
+const LOOK_BYTES = 16_384;
 
 const NOTHING: Usage = Object.freeze({ calls: 0, tool_tokens: 0 });
 
@@ -77,6 +81,10 @@ function measuresOf(rules: Counted, request: McpRequest, { toolResult }: Outcome
   const notes: string[] = [];
   const outcomes: Record<string, number> = {};
   const outputs: Record<string, number> = {};
+  const given: Record<string, number> = {};
+  const add = (of: string, name: string, amount: number) => {
+    for (const amounts of of === "arguments" ? [outputs, given] : [outputs]) amounts[name] = (amounts[name] ?? 0) + amount;
+  };
   const result = toolResult === null || toolResult.length > RESULT_BYTES_MAX ? null : readOrNull(toolResult);
   const args = remembered(() => {
     if (task !== null) return task.given === null ? null : readOrNull(task.given);
@@ -98,13 +106,13 @@ function measuresOf(rules: Counted, request: McpRequest, { toolResult }: Outcome
     else if (amount === null) {
       // What cannot be read may be as much as was held for it: nobody gets it for nothing by writing it oddly, or by making it large.
       notes.push(`meter ${name}: there is no whole number at its pointer, so it counts as ${max}`);
-      outputs[name] = (outputs[name] ?? 0) + max;
+      add(of, name, max);
     } else {
       if (amount > max) notes.push(`meter ${name}: ${amount} cut to ${max}`);
-      outputs[name] = (outputs[name] ?? 0) + Number(amount > max ? max : amount);
+      add(of, name, Number(amount > max ? max : amount));
     }
   }
-  return { outcomes, outputs, note: notes.length === 0 ? null : notes.join("; ") };
+  return { outcomes, outputs, given, note: notes.length === 0 ? null : notes.join("; ") };
 }
 
 function remembered<T>(make: () => T): () => T {

@@ -10,7 +10,7 @@ import { billedOnce, isKnownOf, mayCost, roundOfTask } from "./call/budget/task-
 import type { Exchange } from "./call/exchange/exchange.ts";
 import type { Sessions } from "./call/forward/sessions.ts";
 import type { Inspection } from "./call/inspect/inspect.ts";
-import { amountsIn } from "./call/record/measures.ts";
+import { amountsOfResult } from "./call/record/measures.ts";
 import type { Retries } from "./call/record/retries.ts";
 import { limitedIn, type Story } from "./call/record/story.ts";
 import type { Steps } from "./call/steps.ts";
@@ -72,7 +72,7 @@ export function createSteps(parts: VerbParts): Steps {
   const billInline = ({ agent, request, outcome, settlement, measures }: Story) => {
     if (outcome?.task == null || outcome.cameTo === null || settlement?.state !== "posted" || settlement.withheld !== null) return;
     const task = agent === null || request === null ? null : tasks.find(agent.principal, request.server, outcome.task.taskId);
-    if (task !== null) enterInline(task.bill, outcome.cameTo, amountsIn(measures));
+    if (task !== null) enterInline(task.bill, outcome.cameTo, amountsOfResult(measures));
   };
   return {
     authenticate,

@@ -16,6 +16,7 @@ meters:
   - { name: inferences, tool: "up/*", of: arguments, pointer: /items, max: 1000 }
   - { name: renders, tool: up/noisy, pointer: /structuredContent/pages, max: 300 }
   - { name: pages, tool: up/work, pointer: /structuredContent/pages, max: 500 }
+  - { name: pages, tool: up/work, of: arguments, pointer: /sheets, max: 100 }
 prices:
   - { server: twin, perCall: 0, currency: EUR }
   - { tool: up/close, outcomes: { resolved: 990_000 }, currency: EUR }
@@ -107,12 +108,24 @@ function answering(ran: string[]): Handler {
     if (method === "tasks/result") return say(comesTo(tasks.get(params.taskId) ?? {}));
     if (method === "tasks/cancel") return say({ taskId: params.taskId, ...DONE, result: comesTo(given ?? {}), ...comesTo(given ?? {}) });
     // What servers write while a task runs, or beside what it came to.
-    if (method === "tasks/get" && typeof given?.odd === "string" && (given.looked !== true || given.odd === "chatty")) {
+    if (
+      method === "tasks/get" &&
+      typeof given?.odd === "string" &&
+      (given.looked !== true || ["chatty", "crowded", "garrulous"].includes(given.odd))
+    ) {
       tasks.set(params.taskId, { ...given, looked: true });
       const early = (more: object) =>
         say({ ...{ taskId: params.taskId, ...DONE, status: "working", ttlMs: 60_000, pollIntervalMs: 10 }, ...more });
       if (given.odd === "guarded") return early({ status: "completed", result: comesTo({ text: FORBIDDEN_WORD }) });
       if (given.odd === "null") return early({ error: null, result: null });
+      if (given.odd === "crowded")
+        return early({
+          status: "completed",
+          result: comesTo({}),
+          error: { code: 1, message: "word ".repeat(300) },
+          ...comesTo({ words: 300 }),
+        });
+      if (given.odd === "garrulous") return early({ statusMessage: PIECE.repeat(10) });
       if (given.odd === "hollow") return early({ status: "completed", result: { content: [] } });
       if (given.odd === "excused") return early({ status: "failed", error: { code: -1, message: "see the result" } });
       if (given.odd === "placeholder") return early({ status: "RUNNING", result: {} });
@@ -384,6 +397,34 @@ test("a handle that brings what its task came to is charged for it, whatever its
     for (let look = 0; look < 2; look++) await modern("tasks/get", { taskId: made.result?.taskId });
     expect(await counted("pages")).toEqual([7 * (i + 1), 0, 0]);
   }
+});
+
+test("all that a look brings is counted, wherever it stands, and what is told of a task without end is bytes", async () => {
+  const short = await caller("short");
+  const crowded = await short.modern("tools/call", { name: "work", arguments: { task: true, odd: "crowded" } });
+  for (let look = 0; look < 2; look++) await short.modern("tasks/get", { taskId: crowded.result?.taskId });
+  const [tokens] = await short.counted("few");
+  expect([tokens > 600, tokens < 700]).toEqual([true, true]);
+  const wired = await caller("wired");
+  const garrulous = await wired.modern("tools/call", { name: "work", arguments: { task: true, odd: "garrulous" } });
+  const told = async () => (await wired.modern("tasks/get", { taskId: garrulous.result?.taskId })).error?.data.reason ?? "told";
+  expect(await told()).toBe("told");
+  const [once] = await wired.counted("bytes");
+  expect([once > 140_000, once < 170_000]).toEqual([true, true]);
+  expect(await told()).toBe("told");
+  expect((await wired.counted("bytes"))[0]).toBeGreaterThan(280_000);
+});
+
+test("what the arguments say of a meter is not taken for what the result says of it", async () => {
+  const { modern, counted } = await caller("billed");
+  const made = await modern("tools/call", {
+    name: "work",
+    arguments: { task: true, inline: "working", pages: 1, sheets: Array(40).fill(0) },
+  });
+  expect(await counted("pages")).toEqual([41, 0, 0]);
+  const whole = await modern("tools/call", { name: "work", arguments: { task: true, pages: 40, sheets: Array(40).fill(0) } });
+  for (const each of [made, whole]) await modern("tasks/get", { taskId: each.result?.taskId });
+  expect(await counted("pages")).toEqual([121, 0, 0]);
 });
 
 test("another tool that hands out the task of a dear one makes it no cheaper", async () => {

@@ -6,7 +6,7 @@ import type { UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { textsOf } from "./result-texts.ts";
 import { messageEvent } from "./sse.ts";
-import { bareOf, finalIn, handleIn, inlineIn } from "./task-answer.ts";
+import { finalIn, handleIn, inlineIn } from "./task-answer.ts";
 
 const NOTHING: Outcome = {
   kind: "not_sent",
@@ -106,11 +106,12 @@ export function answered(answer: Answered): Outcome {
     last: answer.last,
     withReceipt: message.outcome === "protocol_error" ? null : answer.withReceipt,
     result,
-    resultTexts: brings ? textsOf(texts) : [],
+    resultTexts:
+      final === null ? (brings ? textsOf(texts) : []) : final.told.flatMap(({ start, end }) => textsOf(bytes.subarray(start, end))),
     toolResult: brings ? texts : null,
     bytesIn: answer.bytesIn,
     requestState: message.requestState,
-    cameTo: final === null ? null : bareOf(bytes, final.node),
+    cameTo: final?.bare ?? null,
     task,
   };
 }

@@ -18,8 +18,11 @@ export function handleIn(bytes: Buffer, { outcome, body }: Response): TaskHandle
   return { taskId, ttlMs: numberIn(bytes, member(task, resultType === "task" ? "ttlMs" : "ttl")) };
 }
 
-/** What a task came to, or a part of it, and what that is: a `task` is under way still. */
-export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind };
+/**
+ * What a task came to, or a part of it, and what that is: a `task` is under way still. `node`: what rules look at. `bare`: all that it
+ * brings, equal where that is the same; `told`: where its texts are.
+ */
+export type Final = { readonly node: JsonNode; readonly kind: OutcomeKind; readonly bare: Buffer; readonly told: readonly JsonNode[] };
 
 /** What a task came to, inline in the answer to tasks/get or the whole answer to tasks/result. Null: the answer does not bring it. */
 export function finalIn(bytes: Buffer, method: string | null, { outcome, body }: Response): Final | null {
@@ -27,7 +30,7 @@ export function finalIn(bytes: Buffer, method: string | null, { outcome, body }:
   if (method === "tasks/get") return cameTo(bytes, body);
   // Some servers answer with the state of the task instead.
   if (method !== "tasks/result" || body.members.every(({ name }) => TOLD.has(name))) return null;
-  return { node: body, kind: isUnderWay(bytes, body) ? "task" : outcome };
+  return { node: body, kind: isUnderWay(bytes, body) ? "task" : outcome, bare: bareOf(bytes, body), told: [body] };
 }
 
 /** The same of a handle that brings it along. */
@@ -43,7 +46,7 @@ const TOLD = new Set([
 ]);
 
 /** The same bytes for the same members, in whatever order. */
-export function bareOf(bytes: Buffer, node: JsonNode): Buffer {
+function bareOf(bytes: Buffer, node: JsonNode): Buffer {
   if (node.kind !== "object") return bytes.subarray(node.start, node.end);
   const members = node.members.filter(({ name }) => !TOLD.has(name)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   return Buffer.concat(members.flatMap(({ name, value }) => [Buffer.from(JSON.stringify(name)), bytes.subarray(value.start, value.end)]));
@@ -102,13 +105,16 @@ function cameTo(bytes: Buffer, task: JsonNode): Final | null {
     const isShort = node !== undefined && node.end - node.start <= EMPTY_BYTES_MAX;
     return node === undefined || (isShort && EMPTY.has(bytes.toString("latin1", node.start, node.end).replace(/\s/g, ""))) ? null : node;
   };
-  const isFlat = there("content") !== null || there("structuredContent") !== null;
-  const [result, error] = [there("result") ?? (isFlat ? task : null), there("error")];
+  const flat = there("content") !== null || there("structuredContent") !== null ? task : null;
+  const [result, error] = [there("result") ?? flat, there("error")];
+  const told = [...new Set([result, flat, error])].filter((node) => node !== null);
   const node = result ?? error;
   if (node === null) return null;
-  if (isUnderWay(bytes, task)) return { node, kind: "task" };
-  if (result === null) return { node, kind: "protocol_error" };
-  return { node, kind: FAILED.has(statusOf(bytes, task)) ? "tool_error" : kindOf(bytes, result) };
+  // One alone is the same as the answer to tasks/result; what stands beside it is delivered, too.
+  const brought = { node, told, bare: bareOf(bytes, told.length === 1 ? node : task) };
+  if (isUnderWay(bytes, task)) return { ...brought, kind: "task" };
+  if (result === null) return { ...brought, kind: "protocol_error" };
+  return { ...brought, kind: FAILED.has(statusOf(bytes, task)) ? "tool_error" : kindOf(bytes, result) };
 }
 
 function isUnderWay(bytes: Buffer, task: JsonNode): boolean {

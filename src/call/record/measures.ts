@@ -8,6 +8,8 @@ export type Measures = {
   readonly outcomes: Readonly<Record<string, number>>;
   /** By meter. */
   readonly outputs: Readonly<Record<string, number>>;
+  /** What of `outputs` the arguments say. */
+  readonly given: Readonly<Record<string, number>>;
   /** What a rule found otherwise than it expects; never a text of the result. */
   readonly note: string | null;
 };
@@ -19,6 +21,12 @@ export type Measured = { readonly tokenCount: TokenCount | null; readonly measur
 export function amountsIn(measures: Measures | null): Readonly<Record<string, number>> {
   const outcomes = Object.entries(measures?.outcomes ?? {}).map(([name, amount]) => [outcomeMeter(name), amount] as const);
   return { ...measures?.outputs, ...Object.fromEntries(outcomes) };
+}
+
+/** The same without what the arguments say. */
+export function amountsOfResult(measures: Measures | null): Readonly<Record<string, number>> {
+  const all = Object.entries(amountsIn(measures)).map(([meter, amount]) => [meter, amount - (measures?.given[meter] ?? 0)] as const);
+  return Object.fromEntries(all);
 }
 
 /** Amounts by meter as an event has them: those of outcomes by their names, and the others. */

@@ -100,7 +100,7 @@ export function outcomeOf(kind: OutcomeKind): Outcome {
 export function furtherOf(amounts: Amounts): Measures | null {
   const all = Object.entries(amounts).filter(([meter]) => !COLUMNS.has(meter));
   if (all.length === 0) return null;
-  return { ...namedIn(all), note: null };
+  return { ...namedIn(all), given: {}, note: null };
 }
 
 const COLUMNS = new Set(["calls", "tool_tokens", "cost_micros"]);
