@@ -135,7 +135,7 @@ function answering(ran: string[]): Handler {
       return void res.end(`: ${PIECE}\n\n`.repeat(5) + NOTICE.repeat(5));
     }
     if (method === "tasks/get") {
-      const came = comesTo(given ?? {});
+      const came = comesTo({ ...given, ...(given?.grows === undefined ? {} : { pages: given.grows }) });
       const whole = given?.flat === true ? came : { result: came, error: given?.beside };
       return say({
         ...{ taskId: params.taskId, ...DONE },
@@ -417,14 +417,11 @@ test("all that a look brings is counted, wherever it stands, and what is told of
 
 test("what the arguments say of a meter is not taken for what the result says of it", async () => {
   const { modern, counted } = await caller("billed");
-  const made = await modern("tools/call", {
-    name: "work",
-    arguments: { task: true, inline: "working", pages: 1, sheets: Array(40).fill(0) },
-  });
+  const sheets = Array(40).fill(0);
+  const made = await modern("tools/call", { name: "work", arguments: { task: true, inline: "working", pages: 1, grows: 100, sheets } });
   expect(await counted("pages")).toEqual([41, 0, 0]);
-  const whole = await modern("tools/call", { name: "work", arguments: { task: true, pages: 40, sheets: Array(40).fill(0) } });
-  for (const each of [made, whole]) await modern("tasks/get", { taskId: each.result?.taskId });
-  expect(await counted("pages")).toEqual([121, 0, 0]);
+  for (let look = 0; look < 2; look++) await modern("tasks/get", { taskId: made.result?.taskId });
+  expect(await counted("pages")).toEqual([140, 0, 0]);
 });
 
 test("another tool that hands out the task of a dear one makes it no cheaper", async () => {
