@@ -350,29 +350,45 @@ test("what comes on a stream that the server ended before its answer is counted,
   expect((await counted("few")).slice(1)).toEqual([0, 0]);
 });
 
-test("what is resumed while its call is under way is the call's answer: counted once, and kept on every stream where the budget cannot carry it", async () => {
-  const { url, accessToken, counted } = await caller("short");
+/** Asks, and resumes the stream of the answer as soon as it has begun: what comes on the one, and on the other. */
+async function resuming({ url, accessToken }: { url: string; accessToken: string }, name: string, args: object): Promise<[string, string]> {
   const headers = { authorization: `Bearer ${accessToken}`, accept: "text/event-stream", "mcp-protocol-version": "2025-11-25" };
-  const call = async (words: number) => {
-    const answer = await legacyRequest(url, accessToken, "tools/call", { name: "work", arguments: { ended: true, stays: true, words } });
-    const reader = answer.body?.getReader();
-    const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
-    const resumed = await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
-    let rest = "";
-    for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
-    return [resumed, rest].map((text) => [text.includes("word word"), text.includes("result_over_budget")]);
-  };
+  const answer = await legacyRequest(url, accessToken, "tools/call", { name, arguments: { ended: true, stays: true, ...args } });
+  const reader = answer.body?.getReader();
+  const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
+  const resumed = await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
+  let rest = "";
+  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
+  return [resumed, rest];
+}
+
+test("what is resumed while its call is under way is the call's answer: counted once, and kept on every stream where the budget cannot carry it", async () => {
+  const short = await caller("short");
+  const call = async (words: number) =>
+    (await resuming(short, "work", { words })).map((text) => [text.includes("word word"), text.includes("result_over_budget")]);
   expect(await call(500)).toEqual([
     [true, false],
     [true, false],
   ]);
-  const [first] = await counted("few");
+  const [first] = await short.counted("few");
   expect([first > 500, first < 600]).toEqual([true, true]);
   expect(await call(600)).toEqual([
     [false, false],
     [false, true],
   ]);
-  expect((await counted("few")).slice(1)).toEqual([0, 0]);
+  expect((await short.counted("few")).slice(1)).toEqual([0, 0]);
+});
+
+test("what a guard has seen comes on the stream that its client resumes, and nothing that it keeps", async () => {
+  const billed = await caller("billed");
+  const allowed = await resuming(billed, "close", { id: "1", text: "harmless" });
+  expect(allowed.map((text) => text.includes("harmless"))).toEqual([true, true]);
+  const kept = await resuming(billed, "close", { id: "2", text: FORBIDDEN_WORD });
+  expect(kept.map((text) => [text.includes(FORBIDDEN_WORD), text.includes("content_refused")])).toEqual([
+    [false, false],
+    [false, true],
+  ]);
+  expect(await billed.counted("resolved")).toEqual([1, 0, 0]);
 });
 
 test("nothing that is called an end pays for what comes after it", async () => {

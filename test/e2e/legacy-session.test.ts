@@ -1,5 +1,8 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import {
+  StreamableHTTPClientTransport,
+  type StreamableHTTPClientTransportOptions,
+} from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import {
   ElicitRequestSchema,
   LoggingMessageNotificationSchema,
@@ -14,11 +17,16 @@ import { GatewayProcess, modernRequest, sleep } from "./gateway-process.ts";
 const POLICIES = `apiVersion: tollgate/v1
 entitlements:
   - { name: all, permit: ["talker/*", "resource:talker/*", "method:talker/*"] }
+budgets:
+  - { name: tokens, who: { team: counted }, each: agent, meter: tool_tokens, limit: 10_000, period: total }
 `;
 const WATCHED = "test://watched";
 
 /** What the tool `wait` waits for. */
 const release = Promise.withResolvers<void>();
+
+/** What the tool `interrupted` waits for: its client has resumed. */
+let resumed = Promise.withResolvers<void>();
 
 let door: Door;
 let gateway: GatewayProcess;
@@ -28,6 +36,7 @@ beforeAll(async () => {
   const sessions = createSessions(talker);
   door = await openDoor(async (req, res, body) => {
     const parsed = req.method === "POST" ? parsedOrRefused(body, res) : null;
+    if (req.headers["last-event-id"] !== undefined) resumed.resolve();
     if (parsed !== undefined) await sessions.handle(req, res, parsed ?? undefined);
   });
   gateway = await GatewayProcess.start({ policies: POLICIES, servers: `  talker: { url: "${door.url}/mcp" }` });
@@ -58,6 +67,14 @@ function talker(): McpServer {
     await mcpReq.log("warning", "meanwhile");
     return said("resumed");
   });
+  server.registerTool("interrupted", {}, async ({ mcpReq }) => {
+    await mcpReq.log("info", "begun");
+    await resumed.promise;
+    await mcpReq.log("info", "resumed");
+    const asked = { message: "Which color?", requestedSchema: { type: "object", properties: { color: { type: "string" } } } } as const;
+    const { content } = await mcpReq.elicitInput(asked);
+    return said(`in ${content?.color}`);
+  });
   server.registerTool("wait", {}, async () => {
     await release.promise;
     return said("waited");
@@ -72,10 +89,14 @@ function talker(): McpServer {
 }
 
 /** `ownId` is the session's id at its server, which no client sees. */
-async function connected(): Promise<{ client: Client; transport: StreamableHTTPClientTransport; ownId: unknown }> {
+async function connected(
+  token = accessToken,
+  through: typeof fetch = fetch,
+): Promise<{ client: Client; transport: StreamableHTTPClientTransport; ownId: unknown }> {
   const client = new Client({ name: "listener", version: "1.0.0" }, { capabilities: { elicitation: {} } });
   const transport = new StreamableHTTPClientTransport(new URL(`${gateway.publicUrl}/mcp/talker`), {
-    requestInit: { headers: { authorization: `Bearer ${accessToken}` } },
+    requestInit: { headers: { authorization: `Bearer ${token}` } },
+    fetch: through as NonNullable<StreamableHTTPClientTransportOptions["fetch"]>,
   });
   client.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: { color: "blue" } }));
   const listening = () => door.received.filter(({ method }) => method === "GET");
@@ -116,6 +137,37 @@ test("a stream that the server breaks off is resumed by Last-Event-ID, with all 
   const resumed = door.received.filter(({ headers }) => headers["last-event-id"] !== undefined);
   expect(resumed.map(({ method, headers }) => [method, headers["mcp-session-id"]])).toEqual([["GET", ownId]]);
   await client.close();
+});
+
+/** The connection of a call breaks once its stream has begun. */
+const breaking: typeof fetch = async (url, init) => {
+  const isCall = String(init?.body ?? "").includes('"tools/call"');
+  const broken = new AbortController();
+  const answer = await fetch(url, isCall ? { ...init, signal: broken.signal } : init);
+  if (!isCall || answer.body === null) return answer;
+  const [own, watched] = answer.body.tee();
+  void watched
+    .getReader()
+    .read()
+    .then(() => setTimeout(() => broken.abort(), 50));
+  return new Response(own, answer);
+};
+
+test.each(["counted", "uncounted"])("a client whose connection breaks resumes its call, and loses nothing of it: %s", async (team) => {
+  resumed = Promise.withResolvers();
+  const agent = await gateway.createAgent(`broken-${team}`, team);
+  const { client } = await connected(await gateway.accessToken(agent, "talker"), breaking);
+  const heard: unknown[] = [];
+  client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => void heard.push(params.data));
+  expect((await client.callTool({ name: "interrupted" }, undefined, { timeout: 20_000 })).content).toEqual([
+    { type: "text", text: "in blue" },
+  ]);
+  expect(heard).toEqual(["begun", "resumed"]);
+  await client.close();
+  const { rows } = await gateway.json<{ rows: { agent: string; calls: number; output_tokens: number; provisional: number }[] }>(
+    ...["usage", "--by", "agent"],
+  );
+  expect(rows.find((row) => row.agent === `broken-${team}`)).toMatchObject({ calls: 1, output_tokens: 2, provisional: 0 });
 });
 
 test("a client of 2026-07-28, which cannot resume, hears the same through a view", async () => {

@@ -20,14 +20,14 @@ export type Sessions = {
   eventId(agent: Holder, stream: Stream, eventId: string): string;
   /** The request with the server's own session id in place of the sealed one, and the server's own event id. */
   open(agent: Holder, request: McpRequest): McpRequest | Refusal;
-  /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. */
-  ended(principal: string, request: Asking): void;
+  /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. `isGiven`: its client may have the answer. */
+  ended(principal: string, request: Asking, isGiven: boolean): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
   cut(principal: string, request: SessionRequest): void;
-  /** Resolves when no request under this id is under way: what it came to is settled. */
-  settled(principal: string, stream: SessionRequest, idText: string): Promise<void>;
+  /** Resolves when no request under this id is under way: what it came to is settled. True: its client may have the answer. */
+  settled(principal: string, stream: SessionRequest, idText: string): Promise<boolean>;
   /** Whether the result of this request comes on no other stream than its own. */
   isKept(principal: string, request: SessionRequest): boolean;
   /** Whether a response must not come on another stream than its request's: it was withheld, or nothing is settled yet. */
@@ -60,7 +60,7 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : idKeyOf(idText)]);
   // Without a session two clients of a principal may use one id.
-  const underWay = new Map<string, { readonly calls: Set<CallId>; readonly over: PromiseWithResolvers<void> }>();
+  const underWay = new Map<string, { readonly calls: Set<CallId>; readonly over: PromiseWithResolvers<boolean> }>();
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
   const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
@@ -93,15 +93,15 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const { tag, eventId } = event;
       return begun(agent.principal, { ...opened, lastEventId: eventId, ...(tag === null ? {} : { resumes: tag }) });
     },
-    ended(principal, request) {
+    ended(principal, request, isGiven) {
       if (!isAsking(request)) return;
       const key = resultKey(principal, request, request.idText);
       const known = underWay.get(key);
       if (known?.calls.delete(request.callId) !== true || known.calls.size > 0) return;
       underWay.delete(key);
-      known.over.resolve();
+      known.over.resolve(isGiven);
     },
-    settled: async (principal, stream, idText) => await underWay.get(resultKey(principal, stream, idText))?.over.promise,
+    settled: async (principal, stream, idText) => (await underWay.get(resultKey(principal, stream, idText))?.over.promise) ?? false,
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
     },

@@ -219,11 +219,9 @@ async function passable(event: SseEvent, job: ForwardJob, context: Context): Pro
   const { principal } = job.agent;
   // It is the answer of a call that is under way: counted, looked at and settled there, and then it passes here as well.
   const waiting = context.readings.answeredBy(job, message.idText);
-  if (waiting !== null) {
-    waiting.give(event);
-    await context.sessions.settled(principal, job.request, message.idText);
-  }
-  if (context.sessions.isWithheld(principal, job.request, message.idText)) return DROPPED;
+  waiting?.give(event);
+  const isGiven = waiting !== null && (await context.sessions.settled(principal, job.request, message.idText));
+  if (!isGiven && context.sessions.isWithheld(principal, job.request, message.idText)) return DROPPED;
   return { bytes: answerOn(event, event.data, message, job), isSettled: true };
 }
 
