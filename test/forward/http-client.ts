@@ -50,7 +50,7 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
       eventId: (_, __, eventId) => eventId,
       isKept: () => false,
       isWithheld: () => false,
-      settled: async () => false,
+      underWay: () => null,
     },
     ...options,
   });

@@ -255,7 +255,7 @@ async function polled(first: string, later: readonly (string | number)[], { brea
     eventId: (_: unknown, __: unknown, id: string) => id,
     isKept: () => kept,
     isWithheld: () => false,
-    settled: async () => false,
+    underWay: () => null,
   };
   const upstream = upstreamAt(`${door.url}/mcp`, { timeoutMs: 20_000, sessions });
   closing.push(

@@ -25,10 +25,11 @@ import { readJsonAnswer } from "./json-answer.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
-import { createReadings, type Reading, type Readings } from "./readings.ts";
+import type { Reading } from "./readings.ts";
 import { resumer } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
-import { passStream, readSseAnswer } from "./sse-answer.ts";
+import { passSettled, passStream, readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
+import type { UnderWayCall } from "./under-way.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
 
 export type HttpUpstreamOptions = {
@@ -40,7 +41,7 @@ export type HttpUpstreamOptions = {
   readonly tls: ClientTls | null;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld" | "settled">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld" | "underWay">;
   readonly hear?: HearReading;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
@@ -61,7 +62,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const wire = createWire(options.url, CONNECTIONS, options.tls);
   const streamWire = createWire(options.url, STREAMS, options.tls);
   const catalogue = createCatalogue(options.mono, options.hear);
-  const context = { ...options, wire, streamWire, readings: createReadings(), listChanged: () => catalogue.forget() };
+  const context = { ...options, wire, streamWire, listChanged: () => catalogue.forget() };
   let streams = 0;
   const counted: Upstream["forward"] = async (job) => {
     if (!isStream(job.request)) return await forward(job, context);
@@ -92,25 +93,12 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
 export type ForwardContext = HttpUpstreamOptions & {
   readonly wire: Wire;
   readonly streamWire: Wire;
-  readonly readings: Readings;
   /** What a GET goes on with. */
-  readonly resumed?: Reading;
+  readonly resumed?: UnderWayCall;
   readonly listChanged: () => void;
 };
 
-/** Servers keep one stream of an answer: a client that resumes one has it from its call, which hears of it, and gets it back. */
 async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
-  const taken = job.request.course === "stream" ? context.readings.resumed(job)?.take() : undefined;
-  if (taken === undefined) return await cross(job, context);
-  try {
-    await setTimeout(HANDED_OVER_MS);
-    return await cross(job, { ...context, resumed: taken.reading });
-  } finally {
-    taken.release();
-  }
-}
-
-async function cross(job: ForwardJob, context: ForwardContext): Promise<Outcome> {
   const { request, agent } = job;
   const streams = isStream(request);
   const timeoutMs = streams ? Math.min(STREAM_AGE_MAX_MS, Math.max(1, agent.expiresAtMs - context.now())) : context.timeoutMs;
@@ -122,6 +110,8 @@ async function cross(job: ForwardJob, context: ForwardContext): Promise<Outcome>
   );
   const departure: Departure = { left: false };
   try {
+    const resumed = request.course === "stream" ? context.sessions.underWay(request) : null;
+    if (resumed !== null && resumed.reading !== null) return await goOn(resumed, resumed.reading, job, context, deadline);
     const first = await send(job, job.issued, context, deadline, departure);
     if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
     // What was refused did not run: until the second leaves, nothing has.
@@ -139,6 +129,37 @@ async function cross(job: ForwardJob, context: ForwardContext): Promise<Outcome>
     const unreachable = refuse("upstream_unreachable", {}, fault instanceof Error ? fault.message : "unknown");
     return departure.left ? unknownFate(unreachable, 0) : notSent(unreachable);
   }
+}
+
+/** A client goes on with the answer of a call that is under way. */
+async function goOn(
+  resumed: UnderWayCall,
+  reading: Reading,
+  job: ForwardJob,
+  context: ForwardContext,
+  deadline: Deadline,
+): Promise<Outcome> {
+  // The server has answered it already: it is looked at and settled, and the server would send it unseen.
+  if (reading.answer !== null) {
+    job.answer.head(200, STREAM_HEADERS);
+    return await passSettled(resumed, job, deadline, 0);
+  }
+  using asking = reading.ask();
+  let answer = await sendAgain(job, context, deadline);
+  if (answer.status === 409) {
+    // The server takes the stream that the call itself reads for an open one.
+    await readAway(answer);
+    asking.letGo();
+    await setTimeout(HANDED_OVER_MS);
+    answer = await sendAgain(job, context, deadline);
+  }
+  if (answer.status === 401 || answer.status === 403) {
+    await readAway(answer);
+    return credentialRefused(answer.status);
+  }
+  // What is refused goes to its client, and the call goes on as before.
+  if (answer.status === 200) asking.take();
+  return await answerOf(answer, job, { ...context, resumed }, deadline);
 }
 
 function isStream({ course, method }: McpRequest): boolean {
@@ -183,7 +204,9 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
   if (minted !== null && session === null) return invalid(answer, "a session id over 4 KiB, or beyond visible ASCII");
   if (ok && type === "application/json") return await readJsonAnswer(answer, job, context, deadline, session);
   if (ok && type === "text/event-stream") {
-    const within = minted === null ? job : { ...job, request: { ...request, sessionId: minted } };
+    // What is withheld of any other request is known by the session that it came in, and resumed in no other.
+    const isOpened = minted !== null && request.method === "initialize";
+    const within = isOpened ? { ...job, request: { ...request, sessionId: minted } } : job;
     const resume = resumer(within.request, (asked) => sendAgain({ ...within, request: asked }, context, deadline), deadline);
     return await readSseAnswer(answer, within, context, deadline, session, resume);
   }

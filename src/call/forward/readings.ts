@@ -3,8 +3,8 @@ import type { McpRequest } from "../accept/request.ts";
 import type { Reservation } from "../budget/reservation.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
+import { sameId } from "./message.ts";
 import type { SseEvent } from "./sse.ts";
-import { tagOf } from "./stream-tag.ts";
 
 /** All that has come of one answer, over all streams that brought it. */
 export class Reading {
@@ -16,15 +16,22 @@ export class Reading {
   isPrimed = false;
   /** Its client has resumed it at least once. */
   wasTaken = false;
+  /** The event that answers it, as the client gets it once it is settled. */
+  answer: Buffer | null = null;
+  readonly #idText: string;
   readonly #held: Pick<Reservation, "bytesMax"> | null;
   #passed: number;
   #stream: UpstreamAnswer | null = null;
+  #stopped = Promise.withResolvers<void>();
+  /** GETs of its client that the server has not answered yet. */
+  #asking = 0;
   #taker: symbol | null = null;
-  #answer: SseEvent | null = null;
+  #given: SseEvent | null = null;
   #changed = Promise.withResolvers<void>();
 
-  constructor(request: Pick<McpRequest, "body">, held: Pick<Reservation, "bytesMax"> | null) {
-    this.#passed = request.body.length;
+  constructor({ body, idText }: Pick<McpRequest, "body" | "idText">, held: Pick<Reservation, "bytesMax"> | null) {
+    this.#passed = body.length;
+    this.#idText = idText ?? "null";
     this.#held = held;
   }
 
@@ -32,16 +39,25 @@ export class Reading {
     return this.#held?.bytesMax ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Nobody has it but its call, and nothing has answered it. */
+  /** Nobody has it but its call, or is about to, and nothing has answered it. */
   get isOwn(): boolean {
-    return this.#taker === null && this.#answer === null;
+    return this.#asking === 0 && this.#taker === null && this.#given === null;
+  }
+
+  /** Resolves when its call is to read no further. */
+  get stopped(): Promise<void> {
+    return this.#stopped.promise;
   }
 
   /** False: it is not its call's to read now, and `stream` is let go of. */
   begins(stream: UpstreamAnswer): boolean {
-    if (!this.isOwn) letGo(stream);
-    else this.#stream = stream;
-    return this.isOwn;
+    if (!this.isOwn) {
+      letGo(stream);
+      return false;
+    }
+    this.#stream = stream;
+    this.#stopped = Promise.withResolvers();
+    return true;
   }
 
   heard({ id, retryMs }: SseEvent): void {
@@ -56,38 +72,51 @@ export class Reading {
     return true;
   }
 
-  /** Its client goes on with it by another request: servers keep one stream of an answer. Whoever takes it last has it. */
-  take(): Taken {
+  isAnsweredBy(idText: string): boolean {
+    return sameId(idText, this.#idText);
+  }
+
+  /** Its client asks the server for it: servers keep one stream of an answer, so meanwhile its call begins no other. */
+  ask(): Asking {
     const taker = Symbol();
-    this.#taker = taker;
-    this.wasTaken = true;
-    this.#stop();
+    let isAsking = true;
+    this.#asking += 1;
+    const asked = () => {
+      if (isAsking) this.#asking -= 1;
+      isAsking = false;
+    };
     return {
-      reading: this,
-      release: () => {
-        if (this.#taker !== taker) return;
-        this.#taker = null;
+      letGo: () => this.#stop(),
+      take: () => {
+        asked();
+        this.#taker = taker;
+        this.wasTaken = true;
+        this.#stop();
+      },
+      [Symbol.dispose]: () => {
+        asked();
+        if (this.#taker === taker) this.#taker = null;
         this.#change();
       },
     };
   }
 
-  /** Another stream has brought the answer. */
+  /** The stream that its client has taken has brought the answer. */
   give(event: SseEvent): void {
-    this.#answer ??= event;
-    this.#stop();
+    this.#given ??= event;
     this.#change();
   }
 
   /** What has answered it elsewhere, once it has; null: it is its call's own, or the job has ended. */
   async elsewhere(deadline: Deadline): Promise<SseEvent | null> {
-    while (this.#answer === null && this.#taker !== null && deadline.ending === null) await beforeEnd(deadline, this.#changed.promise);
-    return this.#answer;
+    while (this.#given === null && !this.isOwn && deadline.ending === null) await beforeEnd(deadline, this.#changed.promise);
+    return this.#given;
   }
 
   #stop(): void {
     if (this.#stream !== null) letGo(this.#stream);
     this.#stream = null;
+    this.#stopped.resolve();
   }
 
   #change(): void {
@@ -96,37 +125,9 @@ export class Reading {
   }
 }
 
-export type Taken = { readonly reading: Reading; release(): void };
-
-type Asked = { readonly request: McpRequest; readonly agent: { readonly principal: string } };
-
-export type Readings = {
-  /** Until it is disposed of, others find it. */
-  open(job: Asked, held: Pick<Reservation, "bytesMax"> | null): { readonly reading: Reading } & Disposable;
-  /** What this GET resumes, where its call is under way here. */
-  resumed(job: Asked): Reading | null;
-  /** What a response under this id is the answer to, where it is under way in the session of this stream. */
-  answeredBy(job: Asked, idText: string): Reading | null;
+export type Asking = Disposable & {
+  /** The stream that its call reads ends: the server takes it for an open one. */
+  letGo(): void;
+  /** The server has answered with a stream. */
+  take(): void;
 };
-
-/** Of one server. */
-export function createReadings(): Readings {
-  const readings = new Map<string, Reading>();
-  const keyOf = ({ agent, request }: Asked, tag: string) => JSON.stringify([request.sessionId, agent.principal, tag]);
-  return {
-    open(job, held) {
-      const reading = new Reading(job.request, held);
-      // In 2026-07-28 there is no other stream.
-      const key = job.request.era === "legacy" && job.request.idText !== null ? keyOf(job, tagOf(job.request.idText)) : null;
-      if (key !== null) readings.set(key, reading);
-      return {
-        reading,
-        [Symbol.dispose]() {
-          if (key !== null && readings.get(key) === reading) readings.delete(key);
-        },
-      };
-    },
-    resumed: (job) => (job.request.resumes === undefined ? null : (readings.get(keyOf(job, job.request.resumes)) ?? null)),
-    answeredBy: (job, idText) => readings.get(keyOf(job, tagOf(idText))) ?? null,
-  };
-}

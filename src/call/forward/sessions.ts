@@ -1,17 +1,18 @@
 /** Legacy sessions belong to the principal, the route and the backend that opened them: anyone else finds nothing there. */
 import { LRUCache } from "lru-cache";
-import type { CallId, ServerName } from "../../ids.ts";
+import type { ServerName } from "../../ids.ts";
 import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { idKeyOf, tagged, tagOf, untagged } from "./stream-tag.ts";
+import { createUnderWay, type UnderWayCall } from "./under-way.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
 type Asking = SessionRequest & Pick<McpRequest, "callId" | "era" | "course">;
 type Holder = Pick<Agent, "principal">;
 type Route = Pick<McpRequest, "server" | "view">;
-type Stream = Route & Pick<McpRequest, "sessionId" | "idText" | "resumes">;
+type Stream = Route & Pick<McpRequest, "sessionId" | "callId" | "idText" | "resumes">;
 
 export type Sessions = {
   /** What the client holds in place of the server's own session id, which it never sees. Null: no server may mint such an id. */
@@ -26,12 +27,12 @@ export type Sessions = {
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
   cut(principal: string, request: SessionRequest): void;
-  /** Resolves when no request under this id is under way: what it came to is settled. True: its client may have the answer. */
-  settled(principal: string, stream: SessionRequest, idText: string): Promise<boolean>;
+  /** The call whose stream this request is, or goes on with. Null: it is not under way here. */
+  underWay(request: Pick<McpRequest, "callId" | "idText" | "resumes">): UnderWayCall | null;
   /** Whether the result of this request comes on no other stream than its own. */
   isKept(principal: string, request: SessionRequest): boolean;
-  /** Whether a response must not come on another stream than its request's: it was withheld, or nothing is settled yet. */
-  isWithheld(principal: string, stream: SessionRequest, idText: string): boolean;
+  /** Whether a response must not come on this stream, which is not its request's: it was withheld, or nothing is settled yet. */
+  isWithheld(principal: string, stream: SessionRequest & Pick<McpRequest, "resumes">, idText: string): boolean;
 };
 
 /** Visible ASCII (MCP 2025-11-25, Session Management); sealed, 4 KiB are 5.5 kB of the 16 KiB that a request's headers may have. */
@@ -59,25 +60,21 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   // Ids are compared as values: an upstream may write one in another way.
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : idKeyOf(idText)]);
-  // Without a session two clients of a principal may use one id.
-  const underWay = new Map<string, { readonly calls: Set<CallId>; readonly over: PromiseWithResolvers<boolean> }>();
+  const underWay = createUnderWay();
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
   const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
     if (!isAsking(request)) return request;
     const key = resultKey(principal, request, request.idText);
-    const known = underWay.get(key);
     // A server answers one of two equal ids; whoever waits for the other waits for ever.
-    if (known !== undefined && request.sessionId !== null) return malformed(-32600, "an id that is under way in this session");
-    if (known === undefined) underWay.set(key, { calls: new Set([request.callId]), over: Promise.withResolvers() });
-    else known.calls.add(request.callId);
+    if (underWay.has(key) && request.sessionId !== null) return malformed(-32600, "an id that is under way in this session");
+    underWay.begin(key, request.callId);
     return request;
   };
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId(agent, stream, eventId) {
-      const tag = stream.idText === null ? (stream.resumes ?? null) : tagOf(stream.idText);
-      return seal.mark(streamHolder(agent, stream), tagged(tag, eventId));
+      return seal.mark(streamHolder(agent, stream), tagged(ownTag(stream), eventId));
     },
     open(agent, request) {
       if (request.sessionId === null && request.lastEventId === null) return begun(agent.principal, request);
@@ -95,13 +92,12 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     },
     ended(principal, request, isGiven) {
       if (!isAsking(request)) return;
-      const key = resultKey(principal, request, request.idText);
-      const known = underWay.get(key);
-      if (known?.calls.delete(request.callId) !== true || known.calls.size > 0) return;
-      underWay.delete(key);
-      known.over.resolve(isGiven);
+      underWay.end(resultKey(principal, request, request.idText), request.callId, isGiven);
     },
-    settled: async (principal, stream, idText) => (await underWay.get(resultKey(principal, stream, idText))?.over.promise) ?? false,
+    underWay(request) {
+      const tag = ownTag(request);
+      return tag === null ? null : underWay.tagged(tag);
+    },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
     },
@@ -111,9 +107,15 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     isKept: (principal, request) => withheld.has(resultKey(principal, request, request.idText)),
     isWithheld(principal, stream, idText) {
       const key = resultKey(principal, stream, idText);
-      return underWay.has(key) || withheld.has(key);
+      // Without a session an id says little, and the event that is resumed says of which call the answer is.
+      const isAnother = stream.sessionId !== null || stream.resumes === undefined;
+      return withheld.has(key) || (isAnother && underWay.has(key));
     },
   };
+}
+
+function ownTag({ idText, callId, resumes }: Pick<McpRequest, "callId" | "idText" | "resumes">): string | null {
+  return idText === null ? (resumes ?? null) : tagOf(callId);
 }
 
 /** A posted response carries the id of the server's own request; in 2026-07-28 nothing comes on another stream. */

@@ -1,25 +1,26 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
 import { type JsonNode, member } from "../../json.ts";
 import { refuse } from "../../refusal.ts";
-import type { Deadline } from "./deadline.ts";
+import { beforeEnd, type Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
 import { filterList, listMethodOf } from "./list-filter.ts";
 import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
 import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
-import { Reading, type Readings } from "./readings.ts";
+import { Reading } from "./readings.ts";
 import { withoutReceipt, withReceipt } from "./receipt.ts";
 import type { Resume } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
 import { bringsFinal, withoutFinal } from "./task-answer.ts";
+import type { UnderWayCall } from "./under-way.ts";
 import type { ForwardJob } from "./upstream.ts";
 
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
 const PRIMING_BYTES_MAX = 1_024;
-const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
+export const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
 const LIST_CHANGED = "notifications/tools/list_changed";
 /** Of all revisions, and what servers call the like. */
 const TASKS_PUSHED = /^notifications\/tasks?(\/|$)/;
@@ -27,8 +28,7 @@ const TASKS_PUSHED = /^notifications\/tasks?(\/|$)/;
 type Context = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
-  readonly sessions: Pick<Sessions, "isKept" | "isWithheld" | "settled" | "eventId">;
-  readonly readings: Readings;
+  readonly sessions: Pick<Sessions, "isKept" | "isWithheld" | "underWay" | "eventId">;
 };
 
 export async function readSseAnswer(
@@ -40,11 +40,25 @@ export async function readSseAnswer(
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
+  const reading = new Reading(job.request, job.held);
   // A client of 2026-07-28 resumes nothing, whatever era its server speaks.
-  using open = job.crossing === undefined ? context.readings.open(job, job.held) : unshared(job);
-  const { reading } = open;
+  const underWay = job.crossing === undefined ? context.sessions.underWay(job.request) : null;
+  if (underWay !== null) underWay.reading = reading;
+  const outcome = await readOn(answer, reading, job, context, deadline, resume);
+  reading.answer = outcome.last;
+  return outcome;
+}
+
+async function readOn(
+  answer: UpstreamAnswer,
+  reading: Reading,
+  job: ForwardJob,
+  context: Context,
+  deadline: Deadline,
+  resume: Resume,
+): Promise<Outcome> {
   for (let stream: UpstreamAnswer | null = answer; ; reading.isResumed = true) {
-    const { outcome, fault } = stream === null ? ELSEWHERE : await readStream(stream, reading, job, context);
+    const { outcome, fault } = stream === null ? ELSEWHERE : await readStream(stream, reading, job, context, deadline);
     if (outcome !== null) return outcome;
     const event = await reading.elsewhere(deadline);
     if (event?.data != null) return finish(finalMessage(event.data, job), event, answer, job, reading.bytesIn);
@@ -57,10 +71,6 @@ export async function readSseAnswer(
   }
 }
 
-function unshared({ request, held }: ForwardJob): { readonly reading: Reading } & Disposable {
-  return { reading: new Reading(request, held), [Symbol.dispose]() {} };
-}
-
 /** What came on a stream that its client resumes would be counted by no budget and seen by no guard, and some clients cannot resume. */
 function mustKnow({ held, crossing, agent, request }: ForwardJob, { sessions }: Context): boolean {
   return crossing !== undefined || (held?.lines.length ?? 0) > 0 || sessions.isKept(agent.principal, request);
@@ -69,7 +79,7 @@ function mustKnow({ held, crossing, agent, request }: ForwardJob, { sessions }: 
 type Read = { readonly outcome: Outcome | null; readonly fault: string };
 const ELSEWHERE: Read = { outcome: null, fault: "" };
 
-async function readStream(stream: UpstreamAnswer, reading: Reading, job: ForwardJob, context: Context): Promise<Read> {
+async function readStream(stream: UpstreamAnswer, reading: Reading, job: ForwardJob, context: Context, deadline: Deadline): Promise<Read> {
   if (!reading.begins(stream)) return ELSEWHERE;
   const cutter = createEventCutter(context.maxResultBytes);
   const over = (outcome: Outcome): Read => ({ outcome, fault: "" });
@@ -85,7 +95,9 @@ async function readStream(stream: UpstreamAnswer, reading: Reading, job: Forward
           if (isOver && job.request.course !== "task") return over(overHeld(stream, reading.bytesMax, reading.bytesIn));
           // A look is held for its answer alone: what asks something of the client passes, and what only tells is dropped.
           if (isOver && verdict === "tell") continue;
-          await job.answer.piece(event.bytes);
+          const stalled = job.answer.piece(event.bytes);
+          // A client that does not read, or whose connection is dead, holds up nobody who goes on with it elsewhere.
+          if (stalled) await beforeEnd(deadline, Promise.race([stalled, reading.stopped]));
         } else if (verdict !== "drop") return over(finish(verdict, event, stream, job, reading.bytesIn));
       }
       if (cutter.oversized) return over(oversized(job, context.maxResultBytes));
@@ -178,20 +190,29 @@ export async function passStream(
   job: ForwardJob,
   context: Context,
   deadline: Deadline,
-  resumed: Reading | null,
+  resumed: UnderWayCall | null,
 ): Promise<Outcome> {
   job.answer.head(200, STREAM_HEADERS);
-  const cutter = createEventCutter(EVENT_BYTES_MAX);
+  const reading = resumed?.reading ?? null;
+  const cutter = createEventCutter(reading === null ? EVENT_BYTES_MAX : context.maxResultBytes);
   let bytesIn = 0;
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      if (resumed !== null) resumed.bytesIn += chunk.length;
+      if (reading !== null) reading.bytesIn += chunk.length;
       for (const received of cutter.push(chunk)) {
-        resumed?.heard(received);
-        const { bytes, isSettled } = await passable(ofItsSession(received, job, context), job, context);
-        if (bytes === null || (!isSettled && resumed !== null && !resumed.passes(bytes.length))) continue;
-        await job.answer.piece(bytes);
+        reading?.heard(received);
+        const event = ofItsSession(received, job, context);
+        const message = messageIn(event);
+        if (resumed !== null && reading !== null && message?.kind === "response") {
+          // Another's answer is not this stream's, whatever its server replays.
+          if (!reading.isAnsweredBy(message.idText)) continue;
+          reading.give(event);
+          letGo(answer);
+          return await passSettled(resumed, job, deadline, bytesIn);
+        }
+        const bytes = passable(event, message, job, context);
+        if (bytes !== null && reading?.passes(bytes.length) !== false) await job.answer.piece(bytes);
       }
       if (cutter.oversized) break;
     }
@@ -203,33 +224,34 @@ export async function passStream(
   return streamClosed(bytesIn);
 }
 
-/** `isSettled`: an answer that is in the books. */
-type Passing = { readonly bytes: Buffer | null; readonly isSettled: boolean };
-const DROPPED: Passing = { bytes: null, isSettled: false };
-
-/** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
-async function passable(event: SseEvent, job: ForwardJob, context: Context): Promise<Passing> {
-  if (event.data === null || event.data.length === 0) return { bytes: event.bytes, isSettled: false };
-  if (!carriesMessage(event)) return DROPPED;
-  const message = readMessage(event.data);
-  if (message.kind === "invalid") return DROPPED;
-  if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
-  if (message.kind === "notification" && isPush(message.method, message.root)) return DROPPED;
-  if (message.kind !== "response") return { bytes: event.bytes, isSettled: false };
-  const { principal } = job.agent;
-  // It is the answer of a call that is under way: counted, looked at and settled there, and then it passes here as well.
-  const waiting = context.readings.answeredBy(job, message.idText);
-  waiting?.give(event);
-  const isGiven = waiting !== null && (await context.sessions.settled(principal, job.request, message.idText));
-  if (!isGiven && context.sessions.isWithheld(principal, job.request, message.idText)) return DROPPED;
-  return { bytes: answerOn(event, event.data, message, job), isSettled: true };
+/** The answer of a call that is under way is counted, looked at and settled there; then it passes to whoever has resumed it. */
+export async function passSettled(
+  { reading, settled }: UnderWayCall,
+  { answer }: Pick<ForwardJob, "answer">,
+  deadline: Deadline,
+  bytesIn: number,
+): Promise<Outcome> {
+  const isGiven = await beforeEnd(deadline, settled);
+  if (isGiven === true && reading?.answer) await answer.piece(reading.answer);
+  return streamClosed(bytesIn);
 }
 
-function answerOn(event: SseEvent, data: Buffer, message: Extract<UpstreamMessage, { kind: "response" }>, job: ForwardJob): Buffer | null {
+function messageIn(event: SseEvent): UpstreamMessage | null {
+  return event.data !== null && event.data.length > 0 && carriesMessage(event) ? readMessage(event.data) : null;
+}
+
+/** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
+function passable(event: SseEvent, message: UpstreamMessage | null, job: ForwardJob, context: Context): Buffer | null {
+  if (event.data === null || event.data.length === 0) return event.bytes;
+  if (message === null || message.kind === "invalid") return null;
+  if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
+  if (message.kind === "notification" && isPush(message.method, message.root)) return null;
+  if (message.kind !== "response") return event.bytes;
+  if (context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
   const method = listMethodOf(message.body);
-  const clean = withoutReceipt(data, message);
+  const clean = withoutReceipt(event.data, message);
   const own = withoutFinal(clean.bytes, clean.message, method);
-  if (method === null) return own.bytes === data ? event.bytes : withData(event, own.bytes);
+  if (method === null) return own.bytes === event.data ? event.bytes : withData(event, own.bytes);
   const filtered = job.visible === null ? null : filterList(own.bytes, own.message.body, method, job.request.era, job.visible);
   return filtered === null ? null : withData(event, filtered);
 }

@@ -1,24 +1,14 @@
-/** Pure. What the id of an event says to the gateway: which request its stream answers. */
+/** Pure. What the id of an event says to the gateway: of which call it is. */
 import { createHash } from "node:crypto";
+import type { CallId } from "../../ids.ts";
 
-/** 48 bits: within one session a chance of 1 in 10^10 that two of 100 requests under way share one. */
-const TAG_CHARACTERS = 8;
+/** 72 bits: of a million calls under way none is taken for another. */
+const TAG_CHARACTERS = 12;
 /** Of a stream that answers no request. */
 const NONE = "-";
 
-/** Ids are compared as values, and as clients do: many take `"1"` for 1. */
-export function idKeyOf(idText: string): string | number | null {
-  const id: unknown = JSON.parse(idText);
-  if (typeof id !== "string") return typeof id === "number" ? id : null;
-  const number = Number(id);
-  return Number.isFinite(number) ? number : id;
-}
-
-export function tagOf(idText: string): string {
-  return createHash("sha256")
-    .update(JSON.stringify(idKeyOf(idText)))
-    .digest("base64url")
-    .slice(0, TAG_CHARACTERS);
+export function tagOf(callId: CallId): string {
+  return createHash("sha256").update(callId).digest("base64url").slice(0, TAG_CHARACTERS);
 }
 
 /** `tag` null: its stream answers no request. */
@@ -32,4 +22,12 @@ export function untagged(text: string): { readonly tag: string | null; readonly 
   const tag = text.slice(0, Math.max(0, at));
   if (tag !== NONE && tag.length !== TAG_CHARACTERS) return null;
   return { tag: tag === NONE ? null : tag, eventId: text.slice(at + 1) };
+}
+
+/** Ids are compared as values, and as clients do: many take `"1"` for 1. */
+export function idKeyOf(idText: string): string | number | null {
+  const id: unknown = JSON.parse(idText);
+  if (typeof id !== "string") return typeof id === "number" ? id : null;
+  const number = Number(id);
+  return Number.isFinite(number) ? number : id;
 }
