@@ -6,8 +6,10 @@ import { type Credentials, GatewayProcess, legacyRequest, modernRequest, sleep }
 import { administer } from "./shared-registry.ts";
 
 const KEEP_MS = 5_000;
-const MORE = (guard: string) => `idempotency: { keep: ${KEEP_MS / 1000}s }
-inspectors: { words: { url: "${guard}", onFailure: refuse } }
+const MORE = (guard: string, held: string) => `idempotency: { keep: ${KEEP_MS / 1000}s }
+inspectors:
+  words: { url: "${guard}", onFailure: refuse }
+  held: { url: "${held}", onFailure: refuse, timeout: 30s }
 outcomes:
   - { name: resolved, tool: up/close, when: 'result.structuredContent.status == "resolved" && args.id != "none"' }
   - { name: worked, tool: up/work }
@@ -27,6 +29,7 @@ const POLICIES = `apiVersion: tollgate/v1
 entitlements:
   - { name: all, permit: ["up/work", "up/noisy", "up/slow", "up/echo", "twin/work", "method:*/*"] }
   - { name: seen, permit: ["up/close"], inspect: [{ by: words, of: [result] }] }
+  - { name: weighed, permit: ["up/late"], inspect: [{ by: held, of: [result] }] }
   - { name: features, permit: ["feature/*"] }
 budgets:
   - { name: inferences, who: { team: billed }, ${EACH}, meter: inferences, limit: 100_000 }
@@ -84,7 +87,7 @@ function answering(ran: string[]): Handler {
     if (method === "tools/list")
       return say({
         ...(isModern ? { ttlMs: 0, cacheScope: "private" } : {}),
-        tools: ["close", "work", "noisy", "slow", "echo"].map((name) => ({
+        tools: ["close", "work", "noisy", "slow", "echo", "late"].map((name) => ({
           ...{ name, inputSchema: { type: "object" }, execution: { taskSupport: "optional" } },
         })),
       });
@@ -188,7 +191,7 @@ beforeAll(async () => {
   gateway = await GatewayProcess.start({
     policies: POLICIES,
     servers: `  up: { url: "${door.url}/mcp", timeout: 20s, reserve: { tool_tokens: 200, bytes: 100_000 } }\n  twin: { url: "${door.url}/mcp" }`,
-    more: MORE(guard.guardUrl("words")),
+    more: MORE(guard.guardUrl("words"), guard.guardUrl("held")),
   });
 });
 
@@ -350,16 +353,26 @@ test("what comes on a stream that the server ended before its answer is counted,
   expect((await counted("few")).slice(1)).toEqual([0, 0]);
 });
 
-/** Asks, and resumes the stream of the answer as soon as it has begun: what comes on the one, and on the other. */
-async function resuming({ url, accessToken }: { url: string; accessToken: string }, name: string, args: object): Promise<[string, string]> {
+/** Asks, and waits until the stream of the answer has begun. */
+async function beginning({ url, accessToken }: { url: string; accessToken: string }, name: string, args: object) {
   const headers = { authorization: `Bearer ${accessToken}`, accept: "text/event-stream", "mcp-protocol-version": "2025-11-25" };
   const answer = await legacyRequest(url, accessToken, "tools/call", { name, arguments: { ended: true, stays: true, ...args } });
   const reader = answer.body?.getReader();
   const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
-  const resumed = await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text();
-  let rest = "";
-  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
-  return [resumed, rest];
+  return {
+    resume: async () => await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text(),
+    async rest() {
+      let rest = "";
+      for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) rest += Buffer.from(read.value).toString();
+      return rest;
+    },
+  };
+}
+
+/** What comes on the stream that resumes it, and on its own. */
+async function resuming(...asked: Parameters<typeof beginning>): Promise<[string, string]> {
+  const begun = await beginning(...asked);
+  return [await begun.resume(), await begun.rest()];
 }
 
 test("what is resumed while its call is under way is the call's answer: counted once, and kept on every stream where the budget cannot carry it", async () => {
@@ -389,6 +402,26 @@ test("what a guard has seen comes on the stream that its client resumes, and not
     [false, true],
   ]);
   expect(await billed.counted("resolved")).toEqual([1, 0, 0]);
+});
+
+test("of two calls under one id each has its own answer, and nothing that is kept of the other", async () => {
+  const billed = await caller("billed");
+  const other = await beginning(billed, "work", { text: "the other's" });
+  const kept = await resuming(billed, "close", { id: "1", text: FORBIDDEN_WORD });
+  expect(kept.map((text) => [text.includes(FORBIDDEN_WORD), text.includes("content_refused")])).toEqual([
+    [false, false],
+    [false, true],
+  ]);
+  expect([(await other.resume()).includes("the other's"), (await other.rest()).includes("the other's")]).toEqual([true, true]);
+});
+
+test("who resumes a call whose answer is looked at just then waits for it, and gets it", async () => {
+  const begun = await beginning(await caller("billed"), "late", { text: "looked at", stays: false });
+  await expect.poll(() => guard.asked("held").length).toBe(1);
+  const resumed = begun.resume();
+  await sleep(100);
+  guard.letGo();
+  expect([(await resumed).includes("looked at"), (await begun.rest()).includes("looked at")]).toEqual([true, true]);
 });
 
 test("nothing that is called an end pays for what comes after it", async () => {

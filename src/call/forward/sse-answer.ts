@@ -199,14 +199,14 @@ export async function passStream(
   try {
     for await (const chunk of answer.body) {
       bytesIn += chunk.length;
-      if (reading !== null) reading.bytesIn += chunk.length;
       for (const received of cutter.push(chunk)) {
-        reading?.heard(received);
         const event = ofItsSession(received, job, context);
         const message = messageIn(event);
+        // Another's answer is not this stream's, whatever its server replays.
+        if (message?.kind === "response" && reading?.isAnsweredBy(message.idText) === false) continue;
+        if (reading !== null) reading.bytesIn += received.bytes.length;
+        reading?.heard(received);
         if (resumed !== null && reading !== null && message?.kind === "response") {
-          // Another's answer is not this stream's, whatever its server replays.
-          if (!reading.isAnsweredBy(message.idText)) continue;
           reading.give(event);
           letGo(answer);
           return await passSettled(resumed, job, deadline, bytesIn);
