@@ -21,7 +21,7 @@ export type Books = {
 
 export function openBooks(config: Config, io: Io): Books {
   const admin = adminClient(config, io);
-  const either = <T>(ask: () => Promise<T>, read: () => T | Promise<T>) => askOrRead(config, io, ask, read);
+  const either = <T>(ask: () => Promise<T>, read: () => T | Promise<T>, how?: "told") => askOrRead(config, io, ask, read, how);
   return {
     usage: (query) =>
       either(
@@ -31,7 +31,15 @@ export function openBooks(config: Config, io: Io): Books {
     budgets: () =>
       either(
         async () => (await admin.get<{ items: BudgetRow[] }>("/budgets")).items,
-        async () => (await folderBooks()).budgetsInFolder(config),
+        async () => {
+          const { rows, unknown } = await (await folderBooks()).budgetsInFolder(config);
+          // One line, also for a script: what is missing here is nowhere else to be seen.
+          const share = config.shared.redis === null ? "" : "; these are this gateway's share alone";
+          const missing = unknown === null ? "" : `; budgets made at run time are not among them: they ${unknown}`;
+          io.err(`no gateway runs: read from ${config.data}${share}${missing}`);
+          return rows;
+        },
+        "told",
       ),
     tail: (limit, kind) =>
       either(
@@ -49,13 +57,13 @@ export function openBooks(config: Config, io: Io): Books {
   };
 }
 
-/** Of the gateway where one runs; else from the data folder, if there is one. */
-export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>, read: () => T | Promise<T>): Promise<T> {
+/** Of the gateway where one runs; else from the data folder, if there is one. `told`: `read` itself says that it was. */
+export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>, read: () => T | Promise<T>, how?: "told"): Promise<T> {
   try {
     return await ask();
   } catch (fault) {
     if (!(fault instanceof NoGateway) || !(await folderBooks()).hasBooks(config)) throw fault;
-    if (io.color) io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
+    if (io.color && how !== "told") io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
     return await read();
   }
 }

@@ -1,12 +1,15 @@
 /** The books in a data folder, read while no gateway runs. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { withMade } from "../call/authorize/made-budget.ts";
+import type { Budget } from "../call/authorize/policy-set.ts";
 import { openBooks } from "../call/record/books.ts";
 import type { UsageAnswer } from "../call/record/queries.ts";
 import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
 import type { Config } from "../config.ts";
 import { type BudgetRow, budgetRows } from "../control/admin/budget-rows.ts";
 import { usageQuestion } from "../control/admin/usage-question.ts";
+import { keptBudgets } from "../control/budgets/kept-budgets.ts";
 import { loadPolicies } from "../policy-load.ts";
 import type { CallRecord, UsageQuery } from "./books.ts";
 import { problemLines } from "./command.ts";
@@ -41,14 +44,24 @@ export function recordInFolder(config: Config, callId: string): CallRecord {
   return found;
 }
 
-export function budgetsInFolder(config: Config): BudgetRow[] {
+/** `unknown`: why budgets made at run time are not among them; null where they are. */
+export async function budgetsInFolder(config: Config): Promise<{ readonly rows: readonly BudgetRow[]; readonly unknown: string | null }> {
   const policies = loadPolicies(config.policies, config.servers);
   if ("problems" in policies) throw new Exit(EXIT.config, problemLines(policies.problems));
-  return budgetRows(
-    policies.policySet.budgets,
-    inFolder(config, (books) => books.balances()),
-    Date.now(),
-  );
+  const { made, unknown } = await madeInFolder(config);
+  const { budgets } = withMade(policies.policySet, made);
+  const balances = inFolder(config, (books) => books.balances());
+  return { rows: budgetRows(budgets, balances, Date.now()), unknown };
+}
+
+async function madeInFolder(config: Config): Promise<{ readonly made: readonly Budget[]; readonly unknown: string | null }> {
+  if (config.shared.postgres !== null) return { made: [], unknown: "are kept in shared.postgres" };
+  try {
+    const made = await keptBudgets(config.data);
+    return { made: made ?? [], unknown: made === null ? "are kept by another version, until the gateway has started once" : null };
+  } catch (fault) {
+    return { made: [], unknown: `cannot be read: ${fault instanceof Error ? fault.message : String(fault)}` };
+  }
 }
 
 export function usageInFolder(config: Config, query: UsageQuery): UsageAnswer {

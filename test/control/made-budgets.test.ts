@@ -291,3 +291,25 @@ test("the command line makes, changes and ends a budget", async () => {
   expect((await gateway.command("budget", "change", "by-hand")).code).toBe(2);
   expect((await gateway.command("budget", "end", "by-hand", "--reason", "done")).stdout).toContain("by-hand counts no more");
 });
+
+test("a budget made at run time is listed and shown with what it has counted also where no gateway runs, which is said", async () => {
+  const bot = await agent("offline-bot");
+  await ask("POST", "/budgets", { name: "offline", who: { agent: "offline-bot" }, meter: "calls", limit: 5, period: "total" });
+  expect(await bot.call()).toBeNull();
+  await gateway.stop();
+  try {
+    for (const args of [["list"], ["show", "offline"]]) {
+      const { code, stdout, stderr } = await gateway.command("budget", ...args, "--json");
+      expect([code, stderr.trim()]).toEqual([0, `no gateway runs: read from ${join(gateway.folder, "data")}`]);
+      expect((JSON.parse(stdout) as Row[]).find(({ name }) => name === "offline")).toMatchObject({ limit: 5, committed: 1 });
+    }
+    const file = readFileSync(gateway.configFile, "utf8");
+    writeFileSync(gateway.configFile, `${file}shared: { postgres: "postgres://u@127.0.0.1:1/t", redis: "redis://127.0.0.1:1" }\n`);
+    const shared = await gateway.command("budget", "show", "offline");
+    writeFileSync(gateway.configFile, file);
+    expect([shared.code, shared.stderr]).toEqual([1, expect.stringContaining("this gateway's share alone")]);
+    expect(shared.stderr).toContain("budgets made at run time are not among them: they are kept in shared.postgres");
+  } finally {
+    await gateway.serve();
+  }
+});
