@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { GatewayProcess, modernRequest } from "../e2e/gateway-process.ts";
@@ -11,6 +13,8 @@ entitlements:
 budgets:
   - { name: of-file, who: { team: hinted }, meter: calls, limit: 2, period: total, hint: "ask ops@example.com for more" }
 `;
+
+const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 type Json = Record<string, unknown>;
 type Answer = { readonly status: number; readonly json: Json };
@@ -194,6 +198,17 @@ test("a key that is bound to a customer makes budgets of that customer alone, an
   expect((await ask("POST", "/budgets/bound/end", {}, "acme")).status).toBe(200);
 });
 
+test("a key that is bound to a customer may name it, also from the command line, and in a list of no other", async () => {
+  const body = { name: "named", meter: "calls", limit: 1, period: "total" };
+  for (const customer of [["other"], ["acme", "other"], ["acme", "acme"], [], "*", ["ac*"]])
+    expect(await ask("POST", "/budgets", { ...body, who: { customer } }, "acme")).not.toMatchObject({ status: 201 });
+  const create = ["budget", "create", "named", "--customer", "acme", "--meter", "calls", "--limit", "1", "--period", "total", "--json"];
+  const made = await promisify(execFile)(process.execPath, [MAIN, ...create, "-c", gateway.configFile], {
+    env: { ...gateway.env, TOLLGATE_ADMIN_KEY: keys.get("acme") },
+  });
+  expect(JSON.parse(made.stdout)).toMatchObject({ customer: "acme", who: { customer: "acme" } });
+});
+
 test("a policy file that brings the name wins it, and says so; without it the made one counts again; both outlive a restart", async () => {
   const bot = await agent("filed-bot", { team: "filed" });
   await ask("POST", "/budgets", { name: "claimed", who: { team: "filed" }, meter: "calls", limit: 0, period: "total" });
@@ -289,6 +304,8 @@ test("the command line makes, changes and ends a budget", async () => {
     ...{ limit: 2_000, hard: false, hint: "ask" },
   });
   expect((await gateway.command("budget", "change", "by-hand")).code).toBe(2);
+  const boundless = ["--meter", "calls", "--limit", "5", "--period", "day", "--soft", "--overage", "none", "--hint", ""];
+  expect(await gateway.json("budget", "create", "boundless", ...boundless)).toMatchObject({ hard: false, overage: null });
   expect((await gateway.command("budget", "end", "by-hand", "--reason", "done")).stdout).toContain("by-hand counts no more");
 });
 

@@ -66,8 +66,10 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
       body: newBudget,
       async answer({ caller, body }) {
         if (caller.customer === null) return await create(caller, body, { who: body.who, about: "all", customer: null });
-        const theirs = body.who?.customer ?? caller.customer;
-        if (theirs !== caller.customer) return elsewhere(caller);
+        const { customer: theirs } = caller;
+        // A list of one is that one: the command line always writes a list.
+        const named = [body.who?.customer ?? theirs].flat();
+        if (named.length !== 1 || named[0] !== theirs) return elsewhere(caller);
         return await create(caller, body, { who: { ...body.who, customer: theirs }, about: theirs, customer: theirs });
       },
     }),
