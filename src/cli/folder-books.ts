@@ -2,14 +2,14 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { withMade } from "../call/authorize/made-budget.ts";
-import type { Budget } from "../call/authorize/policy-set.ts";
 import { openBooks } from "../call/record/books.ts";
 import type { UsageAnswer } from "../call/record/queries.ts";
 import { JOURNAL_FILE, openReader } from "../call/record/store.ts";
 import type { Config } from "../config.ts";
 import { type BudgetRow, budgetRows } from "../control/admin/budget-rows.ts";
+import { type BudgetTerms, termsOf } from "../control/admin/budget-terms.ts";
 import { usageQuestion } from "../control/admin/usage-question.ts";
-import { keptBudgets } from "../control/budgets/kept-budgets.ts";
+import { type KeptBudget, keptBudgets } from "../control/budgets/kept-budgets.ts";
 import { loadPolicies } from "../policy-load.ts";
 import type { CallRecord, UsageQuery } from "./books.ts";
 import { problemLines } from "./command.ts";
@@ -45,16 +45,34 @@ export function recordInFolder(config: Config, callId: string): CallRecord {
 }
 
 /** `unknown`: why budgets made at run time are not among them; null where they are. */
-export async function budgetsInFolder(config: Config): Promise<{ readonly rows: readonly BudgetRow[]; readonly unknown: string | null }> {
+export type FolderBudgets = {
+  readonly rows: readonly BudgetRow[];
+  readonly termsOf: (name: string) => BudgetTerms | null;
+  readonly unknown: string | null;
+};
+
+export async function budgetsInFolder(config: Config): Promise<FolderBudgets> {
   const policies = loadPolicies(config.policies, config.servers);
   if ("problems" in policies) throw new Exit(EXIT.config, problemLines(policies.problems));
   const { made, unknown } = await madeInFolder(config);
-  const { budgets } = withMade(policies.policySet, made);
+  const ofFiles = policies.policySet.budgets;
+  const { budgets } = withMade(
+    policies.policySet,
+    made.map(({ compiled }) => compiled),
+  );
   const balances = inFolder(config, (books) => books.balances());
-  return { rows: budgetRows(budgets, balances, Date.now()), unknown };
+  return {
+    rows: budgetRows(budgets, balances, Date.now()),
+    termsOf(name) {
+      const budget = budgets.find(({ draw }) => draw.budget === name);
+      const own = budget === undefined || ofFiles.includes(budget) ? undefined : made.find(({ compiled }) => compiled === budget);
+      return budget === undefined ? null : termsOf(budget, own?.file ?? null);
+    },
+    unknown,
+  };
 }
 
-async function madeInFolder(config: Config): Promise<{ readonly made: readonly Budget[]; readonly unknown: string | null }> {
+async function madeInFolder(config: Config): Promise<{ readonly made: readonly KeptBudget[]; readonly unknown: string | null }> {
   if (config.shared.postgres !== null) return { made: [], unknown: "are kept in shared.postgres" };
   try {
     const made = await keptBudgets(config.data);

@@ -306,6 +306,12 @@ test("the command line makes, changes and ends a budget", async () => {
   expect((await gateway.command("budget", "change", "by-hand")).code).toBe(2);
   const boundless = ["--meter", "calls", "--limit", "5", "--period", "day", "--soft", "--overage", "none", "--hint", ""];
   expect(await gateway.json("budget", "create", "boundless", ...boundless)).toMatchObject({ hard: false, overage: null });
+  const terms = { who: { agent: ["cli-bot"] }, each: [], period: "day", rolling: null, hard: false, notify: ["80%"], hint: "ask" };
+  expect(await gateway.json("budget", "show", "by-hand")).toMatchObject([{ name: "by-hand", committed: 0, terms }]);
+  expect((await gateway.command("budget", "show", "by-hand")).stdout).toMatch(
+    /who +\{"agent":\["cli-bot"\]\}[\s\S]*notify +\["80%"\][\s\S]*hint +ask/,
+  );
+  expect((await gateway.command("budget", "show", "of-file")).stdout).toMatch(/period +total[\s\S]*hint +ask ops@example.com/);
   expect((await gateway.command("budget", "end", "by-hand", "--reason", "done")).stdout).toContain("by-hand counts no more");
 });
 
@@ -319,6 +325,7 @@ test("a budget made at run time is listed and shown with what it has counted als
       const { code, stdout, stderr } = await gateway.command("budget", ...args, "--json");
       expect([code, stderr.trim()]).toEqual([0, `no gateway runs: read from ${join(gateway.folder, "data")}`]);
       expect((JSON.parse(stdout) as Row[]).find(({ name }) => name === "offline")).toMatchObject({ limit: 5, committed: 1 });
+      if (args[0] === "show") expect(JSON.parse(stdout)).toMatchObject([{ terms: { who: { agent: "offline-bot" }, period: "total" } }]);
     }
     const file = readFileSync(gateway.configFile, "utf8");
     writeFileSync(gateway.configFile, `${file}shared: { postgres: "postgres://u@127.0.0.1:1/t", redis: "redis://127.0.0.1:1" }\n`);

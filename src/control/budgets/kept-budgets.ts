@@ -5,8 +5,10 @@ import type { Budget } from "../../call/authorize/policy-set.ts";
 import { openSqliteToRead } from "../store.ts";
 import type { BudgetTableRow } from "../tables.ts";
 
+export type KeptBudget = { readonly file: BudgetFile; readonly compiled: Budget };
+
 /** By name, as the gateway counts them; what cannot be read does not count there either. Null: no registry of this version is there. */
-export async function keptBudgets(dataDir: string): Promise<readonly Budget[] | null> {
+export async function keptBudgets(dataDir: string): Promise<readonly KeptBudget[] | null> {
   const db = openSqliteToRead(dataDir);
   if (db === null) return null;
   try {
@@ -14,7 +16,7 @@ export async function keptBudgets(dataDir: string): Promise<readonly Budget[] | 
     return rows.flatMap((row) => {
       const file = fileOf(row);
       const compiled = "problem" in file ? file : compileMade(file);
-      return "problem" in compiled ? [] : [compiled];
+      return "problem" in file || "problem" in compiled ? [] : [{ file, compiled }];
     });
   } finally {
     await db.destroy();
