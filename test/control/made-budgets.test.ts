@@ -261,6 +261,23 @@ test("a budget of an agent who is not there, or not the customer's, is made with
   expect(stdout).toMatch(/warning: there is no agent nobody/);
 });
 
+test.each([
+  ["meter", "bytes"],
+  ["who", { team: "x" }],
+  ["each", "agent"],
+  ["period", "day"],
+  ["rolling", "24h"],
+  ["time_zone", "Europe/Berlin"],
+  ["tools", ["up/*"]],
+  ["name", "other"],
+  ["overrun", "deliver"],
+  ["lease", 5],
+])("a change of %s says that this is another budget", async (member, value) => {
+  await ask("POST", "/budgets", { name: "fixed", meter: "calls", limit: 5, period: "day", who: { team: "nobody" } });
+  const answer = await ask("PATCH", "/budgets/fixed", { [member]: value });
+  expect(answer).toMatchObject({ status: 422, json: { detail: `${member}: cannot be changed: end this one and make another` } });
+});
+
 test("what is wrong with a body is said in words", async () => {
   const { json } = await ask("POST", "/budgets", { name: "worded", meter: "calls", limit: 5, period: "decade", colour: "red" });
   expect(json.detail).toMatch(/period: must be .*day or .*month/);
