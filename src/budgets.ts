@@ -101,16 +101,18 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     },
     drawing: createReportedDrawing(policySet, { apply: ledger.apply, nowMs: opened.nowMs }, inTurn),
     routes(reader, further) {
+      const facts = () => [...policySet().budgets, ...further()];
+      const factsOf = (name: string) => facts().find(({ draw }) => draw.budget === name);
       const rowsFor = async ({ customer }: Caller) => {
         const paces = await reader.ask("pace", now() - PACE_MS);
-        const rows = budgetRows([...policySet().budgets, ...further()], await balances(), present(), paces);
+        const rows = budgetRows(facts(), await balances(), present(), paces);
         return rowsOfCustomer(rows, customer, registry, (name, theirs) => !isInFile(name) && made.find(name)?.customer === theirs);
       };
       const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), present());
       return [
         ...opened.routes,
         ...budgetRoutes({ registry, adjust, rowsFor, budgetsOf }),
-        ...madeBudgetRoutes({ registry, made, rowsFor, isInFile }),
+        ...madeBudgetRoutes({ registry, made, rowsFor, isInFile, factsOf }),
       ];
     },
   };

@@ -93,6 +93,9 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
   const told: SharedBudgets = {
     status: async () => ({ ...sharing.status(), gateways: (await gateways.all()).gateways, signs: await signsOf(sharing) }),
     async force(by, reason) {
+      const { connected, open } = sharing.status();
+      // Nothing was done that a record could tell of.
+      if (connected && open) return "open";
       const without = await sharing.force();
       await act("shared_ledger.forced", by, { reason, without: without.join(",") });
       return without;

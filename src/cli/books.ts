@@ -4,6 +4,7 @@ import type { UsageAnswer } from "../call/record/queries.ts";
 import type { Proof } from "../call/record/tree.ts";
 import type { Config } from "../config.ts";
 import type { BudgetRow } from "../control/admin/budget-rows.ts";
+import type { BudgetTerms } from "../control/admin/budget-terms.ts";
 import { type AdminClient, adminClient, NoGateway } from "./admin-client.ts";
 import { type Io, paint } from "./io.ts";
 
@@ -11,9 +12,13 @@ export type CallRecord = { readonly record: StoredRecord; readonly proof: Proof 
 /** As the admin API's query has it. */
 export type UsageQuery = Readonly<Record<string, string>>;
 
+export type OneBudget = { readonly terms: BudgetTerms | null; readonly counters: readonly BudgetRow[] };
+
 export type Books = {
   usage(query: UsageQuery): Promise<UsageAnswer>;
   budgets(): Promise<readonly BudgetRow[]>;
+  /** One, with what it says; null: it has no counters to be seen. */
+  budget(name: string): Promise<OneBudget | null>;
   /** `kind`: a pattern of kinds; null: of every kind. */
   tail(limit: number, kind: string | null): Promise<readonly StoredRecord[]>;
   record(callId: string): Promise<CallRecord>;
@@ -21,7 +26,7 @@ export type Books = {
 
 export function openBooks(config: Config, io: Io): Books {
   const admin = adminClient(config, io);
-  const either = <T>(ask: () => Promise<T>, read: () => T | Promise<T>) => askOrRead(config, io, ask, read);
+  const either = <T>(ask: () => Promise<T>, read: () => T | Promise<T>, how?: "told") => askOrRead(config, io, ask, read, how);
   return {
     usage: (query) =>
       either(
@@ -31,7 +36,18 @@ export function openBooks(config: Config, io: Io): Books {
     budgets: () =>
       either(
         async () => (await admin.get<{ items: BudgetRow[] }>("/budgets")).items,
-        async () => (await folderBooks()).budgetsInFolder(config),
+        async () => (await ofFolder(config, io)).rows,
+        "told",
+      ),
+    budget: (name) =>
+      either(
+        () => oneBudget(admin, name),
+        async () => {
+          const { rows, termsOf } = await ofFolder(config, io);
+          const counters = rows.filter((row) => row.name === name);
+          return counters.length === 0 ? null : { terms: termsOf(name), counters };
+        },
+        "told",
       ),
     tail: (limit, kind) =>
       either(
@@ -49,13 +65,13 @@ export function openBooks(config: Config, io: Io): Books {
   };
 }
 
-/** Of the gateway where one runs; else from the data folder, if there is one. */
-export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>, read: () => T | Promise<T>): Promise<T> {
+/** Of the gateway where one runs; else from the data folder, if there is one. `told`: `read` itself says that it was. */
+export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>, read: () => T | Promise<T>, how?: "told"): Promise<T> {
   try {
     return await ask();
   } catch (fault) {
     if (!(fault instanceof NoGateway) || !(await folderBooks()).hasBooks(config)) throw fault;
-    if (io.color) io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
+    if (io.color && how !== "told") io.err(paint(io, "dim", `no gateway runs: read from ${config.data}`));
     return await read();
   }
 }
@@ -63,6 +79,22 @@ export async function askOrRead<T>(config: Config, io: Io, ask: () => Promise<T>
 /** SQLite, the queries and the policies: not loaded while a gateway answers. */
 function folderBooks(): Promise<typeof import("./folder-books.ts")> {
   return import("./folder-books.ts");
+}
+
+async function ofFolder(config: Config, io: Io) {
+  const found = await (await folderBooks()).budgetsInFolder(config);
+  // One line, also for a script: what is missing here is nowhere else to be seen.
+  const share = config.shared.redis === null ? "" : "; these are this gateway's share alone";
+  const missing = found.unknown === null ? "" : `; budgets made at run time are not among them: they ${found.unknown}`;
+  io.err(`no gateway runs: read from ${config.data}${share}${missing}`);
+  return found;
+}
+
+/** The list says which there are; one of a policy file may have the name of a route, and is shown without its terms. */
+async function oneBudget(admin: AdminClient, name: string): Promise<OneBudget | null> {
+  const counters = (await admin.get<{ items: BudgetRow[] }>("/budgets")).items.filter((row) => row.name === name);
+  if (counters.length === 0 || name === "shared") return counters.length === 0 ? null : { terms: null, counters };
+  return await admin.get<OneBudget>(`/budgets/${encodeURIComponent(name)}`);
 }
 
 async function newest(admin: AdminClient, limit: number, kind: string | null): Promise<StoredRecord[]> {

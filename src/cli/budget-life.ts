@@ -56,9 +56,12 @@ export function registerBudgetLife(budget: Command, io: Io): void {
   for (const facet of FACETS) create.option(`--${facet} <${facet}s...>`, `of these alone, by ${facet}`);
   withChanges(create).action(async (name: string, options: CreateOptions) => {
     const who = Object.fromEntries(FACETS.flatMap((facet) => (options[facet] === undefined ? [] : [[facet, options[facet]]])));
+    const { overage, hint, ...changes } = changesOf(options);
     const body = {
       ...{ name, meter: options.meter, period: options.period, rolling: options.rolling, time_zone: options.timeZone },
-      ...{ each: options.each, tools: options.tool, overrun: options.overrun, ...changesOf(options) },
+      // What is taken away from a budget that is there is left out of one that is made.
+      ...{ each: options.each, tools: options.tool, overrun: options.overrun, ...changes },
+      ...{ overage: overage ?? undefined, hint: hint ?? undefined },
       ...(Object.keys(who).length === 0 ? {} : { who }),
     };
     show(await adminClient(configOf(options, io), io).post<Made>("/budgets", body), options, io);

@@ -59,14 +59,16 @@ async function status(options: CommonOptions, io: Io): Promise<void> {
 
 async function force(options: WithReason, io: Io): Promise<void> {
   const { reason } = options;
-  const answer = await adminClient(configOf(options, io), io).post<{ without: readonly string[] }>("/budgets/shared/force", { reason });
-  print(io, options, answer, () =>
-    answer.without.length === 0 ? "open; nobody was missing" : `open without ${answer.without.join(", ")}: counted once it returns`,
-  );
+  const admin = adminClient(configOf(options, io), io);
+  const answer = await admin.post<{ without: readonly string[]; was_open: boolean }>("/budgets/shared/force", { reason });
+  print(io, options, answer, () => {
+    if (answer.was_open) return "it is open: nothing was to be done, and nothing is recorded";
+    return answer.without.length === 0 ? "open; nobody was missing" : `open without ${answer.without.join(", ")}: counted once it returns`;
+  });
 }
 
 async function forget(gateway: string, options: WithReason, io: Io): Promise<void> {
   const body = { gateway, reason: options.reason };
   const answer = await adminClient(configOf(options, io), io).post<{ forgotten: string }>("/budgets/shared/forget", body);
-  print(io, options, answer, () => `${answer.forgotten} is forgotten; what it has used stays counted until its windows end`);
+  print(io, options, answer, () => `${answer.forgotten} is forgotten; what was told of it stays counted until its windows end`);
 }

@@ -40,12 +40,16 @@ export function registerBudget(program: Command, io: Io): void {
       print(io, options, rows, () => listOf(rows));
     },
   );
-  leaf(budget, "show <name>", "all that is known of one budget's counters", "tollgate budget show support-month").action(
+  leaf(budget, "show <name>", "what one budget says, and all that is known of its counters", "tollgate budget show support-month").action(
     async (name: string, options: CommonOptions) => {
-      const rows = (await openBooks(configOf(options, io), io).budgets()).filter((row) => row.name === name);
-      if (rows.length === 0) throw new Exit(EXIT.no, `there is no budget ${name}: budget list shows all`);
-      print(io, options, rows, () =>
-        rows.map(({ window, ...row }) => memberTable({ ...row, from: window.start, until: window.end })).join("\n\n"),
+      const found = await openBooks(configOf(options, io), io).budget(name);
+      if (found === null) throw new Exit(EXIT.no, `there is no budget ${name}: budget list shows all`);
+      const { terms, counters } = found;
+      print(
+        io,
+        options,
+        counters.map((row) => ({ ...row, terms })),
+        () => [...(terms === null ? [] : [memberTable({ budget: name, ...terms })]), ...counters.map(counterText)].join("\n\n"),
       );
     },
   );
@@ -59,6 +63,10 @@ export function registerBudget(program: Command, io: Io): void {
       .option("--key <text>", "names this correction: given again within a day, it is not made twice")
       .action((name: string, options: AdjustOptions) => adjust(change, name, options, io));
   }
+}
+
+function counterText({ window, ...row }: BudgetRow): string {
+  return memberTable({ ...row, from: window.start, until: window.end });
 }
 
 function listOf(rows: readonly BudgetRow[]): string {

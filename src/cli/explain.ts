@@ -89,7 +89,9 @@ function shadow({ shadow: verdict }: AuditRecord): string {
   if (verdict == null) return "";
   const by = verdict.rule === null ? "" : ` by ${verdict.rule.name} (${verdict.rule.file}:${verdict.rule.line})`;
   const tried = verdict.mode === "observe" ? "Policies are only observed. Enforced, this would be" : "With the shadow rules this would be";
-  return `${tried} ${verdict.decision === "permit" ? `permitted${by}` : `refused${by}: ${verdict.reason ?? ""}`}.`;
+  // Which budget or limit it is stands in the note alone.
+  const note = verdict.note === null ? "" : ` (${verdict.note})`;
+  return `${tried} ${verdict.decision === "permit" ? `permitted${by}` : `refused${by}: ${verdict.reason ?? ""}${note}`}.`;
 }
 
 function budget(line: BudgetLine): string {

@@ -48,6 +48,12 @@ const PERMITTED: AuditRecord = {
 const said = (changes: Partial<AuditRecord> = {}) => explain({ ...PERMITTED, ...changes }).join("\n");
 
 describe("a permitted call", () => {
+  test("says which budget would have refused it, where policies are only observed", () => {
+    const note = "budget month of team=support: 0 of 5_000 tool_tokens left";
+    const shadow = { mode: "observe", decision: "refuse", reason: "budget_exhausted", rule: null, note } as const;
+    expect(said({ shadow })).toContain(`Enforced, this would be refused: budget_exhausted (${note}).`);
+  });
+
   test("says what it cost, where there is a price", () => {
     const priced = { usage: { calls: 1, tool_tokens: 5, cost_micros: 12_000 }, prices_version: "EUR sha256:0011223344556677" };
     expect(said(priced)).toContain("Charged: 1 call, 5 tool tokens, 12_000 millionths of EUR.");

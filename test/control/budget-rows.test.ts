@@ -84,6 +84,17 @@ describe("a budget's row", () => {
     expect(forecast(100, 1_000)).toBe("2026-11-15T12:00:00.000Z");
   });
 
+  test("foretells nothing of a rolling window that the pace of late never fills, and a time where it does", () => {
+    const rolling = { ...month, draw: { ...month.draw, period: "rolling" as const, rollingMs: 3_600_000 } };
+    const slot = balance({ committed: 400, windowStartMs: NOW_MS - 600_000, windowEndMs: NOW_MS + 3_000_000 });
+    const forecast = (spent: number, sinceMs: number, committed = 400) =>
+      budgetRows([rolling], [{ ...slot, committed }], NOW_MS, [{ budget: "month", scope: "support", spent, sinceMs }])[0]?.forecast;
+    // 1,000 an hour fill 1,000 and are never refused; 1,200 an hour have used the 600 that are left in half an hour.
+    expect(forecast(24_000, NOW_MS - 86_400_000)).toBeNull();
+    expect(forecast(200, NOW_MS - 600_000)).toBe("2026-11-15T12:30:00.000Z");
+    expect(forecast(1, NOW_MS - 600_000, 1_000)).toBe("2026-11-15T12:00:00.000Z");
+  });
+
   test("is not of a window that is over, to the millisecond", () => {
     const over = balance({ committed: 999, windowEndMs: NOW_MS });
     expect(budgetRows([month], [over], NOW_MS)).toMatchObject([{ committed: 0, remaining: 1_000 }]);

@@ -68,7 +68,7 @@ export async function startParts(yaml: string, folder = newFolder()) {
   };
   const routes = [
     ...authorizeRoutes({ ...vouching, rehearsing, mayDefine: () => false }),
-    ...reservationRoutes({ ...vouching, reservations, meters: new Set(["calls", "tool_tokens", "cost_micros", "pages"]) }),
+    ...reservationRoutes({ ...vouching, reservations, meters: new Set(["calls", "tool_tokens", "cost_micros", "pages", "outcome:done"]) }),
     ...accessRequestRoutes({ accessRequests }),
   ];
   return {

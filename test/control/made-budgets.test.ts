@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifyLog } from "../../src/call/record/verify.ts";
 import { GatewayProcess, modernRequest } from "../e2e/gateway-process.ts";
@@ -11,6 +13,8 @@ entitlements:
 budgets:
   - { name: of-file, who: { team: hinted }, meter: calls, limit: 2, period: total, hint: "ask ops@example.com for more" }
 `;
+
+const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 type Json = Record<string, unknown>;
 type Answer = { readonly status: number; readonly json: Json };
@@ -194,6 +198,17 @@ test("a key that is bound to a customer makes budgets of that customer alone, an
   expect((await ask("POST", "/budgets/bound/end", {}, "acme")).status).toBe(200);
 });
 
+test("a key that is bound to a customer may name it, also from the command line, and in a list of no other", async () => {
+  const body = { name: "named", meter: "calls", limit: 1, period: "total" };
+  for (const customer of [["other"], ["acme", "other"], ["acme", "acme"], [], "*", ["ac*"]])
+    expect(await ask("POST", "/budgets", { ...body, who: { customer } }, "acme")).not.toMatchObject({ status: 201 });
+  const create = ["budget", "create", "named", "--customer", "acme", "--meter", "calls", "--limit", "1", "--period", "total", "--json"];
+  const made = await promisify(execFile)(process.execPath, [MAIN, ...create, "-c", gateway.configFile], {
+    env: { ...gateway.env, TOLLGATE_ADMIN_KEY: keys.get("acme") },
+  });
+  expect(JSON.parse(made.stdout)).toMatchObject({ customer: "acme", who: { customer: "acme" } });
+});
+
 test("a policy file that brings the name wins it, and says so; without it the made one counts again; both outlive a restart", async () => {
   const bot = await agent("filed-bot", { team: "filed" });
   await ask("POST", "/budgets", { name: "claimed", who: { team: "filed" }, meter: "calls", limit: 0, period: "total" });
@@ -246,6 +261,23 @@ test("a budget of an agent who is not there, or not the customer's, is made with
   expect(stdout).toMatch(/warning: there is no agent nobody/);
 });
 
+test.each([
+  ["meter", "bytes"],
+  ["who", { team: "x" }],
+  ["each", "agent"],
+  ["period", "day"],
+  ["rolling", "24h"],
+  ["time_zone", "Europe/Berlin"],
+  ["tools", ["up/*"]],
+  ["name", "other"],
+  ["overrun", "deliver"],
+  ["lease", 5],
+])("a change of %s says that this is another budget", async (member, value) => {
+  await ask("POST", "/budgets", { name: "fixed", meter: "calls", limit: 5, period: "day", who: { team: "nobody" } });
+  const answer = await ask("PATCH", "/budgets/fixed", { [member]: value });
+  expect(answer).toMatchObject({ status: 422, json: { detail: `${member}: cannot be changed: end this one and make another` } });
+});
+
 test("what is wrong with a body is said in words", async () => {
   const { json } = await ask("POST", "/budgets", { name: "worded", meter: "calls", limit: 5, period: "decade", colour: "red" });
   expect(json.detail).toMatch(/period: must be .*day or .*month/);
@@ -289,5 +321,36 @@ test("the command line makes, changes and ends a budget", async () => {
     ...{ limit: 2_000, hard: false, hint: "ask" },
   });
   expect((await gateway.command("budget", "change", "by-hand")).code).toBe(2);
+  const boundless = ["--meter", "calls", "--limit", "5", "--period", "day", "--soft", "--overage", "none", "--hint", ""];
+  expect(await gateway.json("budget", "create", "boundless", ...boundless)).toMatchObject({ hard: false, overage: null });
+  const terms = { who: { agent: ["cli-bot"] }, each: [], period: "day", rolling: null, hard: false, notify: ["80%"], hint: "ask" };
+  expect(await gateway.json("budget", "show", "by-hand")).toMatchObject([{ name: "by-hand", committed: 0, terms }]);
+  expect((await gateway.command("budget", "show", "by-hand")).stdout).toMatch(
+    /who +\{"agent":\["cli-bot"\]\}[\s\S]*notify +\["80%"\][\s\S]*hint +ask/,
+  );
+  expect((await gateway.command("budget", "show", "of-file")).stdout).toMatch(/period +total[\s\S]*hint +ask ops@example.com/);
   expect((await gateway.command("budget", "end", "by-hand", "--reason", "done")).stdout).toContain("by-hand counts no more");
+});
+
+test("a budget made at run time is listed and shown with what it has counted also where no gateway runs, which is said", async () => {
+  const bot = await agent("offline-bot");
+  await ask("POST", "/budgets", { name: "offline", who: { agent: "offline-bot" }, meter: "calls", limit: 5, period: "total" });
+  expect(await bot.call()).toBeNull();
+  await gateway.stop();
+  try {
+    for (const args of [["list"], ["show", "offline"]]) {
+      const { code, stdout, stderr } = await gateway.command("budget", ...args, "--json");
+      expect([code, stderr.trim()]).toEqual([0, `no gateway runs: read from ${join(gateway.folder, "data")}`]);
+      expect((JSON.parse(stdout) as Row[]).find(({ name }) => name === "offline")).toMatchObject({ limit: 5, committed: 1 });
+      if (args[0] === "show") expect(JSON.parse(stdout)).toMatchObject([{ terms: { who: { agent: "offline-bot" }, period: "total" } }]);
+    }
+    const file = readFileSync(gateway.configFile, "utf8");
+    writeFileSync(gateway.configFile, `${file}shared: { postgres: "postgres://u@127.0.0.1:1/t", redis: "redis://127.0.0.1:1" }\n`);
+    const shared = await gateway.command("budget", "show", "offline");
+    writeFileSync(gateway.configFile, file);
+    expect([shared.code, shared.stderr]).toEqual([1, expect.stringContaining("this gateway's share alone")]);
+    expect(shared.stderr).toContain("budgets made at run time are not among them: they are kept in shared.postgres");
+  } finally {
+    await gateway.serve();
+  }
 });

@@ -93,6 +93,21 @@ describe("a reservation", () => {
     expect(balances(again)).toEqual({ calls: [1, 0, 0], tokens: [10, 0, 0] });
   });
 
+  test("is answered with the outcomes and meters that it was counted for, in the same words ever after; a meter that nobody held is not charged by itself", async () => {
+    const parts = await begin();
+    const agent = await parts.agent("bot");
+    const body = { agent_id: agent, feature: "render", meters: { pages: 7 }, ttl: 30 };
+    const [{ json }, late] = [await parts.ask(ADMIN, "POST /reservations", body), await parts.ask(ADMIN, "POST /reservations", body)];
+    const path = `POST /reservations/${json.reservation_id}/settle`;
+    const settled = await parts.ask(ADMIN, path, { meters: { pages: 5, "outcome:done": 1 } });
+    expect(settled.json.usage).toEqual({ calls: 1, tool_tokens: 0, outcomes: { done: 1 }, outputs: { pages: 5 } });
+    expect(await parts.ask(ADMIN, path, {})).toEqual(settled);
+    parts.world.monoMs += 30_000;
+    const unsettled = await parts.ask(ADMIN, `POST /reservations/${late.json.reservation_id}/settle`, {});
+    expect(unsettled.json).toMatchObject({ state: "unknown", usage: { calls: 1, tool_tokens: 0 } });
+    expect(unsettled.json.usage).not.toHaveProperty("outputs");
+  });
+
   test("voided gives everything back and is no usage; settling it then is told no", async () => {
     const parts = await begin();
     const agent = await parts.agent("bot");

@@ -24,7 +24,12 @@ export const newBudget = z.strictObject({
 });
 export type NewBudget = z.output<typeof newBudget>;
 
+/** What a budget counts by: with another one it is another budget. */
+const fixed = z.never({ error: "cannot be changed: end this one and make another" }).optional();
+
 export const budgetChanges = z.strictObject({
+  ...{ name: fixed, who: fixed, tools: fixed, each: fixed, meter: fixed, period: fixed, rolling: fixed, time_zone: fixed },
+  ...{ overrun: fixed, lease: fixed },
   limit: shape.limit.optional(),
   hard: z.boolean().optional(),
   notify: z.array(z.string().max(8)).max(16).optional(),
@@ -47,8 +52,9 @@ export function budgetIn(body: NewBudget, who: BudgetFile["who"], about: string)
   return { problem: wordsOfIssues(parsed.error, "budget") };
 }
 
-export function changesIn({ token_limit, hard_cap, limit, hard, ...rest }: z.output<typeof budgetChanges>): BudgetChanges {
-  return { ...rest, limit: token_limit ?? limit, hard: hard_cap ?? hard };
+export function changesIn(body: z.output<typeof budgetChanges>): BudgetChanges {
+  const { token_limit, hard_cap, limit, hard, notify, overage, hint } = body;
+  return { notify, overage, hint, limit: token_limit ?? limit, hard: hard_cap ?? hard };
 }
 
 /** `isCounted` false: a policy file has the name. */

@@ -100,7 +100,7 @@ function row({ draw }: BudgetFacts, balance: Balance, pace: Pace | null, nowMs: 
     ...{ name: draw.budget, scope, meter: draw.meter, limit: draw.limit, ceiling: ceilingOf(draw) },
     ...{ committed, held, debt, remaining, overage: Math.max(0, committed + debt - draw.limit) },
     window: { start: new Date(windowStartMs).toISOString(), end: windowEndMs === null ? null : new Date(windowEndMs).toISOString() },
-    forecast: pace === null ? null : forecastOf(remaining, pace, draw.period === "rolling" ? null : windowEndMs, nowMs),
+    forecast: pace === null ? null : forecastOf(remaining, pace, draw.period === "rolling" ? draw : { windowEndMs }, nowMs),
   };
 }
 
@@ -109,11 +109,17 @@ const PACE_MS_MIN = 600_000;
 /** What is a hundred years away is not foretold. */
 const FORECAST_MS_MAX = 100 * 366 * 86_400_000;
 
-function forecastOf(remaining: number, { spent, sinceMs }: Pace, windowEndMs: number | null, nowMs: number): string | null {
+/** Until when it counts: a calendar's window ends, a rolling one only ever holds what its length has seen. */
+type Span = { readonly windowEndMs: number | null } | Pick<Draw, "rollingMs" | "limit">;
+
+function forecastOf(remaining: number, { spent, sinceMs }: Pace, span: Span, nowMs: number): string | null {
   if (remaining === 0) return new Date(nowMs).toISOString();
   if (spent <= 0) return null;
-  const leftMs = (remaining * Math.max(PACE_MS_MIN, nowMs - sinceMs)) / spent;
-  if (leftMs > FORECAST_MS_MAX || (windowEndMs !== null && nowMs + leftMs >= windowEndMs)) return null;
+  const perMs = spent / Math.max(PACE_MS_MIN, nowMs - sinceMs);
+  if ("rollingMs" in span && perMs * span.rollingMs <= span.limit) return null;
+  const leftMs = remaining / perMs;
+  const endMs = "rollingMs" in span ? null : span.windowEndMs;
+  if (leftMs > FORECAST_MS_MAX || (endMs !== null && nowMs + leftMs >= endMs)) return null;
   return new Date(Math.round(nowMs + leftMs)).toISOString();
 }
 

@@ -4,7 +4,8 @@ import type { Registry, RegistryFault } from "../agents/registry.ts";
 import type { MadeBudget, MadeBudgets } from "../budgets/made-budgets.ts";
 import { act } from "./bodies.ts";
 import { budgetChanges, budgetIn, changesIn, madeJson, type NewBudget, newBudget } from "./budget-bodies.ts";
-import type { BudgetRow } from "./budget-rows.ts";
+import type { BudgetFacts, BudgetRow } from "./budget-rows.ts";
+import { termsOf } from "./budget-terms.ts";
 import { agentOf, elsewhere, faultAnswer } from "./registry-answers.ts";
 import { type Answer, type Caller, notThere, type Route, route } from "./route.ts";
 
@@ -14,11 +15,13 @@ export type MadeBudgetRoutesParts = {
   /** The counters that the caller may see. */
   readonly rowsFor: (caller: Caller) => Promise<readonly BudgetRow[]>;
   readonly isInFile: (name: string) => boolean;
+  /** Of a budget that counts. */
+  readonly factsOf: (name: string) => BudgetFacts | undefined;
 };
 
 type Owner = { readonly who: NewBudget["who"]; readonly about: string; readonly customer: string | null };
 
-export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudgetRoutesParts): readonly Route[] {
+export function madeBudgetRoutes({ registry, made, rowsFor, isInFile, factsOf }: MadeBudgetRoutesParts): readonly Route[] {
   const json = (budget: MadeBudget) => madeJson(budget, !isInFile(budget.file.name));
   const create = async (caller: Caller, body: NewBudget, { who, about, customer }: Owner): Promise<Answer> => {
     const file = budgetIn(body, who, about);
@@ -66,8 +69,10 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
       body: newBudget,
       async answer({ caller, body }) {
         if (caller.customer === null) return await create(caller, body, { who: body.who, about: "all", customer: null });
-        const theirs = body.who?.customer ?? caller.customer;
-        if (theirs !== caller.customer) return elsewhere(caller);
+        const { customer: theirs } = caller;
+        // A list of one is that one: the command line always writes a list.
+        const named = [body.who?.customer ?? theirs].flat();
+        if (named.length !== 1 || named[0] !== theirs) return elsewhere(caller);
         return await create(caller, body, { who: { ...body.who, customer: theirs }, about: theirs, customer: theirs });
       },
     }),
@@ -88,7 +93,7 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
       method: "GET",
       path: "/budgets/:name",
       permission: "usage:read",
-      summary: "One budget: its counters, and how it was made if that was at run time.",
+      summary: "One budget: its terms, its counters, and how it was made if that was at run time.",
       body: null,
       async answer({ caller, params }) {
         const { name = "" } = params;
@@ -96,7 +101,9 @@ export function madeBudgetRoutes({ registry, made, rowsFor, isInFile }: MadeBudg
         const budget = found !== undefined && (caller.customer === null || caller.customer === found.customer) ? found : undefined;
         const counters = (await rowsFor(caller)).filter((row) => row.name === name);
         if (budget === undefined && counters.length === 0) return notThere(caller, `there is no budget ${name}`);
-        return { status: 200, json: { name, made: budget === undefined ? null : json(budget), counters } };
+        const facts = factsOf(name);
+        const terms = facts === undefined ? null : termsOf(facts, budget === undefined || isInFile(name) ? null : budget.file);
+        return { status: 200, json: { name, made: budget === undefined ? null : json(budget), terms, counters } };
       },
     }),
     route({

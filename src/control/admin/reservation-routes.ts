@@ -72,7 +72,7 @@ export function reservationRoutes({ reservations, find, publicUrl, isStale, mete
       method: "POST",
       path: "/reservations/:id/settle",
       permission: "calls:reserve",
-      summary: "Posts what was used. The first ending stands; settling again tells it again.",
+      summary: "Posts what was used, and answers it by meter. The first ending stands; settling again tells it again.",
       body: settle,
       answer: async ({ caller, params, body }) => {
         const unknown = unknownIn(body.meters, known);

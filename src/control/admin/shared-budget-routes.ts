@@ -10,8 +10,8 @@ export type Sign = { readonly gateway: string; readonly atMs: number; readonly a
 export type SharedBudgets = {
   /** Rejects while the registry is away. */
   status(): Promise<SharingStatus & { readonly gateways: readonly string[]; readonly signs: readonly Sign[] }>;
-  /** Answers whom it has not waited for. */
-  force(by: string, reason: string): Promise<readonly string[]>;
+  /** Answers whom it has not waited for; `open`: it was, and nothing is done or recorded. */
+  force(by: string, reason: string): Promise<readonly string[] | "open">;
   forget(gateway: string, by: string, reason: string): Promise<"forgotten" | "unknown" | "alive" | "lapsing" | "awaited">;
 };
 
@@ -49,7 +49,9 @@ export function sharedBudgetRoutes(shared: SharedBudgets | null): readonly Route
       body: z.strictObject({ reason }),
       async answer({ caller, body }) {
         if (isBound(caller)) return NOT_BOUND;
-        return shared === null ? ALONE : { status: 200, json: { without: await shared.force(caller.name, body.reason) } };
+        if (shared === null) return ALONE;
+        const without = await shared.force(caller.name, body.reason);
+        return { status: 200, json: without === "open" ? { without: [], was_open: true } : { without, was_open: false } };
       },
     }),
     route({

@@ -6,6 +6,7 @@ import { iso } from "../agents/profiles.ts";
 import type { Registry, RegistryFault } from "../agents/registry.ts";
 import type { ControlStore } from "../store.ts";
 import type { BudgetTableRow } from "../tables.ts";
+import { definitionOf, fileOf } from "./kept-budgets.ts";
 
 export type MadeBudget = {
   readonly file: BudgetFile;
@@ -62,14 +63,14 @@ export async function openMadeBudgets(parts: MadeBudgetsParts): Promise<MadeBudg
   const known = new Map<string, { readonly made: MadeBudget; readonly compiled: Budget }>();
 
   function keep(row: BudgetTableRow): void {
-    const file = budgetSchema.safeParse(definitionOf(row));
-    const compiled = file.success ? parts.compile(file.data) : { problem: file.error.issues[0]?.message ?? "" };
-    if (!file.success || "problem" in compiled) {
+    const file = fileOf(row);
+    const compiled = "problem" in file ? file : parts.compile(file);
+    if ("problem" in file || "problem" in compiled) {
       known.delete(row.name);
       return parts.unreadable(row.name, "problem" in compiled ? compiled.problem : "");
     }
     const { customer, created_at: createdAt, created_by: createdBy } = row;
-    known.set(row.name, { made: { file: file.data, customer, createdAt, createdBy }, compiled });
+    known.set(row.name, { made: { file, customer, createdAt, createdBy }, compiled });
   }
   const tell = () => parts.count([...known].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, { compiled }]) => compiled));
 
@@ -168,10 +169,4 @@ function changedBy(definition: object, changes: BudgetChanges): object {
 
 function wordsOf({ path, message }: { readonly path: readonly PropertyKey[]; readonly message: string }): string {
   return path.length === 0 ? message : `${path.join(".")}: ${message}`;
-}
-
-/** Made before a lease was refused with `rolling`: without it the budget counts, and all of it can be spent. */
-function definitionOf(row: BudgetTableRow): object {
-  const { lease, ...definition } = JSON.parse(row.definition) as { readonly lease?: unknown; readonly rolling?: unknown };
-  return lease === undefined || definition.rolling !== undefined ? definition : { ...definition, lease };
 }

@@ -110,7 +110,8 @@ export type Settled = {
   readonly reservation_id: string | null;
   /** `unknown`: nobody settled it in time, so that it is charged as held. */
   readonly state: "posted" | "voided" | "unknown";
-  readonly usage: Usage | null;
+  /** With outcomes and further meters where there were any, as a receipt has them. */
+  readonly usage: (AuditRecord["usage"] & Partial<Pick<Measures, "outcomes" | "outputs">>) | null;
   readonly charged: readonly {
     readonly budget: string;
     readonly meter: string;
@@ -120,9 +121,12 @@ export type Settled = {
   }[];
 };
 
-/** Null: the record of something else. */
-export function settledOf(record: AuditRecord): Settled | null {
+/** `quantity`: of its usage event. Null: the record of something else. */
+export function settledOf(record: AuditRecord, quantity: Partial<Pick<Measures, "outcomes" | "outputs">>): Settled | null {
   if (record.kind !== "call" || record.request?.method !== METHOD || record.settlement === null) return null;
   const charged = record.budget.map(({ budget, meter, held, posted, debt }) => ({ budget, meter, held, posted, debt }));
-  return { reservation_id: record.call_id, state: record.settlement, usage: record.usage, charged };
+  const { outcomes, outputs } = quantity;
+  const further = outcomes === undefined && outputs === undefined ? {} : { outcomes: outcomes ?? {}, outputs: outputs ?? {} };
+  const usage = record.usage === null ? null : { ...record.usage, ...further };
+  return { reservation_id: record.call_id, state: record.settlement, usage, charged };
 }

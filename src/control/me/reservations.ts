@@ -10,6 +10,7 @@ import type { Scribe } from "../../call/record/compose.ts";
 import { type Journal, StoreUnavailable, unlessAway } from "../../call/record/journal.ts";
 import type { Reader } from "../../call/record/reader.ts";
 import { openStory, type Story } from "../../call/record/story.ts";
+import type { UsageEvent } from "../../call/record/usage-event.ts";
 import { mintId, type ServerName } from "../../ids.ts";
 import { isRefusal, type Refusal, refuse } from "../../refusal.ts";
 import {
@@ -133,7 +134,7 @@ export function createReservations(parts: ReservationsParts): Reservations {
     const { story, request, wanted } = entry;
     story.settlement = settlement;
     const written = settlementEntry(story, request, settlement, wanted.by, scribe);
-    const settled = settledOf(written.audit);
+    const settled = settledOf(written.audit, written.usage?.data.quantity ?? {});
     if (settled === null) throw new Error("a reservation's record does not read as one");
     try {
       await journal.settle(written);
@@ -198,7 +199,9 @@ export function createReservations(parts: ReservationsParts): Reservations {
       const entry = open.get(id);
       if (entry !== undefined && !(entry.late && journal.available)) return mine(entry.customer) ? await endWith(entry, ending) : null;
       const record = /^call_[0-9a-z]{26}$/.test(id) ? ((await reader.ask("record", id))?.record ?? null) : null;
-      return record === null || !mine(customerOf(record)) ? null : settledOf(record);
+      if (record === null || !mine(customerOf(record))) return null;
+      const found = await reader.ask("event", `${id}.settled`);
+      return settledOf(record, (found?.event.data.quantity ?? {}) as UsageEvent["data"]["quantity"]);
     },
     close: () => clearInterval(sweep),
   };
