@@ -96,6 +96,7 @@ export function knownIn(row: CallKeyRow): KnownKey {
   return {
     fingerprint: row.fingerprint,
     callId: row.call_id,
+    runId: row.run_id,
     state: ended?.state ?? "open",
     expiresMs: row.expires_ms,
     replayUntilMs: row.replay_until_ms,

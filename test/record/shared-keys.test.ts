@@ -14,6 +14,7 @@ import { NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
 import { newFolder, open } from "./journal-fixture.ts";
 import { claimOf, describeRetryKeys, type KeyStage } from "./retry-keys-contract.ts";
 
+const DAY_MS = 86_400_000;
 const SETTLED = { state: "settled", result: null } as const;
 const retryOf = (claim: KeyClaim, more: Partial<KeyClaim> = {}): KeyClaim => ({ ...claim, callId: newCallId(), ...more });
 
@@ -212,6 +213,23 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
     await first.run(claim);
     await expect.poll(async () => (await rowOf(claim))?.state).toBe("settled");
     expect(await second.keys.begin(retryOf(claim, { atMs: NOW_MS }))).toMatchObject({ kind: "ended" });
+  });
+
+  test("a call of which nothing was sent leaves its key free also where the journal still has an earlier call's, whose time is over", async () => {
+    const over = { atMs: NOW_MS - 2 * DAY_MS, expiresMs: NOW_MS - DAY_MS, replayUntilMs: NOW_MS - DAY_MS };
+    for (const isKilled of [false, true]) {
+      const monday = claimOf(over);
+      await first.run(monday, { state: "settled", result: "sealed" });
+      await expect.poll(async () => (await rowOf(monday))?.state).toBe("settled");
+      await age(DAY_MS);
+      const tuesday = retryOf(monday, { ...claimOf(), key: monday.key, fingerprint: "other" });
+      expect(await first.keys.begin(tuesday)).toEqual({ kind: "begun" });
+      // It is refused before it is permitted, or the gateway is killed before.
+      if (isKilled) await first.crash();
+      else first.keys.end(tuesday);
+      await expect.poll(() => rowOf(tuesday)).toBeUndefined();
+      expect(await second.keys.begin(retryOf(tuesday))).toEqual({ kind: "begun" });
+    }
   });
 
   test("while the registry is away no new key begins, and what ended meanwhile is said when it is back", async () => {

@@ -34,6 +34,8 @@ export type KnownKey = {
   readonly fingerprint: string;
   /** The first request with this key. */
   readonly callId: CallId;
+  /** The request that it is about: the first one, or the latest that brought what the server had asked for. */
+  readonly runId: CallId;
   /** `open`: the gateway stopped before its settlement was written. */
   readonly state: "open" | "waiting" | "settled";
   readonly expiresMs: number;
