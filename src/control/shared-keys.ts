@@ -1,6 +1,6 @@
 /** The keys of several gateways: each knows its own by its journal, and takes a new one where all of them see it. */
-import type { Begun, KeyClaim, KnownKey, RetryKeys } from "../call/record/retry-key.ts";
-import { type CallKeys, type KeyRun, knownIn } from "./call-keys.ts";
+import type { Begun, KeyClaim, KeyRun, KnownKey, RetryKeys } from "../call/record/retry-key.ts";
+import { type CallKeys, knownIn } from "./call-keys.ts";
 
 export type SharedKeys = RetryKeys & {
   /** Says of this gateway's own calls what its journal says of them; before it takes any, and again where that did not arrive. */

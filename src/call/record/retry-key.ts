@@ -21,6 +21,9 @@ export type KeyClaim = {
   readonly replayUntilMs: number | null;
 };
 
+/** A call that has a key. */
+export type KeyRun = { readonly key: string; readonly runId: CallId };
+
 /** How a key's call ended: not at all (nothing was sent), with a question that the client answers, or for good. */
 export type KeyEnding = {
   readonly key: string;
