@@ -50,6 +50,12 @@ test("a clock that somebody vouches for leaves later windows until their time co
   }
 });
 
+test("its present is the latest that it has heard of, or that of the clock where that is later", async () => {
+  const ledger = createLedger([], { clockMs: NOON });
+  await held(ledger, [drawOf()], once, NOON + DAY_MS);
+  expect([NOON, NOON + 2 * DAY_MS, NOON].map(ledger.presentMs)).toEqual([NOON + DAY_MS, NOON + 2 * DAY_MS, NOON + DAY_MS]);
+});
+
 test("more counters than the ledger keeps are refused as overload, and counters that exist go on", async () => {
   const ledger = createLedger([], { countersMax: 2 });
   await held(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "b" })], once);

@@ -15,6 +15,8 @@ export interface MemoryLedger extends Ledger, Adjusting {
   weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing;
   balances(): readonly Balance[];
   plan(draw: Draw, change: "credit" | "debit", amount: number, nowMs: number): readonly Adjustment[] | null;
+  /** The present that its windows go by: that of the caller's clock, or the latest that it has heard of. */
+  presentMs(nowMs: number): number;
   /** Forgets counters that are empty or of ended windows, and that no call has in hand; their rows stay in the journal. Returns how many. */
   sweep(nowMs: number): number;
 }
@@ -222,6 +224,8 @@ export function createLedger(
         if (crossed.length > 0) onCrossed?.(line, crossed, spent + posted + debt);
       }
     },
+
+    presentMs: (nowMs) => Math.max(latestMs, nowMs),
 
     sweep(nowMs) {
       latestMs = Math.max(latestMs, nowMs);
