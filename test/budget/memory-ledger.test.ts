@@ -64,6 +64,18 @@ test("more counters than the ledger keeps are refused as overload, and counters 
   await held(ledger, [drawOf({ scope: "a" })], once);
 });
 
+test("what is durable counts also where there is no room for another counter: only calls are refused", async () => {
+  const ledger = createLedger([], { countersMax: 1, ownMax: 1, ownMin: 1 });
+  await held(ledger, [drawOf({ scope: "a" })], once);
+  const draw = drawOf({ scope: "agent=b", owner: "b" });
+  const line = { draw, windowStartMs: NOON - DAY_MS / 2, windowEndMs: NOON + DAY_MS / 2, amount: 0 };
+  ledger.apply([{ line, posted: 0, debt: 1_000 }]);
+  expect(await standing(ledger, draw)).toEqual([0, 0, 1_000]);
+  // The agent may always have a counter: it is the one that is there.
+  expect((await refused(ledger, [draw], once)).refused).toBe("budget_exhausted");
+  expect((await refused(ledger, [drawOf({ scope: "c" })], once)).refused).toBe("overloaded");
+});
+
 test("a call that is refused leaves no counter behind, of none of its budgets, whatever instance it says that it is", async () => {
   const ledger = createLedger([], { countersMax: 3 });
   const spent = drawOf({ budget: "spent", limit: 1, period: "total" });

@@ -88,11 +88,14 @@ export function createLedger(
     return known;
   }
 
-  /** Of a change that is known already: it may be the first of its window, and that of a rolling one may be before now. */
+  /**
+   * Of a change that is durable already: it may be the first of its window, and that of a rolling one may be before now. It does not
+   * ask for room: what the journal has must count here, or a call would find its budget unspent.
+   */
   function counterAt({ draw, windowStartMs, windowEndMs }: HoldLine): Kept | null {
     const known = shares.get(keyOf(draw))?.find((counter) => counter.windowStartMs === windowStartMs);
     if (known !== undefined) return known;
-    if ((windowEndMs !== null && windowEndMs <= latestMs) || !hasRoom(null)) return null;
+    if (windowEndMs !== null && windowEndMs <= latestMs) return null;
     const added = add(emptyCounter(draw, { startMs: windowStartMs, endMs: windowEndMs }));
     shares.get(keyOf(draw))?.sort((a, b) => a.windowStartMs - b.windowStartMs);
     return added;
