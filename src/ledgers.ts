@@ -62,7 +62,7 @@ function ledgerAlone({ journal, now, onCrossed, onExhausted }: LedgerParts): Ope
     routes: sharedBudgetRoutes(null),
     heard: (heard) => heard,
     balances: async () => ledger.balances(),
-    nowMs: now,
+    nowMs: () => ledger.presentMs(now()),
     status: null,
     close: () => clearInterval(sweep),
   };

@@ -64,7 +64,7 @@ async function openKeysOfCalls({ journal, store, reader, now, fault, closing }: 
   const unlessAway = (thrown: unknown) => thrown instanceof RegistryAway || fault(thrown);
   let sweeping: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
-    sweeping = sweeping.then(() => sweep(journal, rows, now)).catch(unlessAway);
+    sweeping = sweeping.then(() => sweepKeys({ journal, reader, rows, now })).catch(unlessAway);
   }, EVERY_MS).unref();
   closing.push(() => {
     clearInterval(timer);
@@ -78,11 +78,22 @@ async function openKeysOfCalls({ journal, store, reader, now, fault, closing }: 
   return shared;
 }
 
-/** What the others may still hear of from this journal stays in it: where gateways share their keys, until it is over by both clocks. */
-async function sweep(journal: RetryParts["journal"], rows: CallKeys | null, now: () => number): Promise<void> {
-  const expiredMs = rows === null ? now() : Math.min(now(), await rows.nowMs());
-  if (journal.available) await dropAllKeys(journal, { expiredMs });
-  await rows?.drop();
+type Sweeping = Pick<RetryParts, "journal" | "reader" | "now"> & { readonly rows: CallKeys | null };
+
+/** Where gateways share their keys, what the others may still hear of from this journal stays in it: until it is over by both clocks, and said. */
+export async function sweepKeys({ journal, reader, rows, now }: Sweeping): Promise<void> {
+  if (rows === null) {
+    if (journal.available) await dropAllKeys(journal, { expiredMs: now() });
+    return;
+  }
+  const expiredMs = Math.min(now(), await rows.nowMs());
+  for (let more = journal.available; more; ) {
+    const over = await reader.ask("overKeys", expiredMs);
+    const runs = await rows.said(over);
+    const dropped = await journal.run("dropKeys", { expiredMs, runs });
+    more = dropped >= KEYS_DROPPED_MAX || (dropped > 0 && over.length >= KEYS_DROPPED_MAX);
+  }
+  await rows.drop();
 }
 
 /** Calls are written between two of its transactions. */

@@ -1,13 +1,9 @@
 /** The keys that callers gave their calls, where several gateways share them: every statement is whole, and its clock is the database's. */
 import { sql } from "kysely";
-import type { KeyClaim, KnownKey } from "../call/record/retry-key.ts";
-import type { CallId } from "../ids.ts";
+import type { KeyClaim, KeyRun, KnownKey } from "../call/record/retry-key.ts";
 import { agreedNowMs, DATABASE_NOW_MS } from "./shared-clock.ts";
 import type { ControlStore } from "./store.ts";
 import type { CallKeyRow } from "./tables.ts";
-
-/** A call that a gateway has taken a key for. */
-export type KeyRun = { readonly key: string; readonly runId: CallId };
 
 export type CallKeys = {
   /** Of two at once, wherever they run, one: the key is free, over, or waits for its client with the same question. */
@@ -15,6 +11,8 @@ export type CallKeys = {
   find(key: string): Promise<CallKeyRow | undefined>;
   /** Runs of this gateway that no ending was written of, by their keys, beyond `after`. */
   openRuns(after: string): Promise<readonly KeyRun[]>;
+  /** Those of them that the database waits for no word of: it has their endings, or has no such run. */
+  said(runs: readonly KeyRun[]): Promise<readonly KeyRun[]>;
   /** Nothing of it was sent. A later round leaves the call where it was: waiting for its client. */
   free(run: KeyRun): Promise<void>;
   /** Its server has asked something. */
@@ -69,6 +67,19 @@ export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): Cal
         .orderBy("key")
         .limit(OPEN_RUNS_MAX)
         .execute(),
+    async said(runs) {
+      if (runs.length === 0) return [];
+      const keys = runs.map(({ key }) => key);
+      const open = await db
+        .selectFrom("call_key")
+        .select("run_id")
+        .where("gateway", "=", gateway)
+        .where("state", "=", "open")
+        .where("key", "in", keys)
+        .execute();
+      const unsaid = new Set(open.map(({ run_id }) => run_id));
+      return runs.filter(({ runId }) => !unsaid.has(runId));
+    },
     async free(run) {
       await sql`DELETE FROM call_key WHERE ${own(run)} AND call_id = run_id`.execute(db);
       await wait(run);
@@ -96,6 +107,7 @@ export function knownIn(row: CallKeyRow): KnownKey {
   return {
     fingerprint: row.fingerprint,
     callId: row.call_id,
+    runId: row.run_id,
     state: ended?.state ?? "open",
     expiresMs: row.expires_ms,
     replayUntilMs: row.replay_until_ms,

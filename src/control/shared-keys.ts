@@ -1,6 +1,6 @@
 /** The keys of several gateways: each knows its own by its journal, and takes a new one where all of them see it. */
-import type { Begun, KeyClaim, KnownKey, RetryKeys } from "../call/record/retry-key.ts";
-import { type CallKeys, type KeyRun, knownIn } from "./call-keys.ts";
+import type { Begun, KeyClaim, KeyRun, KnownKey, RetryKeys } from "../call/record/retry-key.ts";
+import { type CallKeys, knownIn } from "./call-keys.ts";
 
 export type SharedKeys = RetryKeys & {
   /** Says of this gateway's own calls what its journal says of them; before it takes any, and again where that did not arrive. */
@@ -40,7 +40,8 @@ export function createSharedKeys({ own, find, rows, gateway, fault }: SharedKeys
   /** False: not even the journal has an ending yet; its settlement waits for the disk. */
   async function follow(run: KeyRun): Promise<boolean> {
     const known = await find(run.key);
-    if (known === null) await rows.free(run);
+    // What the journal has of an earlier call under that key says nothing of this one: it was never permitted.
+    if (known === null || known.runId !== run.runId) await rows.free(run);
     else if (known.state === "waiting") await rows.wait(run);
     else if (known.state === "open" && known.record === null) return false;
     else await rows.settle(run, known);

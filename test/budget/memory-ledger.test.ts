@@ -50,12 +50,30 @@ test("a clock that somebody vouches for leaves later windows until their time co
   }
 });
 
+test("its present is the latest that it has heard of, or that of the clock where that is later", async () => {
+  const ledger = createLedger([], { clockMs: NOON });
+  await held(ledger, [drawOf()], once, NOON + DAY_MS);
+  expect([NOON, NOON + 2 * DAY_MS, NOON].map(ledger.presentMs)).toEqual([NOON + DAY_MS, NOON + 2 * DAY_MS, NOON + DAY_MS]);
+});
+
 test("more counters than the ledger keeps are refused as overload, and counters that exist go on", async () => {
   const ledger = createLedger([], { countersMax: 2 });
   await held(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "b" })], once);
   expect((await refused(ledger, [drawOf({ scope: "a" }), drawOf({ scope: "c" })], once)).refused).toBe("overloaded");
   expect(await standing(ledger, drawOf({ scope: "a" }))).toEqual([0, 1, 0]);
   await held(ledger, [drawOf({ scope: "a" })], once);
+});
+
+test("what is durable counts also where there is no room for another counter: only calls are refused", async () => {
+  const ledger = createLedger([], { countersMax: 1, ownMax: 1, ownMin: 1 });
+  await held(ledger, [drawOf({ scope: "a" })], once);
+  const draw = drawOf({ scope: "agent=b", owner: "b" });
+  const line = { draw, windowStartMs: NOON - DAY_MS / 2, windowEndMs: NOON + DAY_MS / 2, amount: 0 };
+  ledger.apply([{ line, posted: 0, debt: 1_000 }]);
+  expect(await standing(ledger, draw)).toEqual([0, 0, 1_000]);
+  // The agent may always have a counter: it is the one that is there.
+  expect((await refused(ledger, [draw], once)).refused).toBe("budget_exhausted");
+  expect((await refused(ledger, [drawOf({ scope: "c" })], once)).refused).toBe("overloaded");
 });
 
 test("a call that is refused leaves no counter behind, of none of its budgets, whatever instance it says that it is", async () => {

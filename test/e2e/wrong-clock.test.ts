@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
 import { type Credentials, GatewayProcess, modernRequest } from "./gateway-process.ts";
+import { administer } from "./shared-registry.ts";
 
 const TEN_YEARS_MS = 3_650 * 86_400_000;
 const clock = join(mkdtempSync(join(tmpdir(), "tollgate-clock-")), "offset");
@@ -14,6 +15,7 @@ entitlements:
 budgets:
   - { name: yearly, each: team, meter: calls, limit: 4, period: year }
   - { name: roll, each: team, meter: calls, limit: 4, rolling: 366d }
+  - { name: model, each: agent, meter: llm_tokens, limit: 1000, period: day }
 `;
 
 let upstream: Upstream;
@@ -34,8 +36,8 @@ afterAll(async () => {
   await upstream?.close();
 });
 
-async function call(): Promise<string> {
-  const token = await gateway.accessToken(credentials, "up");
+async function call(of = credentials): Promise<string> {
+  const token = await gateway.accessToken(of, "up");
   const answer = await modernRequest(`${gateway.publicUrl}/mcp/up`, token, "tools/call", { name: "echo", arguments: { text: "x" } });
   return /"reason":"(\w+)"/.exec(await answer.text())?.[1] ?? "passed";
 }
@@ -67,4 +69,19 @@ test("serve --trust-clock, once, brings budgets back to the present with what wa
   expect(gateway.output).not.toContain("--trust-clock");
   expect(await calls(2)).toEqual(["passed", "budget_exhausted"]);
   expect((await gateway.command("audit", "verify")).code).toBe(0);
+});
+
+test("what is reported while budgets stay in the far window counts there, where calls are judged, and is listed", async () => {
+  const other = await gateway.createAgent("reader", "readers");
+  writeFileSync(clock, String(TEN_YEARS_MS));
+  await restart();
+  expect(await call(other)).toBe("passed");
+  writeFileSync(clock, "0");
+  await restart();
+  expect(await call(other)).toBe("passed");
+  const event = { agent_id: "reader", event_type: "tokens.consumed", quantity: 5_000, metadata: { model: "m" }, id: "e1" };
+  expect(await (await administer(gateway, "POST", "/metering/events", event)).json()).toMatchObject({ accepted: 1 });
+  expect(await call(other)).toBe("budget_exhausted");
+  const { items } = (await (await administer(gateway, "GET", "/budgets")).json()) as { items: unknown[] };
+  expect(items).toContainEqual(expect.objectContaining({ name: "model", debt: 5_000, remaining: 0 }));
 });

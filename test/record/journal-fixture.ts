@@ -14,11 +14,12 @@ export const newFolder = (): string => join(mkdtempSync(join(tmpdir(), "tollgate
 export const journalFile = (dataDir: string): string => join(dataDir, "journal.db");
 
 /** `states` collects what the journal tells of itself. */
-export function open(dataDir: string, states: string[] = [], nowMs: number = NOW_MS): Promise<OpenJournal> {
+export function open(dataDir: string, states: string[] = [], nowMs: number = NOW_MS, trustClock = false): Promise<OpenJournal> {
   return openJournal({
     dataDir,
     newSource: SOURCE,
     nowMs,
+    trustClock,
     outageRecord: blankRecord("gateway.recovered"),
     onState: (state) => states.push(state),
   });

@@ -73,6 +73,18 @@ export function describeRetryKeys(open: () => Promise<KeyStage>): void {
     expect(await stage.keys.begin(retryOf(claim))).toMatchObject(settledAs(claim.callId, "open"));
   });
 
+  test("a call under way keeps its key, also where its time was over when it began", async () => {
+    const stage = await open();
+    // A clock that is days behind has written it; then it is set right.
+    const claim = claimOf({ atMs: NOW_MS - 3 * DAY_MS, expiresMs: NOW_MS - 2 * DAY_MS });
+    expect(await stage.keys.begin(claim)).toEqual({ kind: "begun" });
+    await stage.permit(claim);
+    await stage.drop({ expiredMs: NOW_MS });
+    await stage.settle(claim, SETTLED);
+    stage.keys.end(claim);
+    expect(await stage.keys.begin(retryOf(claim))).toMatchObject(settledAs(claim.callId));
+  });
+
   test("a call that was not permitted, or of which nothing was sent, leaves its key free", async () => {
     const stage = await open();
     const unsent = claimOf();

@@ -3,17 +3,18 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createJournalKeys } from "../../src/call/record/journal-keys.ts";
 import { openReaderThread } from "../../src/call/record/reader.ts";
-import type { KeyClaim, KeyEnding } from "../../src/call/record/retry-key.ts";
+import type { KeyClaim, KeyEnding, KnownKey } from "../../src/call/record/retry-key.ts";
 import { callKeys } from "../../src/control/call-keys.ts";
 import { openPostgres, RegistryAway } from "../../src/control/postgres.ts";
 import { createSharedKeys, type SharedKeys } from "../../src/control/shared-keys.ts";
 import type { ControlStore } from "../../src/control/store.ts";
-import { dropAllKeys } from "../../src/retries.ts";
+import { dropAllKeys, sweepKeys } from "../../src/retries.ts";
 import { type PostgresServer, startPostgres, withoutPostgres } from "../fixtures/postgres.ts";
 import { NOW_MS, newCallId, permitEntry, settlementEntry } from "./entries.ts";
 import { newFolder, open } from "./journal-fixture.ts";
 import { claimOf, describeRetryKeys, type KeyStage } from "./retry-keys-contract.ts";
 
+const DAY_MS = 86_400_000;
 const SETTLED = { state: "settled", result: null } as const;
 const retryOf = (claim: KeyClaim, more: Partial<KeyClaim> = {}): KeyClaim => ({ ...claim, callId: newCallId(), ...more });
 
@@ -24,6 +25,8 @@ type Gateway = {
   /** From begin to end. */
   run(claim: KeyClaim, ending?: Omit<KeyEnding, "key">): Promise<void>;
   dropOwn: KeyStage["drop"];
+  /** What its journal has. */
+  known(key: string): Promise<KnownKey | null>;
   /** As after kill -9, and a new start. */
   crash(): Promise<void>;
 };
@@ -40,7 +43,7 @@ async function openGateway(store: ControlStore, name: string): Promise<Gateway> 
     await keys.catchUp();
     const end = async () => void (await Promise.all([journal.close(), reader.close()]));
     opened.push(() => keys.close().then(end));
-    return { journal, keys, end };
+    return { journal, reader, keys, end };
   };
   let parts = await start();
   const gateway: Gateway = {
@@ -56,7 +59,13 @@ async function openGateway(store: ControlStore, name: string): Promise<Gateway> 
       await gateway.settle(claim, ending);
       gateway.keys.end(claim);
     },
-    dropOwn: (which) => dropAllKeys(parts.journal, which),
+    async dropOwn(which) {
+      if (!("expiredMs" in which)) return dropAllKeys(parts.journal, which);
+      const now = () => which.expiredMs;
+      const rows = { ...callKeys(store, name), nowMs: async () => which.expiredMs, drop: async () => {} };
+      await sweepKeys({ journal: parts.journal, reader: parts.reader, rows, now });
+    },
+    known: (key) => parts.reader.ask("retryKey", key, 0),
     async crash() {
       // What it still wanted to say is lost with its reader.
       await parts.end();
@@ -212,6 +221,40 @@ describe.skipIf(withoutPostgres)("the keys of several gateways", () => {
     await first.run(claim);
     await expect.poll(async () => (await rowOf(claim))?.state).toBe("settled");
     expect(await second.keys.begin(retryOf(claim, { atMs: NOW_MS }))).toMatchObject({ kind: "ended" });
+  });
+
+  test("a call of which nothing was sent leaves its key free also where the journal still has an earlier call's, whose time is over", async () => {
+    const over = { atMs: NOW_MS - 2 * DAY_MS, expiresMs: NOW_MS - DAY_MS, replayUntilMs: NOW_MS - DAY_MS };
+    for (const isKilled of [false, true]) {
+      const monday = claimOf(over);
+      await first.run(monday, { state: "settled", result: "sealed" });
+      await expect.poll(async () => (await rowOf(monday))?.state).toBe("settled");
+      await age(DAY_MS);
+      const tuesday = retryOf(monday, { ...claimOf(), key: monday.key, fingerprint: "other" });
+      expect(await first.keys.begin(tuesday)).toEqual({ kind: "begun" });
+      // It is refused before it is permitted, or the gateway is killed before.
+      if (isKilled) await first.crash();
+      else first.keys.end(tuesday);
+      await expect.poll(() => rowOf(tuesday)).toBeUndefined();
+      expect(await second.keys.begin(retryOf(tuesday))).toEqual({ kind: "begun" });
+    }
+  });
+
+  test("a journal keeps how a call ended until the registry has heard of it, and no longer than its time", async () => {
+    const over = { atMs: NOW_MS - 2 * DAY_MS, expiresMs: NOW_MS - DAY_MS };
+    const [unsaid, said] = [claimOf(over), claimOf(over)];
+    await first.run(said);
+    await expect.poll(async () => (await rowOf(said))?.state).toBe("settled");
+    expect(await first.keys.begin(unsaid)).toEqual({ kind: "begun" });
+    await first.permit(unsaid);
+    await first.settle(unsaid, SETTLED);
+    await first.dropOwn({ expiredMs: NOW_MS });
+    expect(await first.known(said.key)).toBeNull();
+    first.keys.end(unsaid);
+    await expect.poll(async () => (await rowOf(unsaid))?.state).toBe("settled");
+    expect(await second.keys.begin(retryOf(unsaid))).toMatchObject({ kind: "ended", known: { callId: unsaid.callId } });
+    await first.dropOwn({ expiredMs: NOW_MS });
+    expect(await first.known(unsaid.key)).toBeNull();
   });
 
   test("while the registry is away no new key begins, and what ended meanwhile is said when it is back", async () => {

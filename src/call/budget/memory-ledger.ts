@@ -15,6 +15,8 @@ export interface MemoryLedger extends Ledger, Adjusting {
   weigh(draws: readonly Draw[], amounts: Amounts, nowMs: number): Weighing;
   balances(): readonly Balance[];
   plan(draw: Draw, change: "credit" | "debit", amount: number, nowMs: number): readonly Adjustment[] | null;
+  /** The present that its windows go by: that of the caller's clock, or the latest that it has heard of. */
+  presentMs(nowMs: number): number;
   /** Forgets counters that are empty or of ended windows, and that no call has in hand; their rows stay in the journal. Returns how many. */
   sweep(nowMs: number): number;
 }
@@ -86,11 +88,14 @@ export function createLedger(
     return known;
   }
 
-  /** Of a change that is known already: it may be the first of its window, and that of a rolling one may be before now. */
+  /**
+   * Of a change that is durable already: it may be the first of its window, and that of a rolling one may be before now. It does not
+   * ask for room: what the journal has must count here, or a call would find its budget unspent.
+   */
   function counterAt({ draw, windowStartMs, windowEndMs }: HoldLine): Kept | null {
     const known = shares.get(keyOf(draw))?.find((counter) => counter.windowStartMs === windowStartMs);
     if (known !== undefined) return known;
-    if ((windowEndMs !== null && windowEndMs <= latestMs) || !hasRoom(null)) return null;
+    if (windowEndMs !== null && windowEndMs <= latestMs) return null;
     const added = add(emptyCounter(draw, { startMs: windowStartMs, endMs: windowEndMs }));
     shares.get(keyOf(draw))?.sort((a, b) => a.windowStartMs - b.windowStartMs);
     return added;
@@ -222,6 +227,8 @@ export function createLedger(
         if (crossed.length > 0) onCrossed?.(line, crossed, spent + posted + debt);
       }
     },
+
+    presentMs: (nowMs) => Math.max(latestMs, nowMs),
 
     sweep(nowMs) {
       latestMs = Math.max(latestMs, nowMs);

@@ -9,6 +9,7 @@ import { eventSpans } from "./epoch-query.ts";
 import { eventReader, type FoundEvent, type StoredEvent } from "./event-query.ts";
 import { type CallPage, type CallQuestion, callsReader, lastUsesReader, type PermitUse, type UseQuestion } from "./history.ts";
 import { keyReader } from "./key-query.ts";
+import { overKeys } from "./key-writer.ts";
 import { type Item, outboxReader, type Stream } from "./outbox.ts";
 import { type Pace, paceReader } from "./pace.ts";
 import { type ProofAnswer, proofReader } from "./proof-query.ts";
@@ -16,7 +17,7 @@ import { type UsageAnswer, type UsageQuestion, usageBy } from "./queries.ts";
 import { type Fate, knownReports } from "./report-writer.ts";
 import type { ReportedAs } from "./reported.ts";
 import { type PurgePage, type PurgeQuestion, purgeableReader, type RetentionState, retentionIn } from "./retention.ts";
-import type { KnownKey } from "./retry-key.ts";
+import type { KeyRun, KnownKey } from "./retry-key.ts";
 import { PURGED_BODY } from "./schema.ts";
 import type { WebhookState } from "./sink-ledger.ts";
 import { type Aside, type AsideQuestion, type ListedAside, type SinkState, sinkReader } from "./sink-state.ts";
@@ -42,6 +43,8 @@ export type Books = {
   isPurged(callIdOrSequence: string): boolean;
   /** A key that a caller gave a call; null: it is free. */
   retryKey(key: string, nowMs: number): KnownKey | null;
+  /** Keys whose time is over; some hundreds. */
+  overKeys(expiredMs: number): KeyRun[];
   /** `root` in hex. */
   root(): { size: number; root: string };
   /** The newest ones of fewer than `size` records, newest first; null: of any. */
@@ -184,6 +187,7 @@ export function openBooks(store: Store): Books {
     },
     isPurged: (wanted) => (/^\d{1,15}$/.test(wanted) ? purgedSequence.get(Number(wanted)) : purgedCall.get(wanted)) !== undefined,
     retryKey: keyReader(store),
+    overKeys: overKeys(store),
     root: () => ({ size: tree.size(), root: tree.root().toString("hex") }),
     checkpoints: checkpoints.newest,
     witnessed: checkpoints.witnessed,

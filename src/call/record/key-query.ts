@@ -7,7 +7,7 @@ type KeyRow = Omit<KnownKey, "record"> & { readonly body: string | null };
 /** Null: it is free, or its time is over. */
 export function keyReader(store: Store): (key: string, nowMs: number) => KnownKey | null {
   const find = store.prepare(
-    `SELECT k.fingerprint, k.call_id AS callId, k.state, k.expires_ms AS expiresMs, k.replay_until_ms AS replayUntilMs, k.result, r.body
+    `SELECT k.fingerprint, k.call_id AS callId, k.run_id AS runId, k.state, k.expires_ms AS expiresMs, k.replay_until_ms AS replayUntilMs, k.result, r.body
      FROM retry_key AS k LEFT JOIN audit_record AS r ON r.call_id = k.run_id AND r.kind = 'call'
      WHERE k.key = ? AND k.expires_ms > ?`,
   );

@@ -1,6 +1,6 @@
 /** Writes the keys that callers gave their calls: taken with the permit, ended with the settlement, gone when their time is over. */
 import type { Desk } from "./journal-tasks.ts";
-import type { KeyClaim, KeyEnding } from "./retry-key.ts";
+import type { KeyClaim, KeyEnding, KeyRun } from "./retry-key.ts";
 import type { Store } from "./store.ts";
 
 export type KeyWriter = {
@@ -45,20 +45,37 @@ export function keyWriter(store: Store): KeyWriter {
   };
 }
 
-/** Which keys go: those whose time is over, an agent's, a person's. */
-export type KeysToDrop = { readonly expiredMs: number } | { readonly agent: string } | { readonly subject: string };
+/** Which keys go: those whose time is over, in a shared registry only those it needs no word of; an agent's; a person's. */
+export type KeysToDrop =
+  | { readonly expiredMs: number; readonly runs?: readonly KeyRun[] }
+  | { readonly agent: string }
+  | { readonly subject: string };
 
 /** Rows in one transaction: with results of 64 KiB each some 20 ms. */
 export const KEYS_DROPPED_MAX = 200;
+
+/** A call under way keeps its key: a clock that was behind when it began has written an end that is long over. */
+const OVER = `state IN ('open', 'waiting', 'settled') AND expires_ms <= @expiredMs
+  AND NOT (state = 'open' AND EXISTS (SELECT 1 FROM open_call WHERE open_call.call_id = run_id))`;
+
+/** Keys whose time is over, as many as go in one transaction. */
+export function overKeys(store: Store): (expiredMs: number) => KeyRun[] {
+  const find = store.prepare(`SELECT key, run_id AS runId FROM retry_key WHERE ${OVER} LIMIT ${KEYS_DROPPED_MAX}`);
+  return (expiredMs) => find.all({ expiredMs }) as KeyRun[];
+}
 
 /** How many it took; as many as KEYS_DROPPED_MAX: there may be more. */
 export function dropKeys({ store }: Desk, which: KeysToDrop): number {
   const chosen = (where: string) => `key IN (SELECT key FROM retry_key WHERE ${where} LIMIT ${KEYS_DROPPED_MAX})`;
   if ("agent" in which) return store.prepare(`DELETE FROM retry_key WHERE ${chosen("agent = @agent")}`).run(which).changes;
   if ("subject" in which) return store.prepare(`DELETE FROM retry_key WHERE ${chosen("subject = @subject")}`).run(which).changes;
+  const { expiredMs, runs } = which;
   const kept = store.prepare(`UPDATE retry_key SET result = NULL WHERE ${chosen("result IS NOT NULL AND replay_until_ms <= @expiredMs")}`);
-  const expired = store.prepare(
-    `DELETE FROM retry_key WHERE ${chosen("state IN ('open', 'waiting', 'settled') AND expires_ms <= @expiredMs")}`,
-  );
-  return store.transaction(() => Math.max(kept.run(which).changes, expired.run(which).changes))();
+  const expired = store.prepare(`DELETE FROM retry_key WHERE ${chosen(OVER)}`);
+  const one = store.prepare(`DELETE FROM retry_key WHERE key = @key AND run_id = @runId AND ${OVER}`);
+  const drop = () =>
+    runs === undefined
+      ? expired.run({ expiredMs }).changes
+      : runs.reduce((count, { key, runId }) => count + one.run({ key, runId, expiredMs }).changes, 0);
+  return store.transaction(() => Math.max(kept.run({ expiredMs }).changes, drop()))();
 }

@@ -21,6 +21,9 @@ export type KeyClaim = {
   readonly replayUntilMs: number | null;
 };
 
+/** A call that has a key. */
+export type KeyRun = { readonly key: string; readonly runId: CallId };
+
 /** How a key's call ended: not at all (nothing was sent), with a question that the client answers, or for good. */
 export type KeyEnding = {
   readonly key: string;
@@ -34,6 +37,8 @@ export type KnownKey = {
   readonly fingerprint: string;
   /** The first request with this key. */
   readonly callId: CallId;
+  /** The request that it is about: the first one, or the latest that brought what the server had asked for. */
+  readonly runId: CallId;
   /** `open`: the gateway stopped before its settlement was written. */
   readonly state: "open" | "waiting" | "settled";
   readonly expiresMs: number;
