@@ -57,10 +57,13 @@ function answering(ran: string[]): Handler {
   const tasks = new Map<string, Record<string, unknown>>();
   const resumable = new Map<string, string>();
   const takesOver = new Map<string, () => void>();
+  const refusing = new Set<string>();
   return async (req, res, body) => {
     if (req.method === "GET") {
       // Whoever resumes a stream takes it over.
       takesOver.get(String(req.headers["last-event-id"]))?.();
+      if (refusing.has(String(req.headers["last-event-id"])))
+        return void res.writeHead(200, { "content-type": "application/json" }).end("{}");
       const rest = resumable.get(String(req.headers["last-event-id"])) ?? NOTICE.repeat(50);
       return void res.writeHead(200, { "content-type": "text/event-stream" }).end(rest);
     }
@@ -167,7 +170,8 @@ function answering(ran: string[]): Handler {
       const eventId = crypto.randomUUID();
       resumable.set(eventId, `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`);
       res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: 500\ndata:\n\n`);
-      takesOver.set(eventId, () => void res.end());
+      takesOver.set(eventId, () => void (args.refuses === true ? setTimeout(() => res.end(resumable.get(eventId)), 200) : res.end()));
+      if (args.refuses === true) refusing.add(eventId);
       return args.stays === true ? undefined : void res.end();
     }
     if (name === "slow") await sleep(600);
@@ -413,6 +417,13 @@ test("of two calls under one id each has its own answer, and nothing that is kep
     [false, true],
   ]);
   expect([(await other.resume()).includes("the other's"), (await other.rest()).includes("the other's")]).toEqual([true, true]);
+});
+
+test("a GET that its server does not answer with a stream takes nothing from its call", async () => {
+  const billed = await caller("billed");
+  const [resumed, own] = await resuming(billed, "work", { refuses: true, pages: 3 });
+  expect([resumed.includes('"pages":3'), own.includes('"pages":3')]).toEqual([false, true]);
+  expect(await billed.counted("pages")).toEqual([3, 0, 0]);
 });
 
 test("who resumes a call whose answer is looked at just then waits for it, and gets it", async () => {

@@ -15,6 +15,7 @@ import {
   createWire,
   type Departure,
   headerOf,
+  isPlainStream,
   letGo,
   readAway,
   requestHeaders,
@@ -158,7 +159,7 @@ async function goOn(
     return credentialRefused(answer.status);
   }
   // What is refused goes to its client, and the call goes on as before.
-  if (answer.status === 200) asking.take();
+  if (isPlainStream(answer)) asking.take();
   return await answerOf(answer, job, { ...context, resumed }, deadline);
 }
 

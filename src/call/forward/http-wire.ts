@@ -137,6 +137,11 @@ export function headerOf(headers: UpstreamAnswer["headers"], name: string): stri
   return typeof value === "string" ? value : null;
 }
 
+export function isPlainStream({ status, headers }: UpstreamAnswer): boolean {
+  const type = headerOf(headers, "content-type")?.split(";")[0]?.trim().toLowerCase();
+  return status === 200 && type === "text/event-stream" && (headers["content-encoding"] ?? "identity") === "identity";
+}
+
 /** Lets go of an answer whose rest nobody wants: its connection ends with it. */
 export function letGo({ body }: UpstreamAnswer): void {
   body.destroy();

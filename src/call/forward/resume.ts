@@ -1,7 +1,7 @@
 /** Goes on with a stream that its server has ended before its answer, as up to 2025-11-25 a client may: by GET, from the last event on. */
 import type { McpRequest } from "../accept/request.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
-import { readAway, type UpstreamAnswer } from "./http-wire.ts";
+import { isPlainStream, readAway, type UpstreamAnswer } from "./http-wire.ts";
 import type { Reading } from "./readings.ts";
 
 /** Null: the server does not go on with it, its client has taken it over, or the job has ended. */
@@ -25,9 +25,7 @@ export function resumer(request: McpRequest, send: (request: McpRequest) => Prom
       if (!reading.isOwn) return null;
       const answer = await send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }).catch(() => null);
       if (answer === null) continue;
-      const isStream = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() === "text/event-stream";
-      const isPlain = (answer.headers["content-encoding"] ?? "identity") === "identity";
-      if (answer.status === 200 && isStream && isPlain) return answer;
+      if (isPlainStream(answer)) return answer;
       await readAway(answer);
       if (answer.status < 500 && !PASSING.has(answer.status)) return null;
     }
