@@ -42,5 +42,10 @@ export async function beforeEnd<T>(deadline: Deadline, awaited: Promise<T>): Pro
   const end = () => resolve(null);
   deadline.signal.addEventListener("abort", end, { once: true });
   if (deadline.signal.aborted) end();
-  return await Promise.race([awaited, promise]);
+  try {
+    return await Promise.race([awaited, promise]);
+  } finally {
+    // A job waits often, and its signal lives as long as it does.
+    deadline.signal.removeEventListener("abort", end);
+  }
 }

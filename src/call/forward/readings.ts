@@ -22,7 +22,7 @@ export class Reading {
   readonly #held: Pick<Reservation, "bytesMax"> | null;
   #passed: number;
   #stream: UpstreamAnswer | null = null;
-  #stopped = Promise.withResolvers<void>();
+  #wake: () => void = () => {};
   /** GETs of its client that the server has not answered yet. */
   #asking = 0;
   #taker: symbol | null = null;
@@ -44,11 +44,6 @@ export class Reading {
     return this.#asking === 0 && this.#taker === null && this.#given === null;
   }
 
-  /** Resolves when its call is to read no further. */
-  get stopped(): Promise<void> {
-    return this.#stopped.promise;
-  }
-
   /** False: it is not its call's to read now, and `stream` is let go of. */
   begins(stream: UpstreamAnswer): boolean {
     if (!this.isOwn) {
@@ -56,8 +51,15 @@ export class Reading {
       return false;
     }
     this.#stream = stream;
-    this.#stopped = Promise.withResolvers();
     return true;
+  }
+
+  /** Until its client takes more, or its call is to read no further. */
+  async stall(stalled: Promise<void>): Promise<void> {
+    if (this.#stream === null) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await Promise.race([stalled, promise]);
   }
 
   heard({ id, retryMs }: SseEvent): void {
@@ -116,7 +118,7 @@ export class Reading {
   #stop(): void {
     if (this.#stream !== null) letGo(this.#stream);
     this.#stream = null;
-    this.#stopped.resolve();
+    this.#wake();
   }
 
   #change(): void {

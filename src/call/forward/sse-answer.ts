@@ -97,7 +97,7 @@ async function readStream(stream: UpstreamAnswer, reading: Reading, job: Forward
           if (isOver && verdict === "tell") continue;
           const stalled = job.answer.piece(event.bytes);
           // A client that does not read, or whose connection is dead, holds up nobody who goes on with it elsewhere.
-          if (stalled) await beforeEnd(deadline, Promise.race([stalled, reading.stopped]));
+          if (stalled) await beforeEnd(deadline, reading.stall(stalled));
         } else if (verdict !== "drop") return over(finish(verdict, event, stream, job, reading.bytesIn));
       }
       if (cutter.oversized) return over(oversized(job, context.maxResultBytes));
