@@ -68,8 +68,8 @@ export type McpRequest = {
   /** As the client holds it, sealed; from the permit on its server's own, which no client sees. */
   readonly sessionId: string | null;
   readonly lastEventId: string | null;
-  /** By the event that it resumes: whose stream it goes on with (src/call/forward/stream-tag.ts). */
-  readonly resumes?: string;
+  /** By the event that it resumes: the call whose stream it goes on with. */
+  readonly resumes?: CallId;
   readonly accept: string;
   /** Request headers that MCP lets through to the upstream (Mcp-Method, Mcp-Name, Mcp-Param-*, traceparent, ...), lower-case names. */
   readonly forwarded: Readonly<Record<string, string>>;

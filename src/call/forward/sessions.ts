@@ -1,11 +1,11 @@
 /** Legacy sessions belong to the principal, the route and the backend that opened them: anyone else finds nothing there. */
 import { LRUCache } from "lru-cache";
-import type { ServerName } from "../../ids.ts";
+import type { CallId, ServerName } from "../../ids.ts";
 import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { idKeyOf, tagged, tagOf, untagged } from "./stream-tag.ts";
+import { idKeyOf, tagged, untagged } from "./stream-tag.ts";
 import { createUnderWay, type UnderWayCall } from "./under-way.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
@@ -74,7 +74,7 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId(agent, stream, eventId) {
-      return seal.mark(streamHolder(agent, stream), tagged(ownTag(stream), eventId));
+      return seal.mark(streamHolder(agent, stream), tagged(callOf(stream), eventId));
     },
     open(agent, request) {
       if (request.sessionId === null && request.lastEventId === null) return begun(agent.principal, request);
@@ -87,16 +87,16 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       if (event === null) return refuse("session_unknown", {}, "an event id of another stream");
       if (cut.has(sessionKey(agent.principal, opened)))
         return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
-      const { tag, eventId } = event;
-      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(tag === null ? {} : { resumes: tag }) });
+      const { callId, eventId } = event;
+      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(callId === null ? {} : { resumes: callId }) });
     },
     ended(principal, request, isGiven) {
       if (!isAsking(request)) return;
       underWay.end(resultKey(principal, request, request.idText), request.callId, isGiven);
     },
     underWay(request) {
-      const tag = ownTag(request);
-      return tag === null ? null : underWay.tagged(tag);
+      const callId = callOf(request);
+      return callId === null ? null : underWay.find(callId);
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
@@ -114,8 +114,9 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   };
 }
 
-function ownTag({ idText, callId, resumes }: Pick<McpRequest, "callId" | "idText" | "resumes">): string | null {
-  return idText === null ? (resumes ?? null) : tagOf(callId);
+/** Whose answer its stream is. */
+function callOf({ idText, callId, resumes }: Pick<McpRequest, "callId" | "idText" | "resumes">): CallId | null {
+  return idText === null ? (resumes ?? null) : callId;
 }
 
 /** A posted response carries the id of the server's own request; in 2026-07-28 nothing comes on another stream. */
