@@ -55,6 +55,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+/** A hold is refused after a window of its budget is over. */
+const OVER: Step[] = [
+  { kind: "hold", through: 0, draws: [1], tokens: 100 },
+  { kind: "post", pick: 0, tokens: 200 },
+  { kind: "wait", ms: 40 * MINUTE_MS },
+  ...Array.from({ length: 3 }, (): Step => ({ kind: "hold", through: 0, draws: [1], tokens: 120 })),
+];
+
 function shown(balances: readonly Balance[]): unknown[] {
   return balances
     .filter(({ committed, held, debt }) => committed + held + debt > 0)
@@ -124,7 +132,8 @@ describe.skipIf(withoutRedis)("two gateways, one memory", () => {
           stage.close();
         }
       }),
-      { numRuns: Number(process.env.SHARED_RUNS ?? 25) },
+      // What fails is told as it is by then, in place of a timeout while it is made smaller.
+      { numRuns: Number(process.env.SHARED_RUNS ?? 25), interruptAfterTimeLimit: 60_000, examples: [[OVER]] },
     );
   });
 });

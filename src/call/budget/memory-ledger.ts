@@ -125,16 +125,18 @@ export function createLedger(
   function sweep(): number {
     sweptAtMs = latestMs;
     const before = room.size;
-    for (const key of shares.keys()) forget(key);
+    for (const key of shares.keys()) forget(key, (counter) => isEmpty(counter) || isOver(counter));
     return before - room.size;
   }
 
-  /** Of one share, what is over or empty, and in no call's hands. */
-  function forget(key: string): void {
+  const isOver = ({ windowEndMs }: Counter) => windowEndMs !== null && windowEndMs <= latestMs;
+
+  /** Of one share, what is in no call's hands and `goes`. */
+  function forget(key: string, goes: (counter: Counter) => boolean): void {
     const share = shares.get(key) ?? [];
-    const kept = share.filter(({ held, uses, committed, debt, windowEndMs, owner }) => {
-      const keeps = held > 0 || uses > 0 || ((windowEndMs === null || windowEndMs > latestMs) && (committed !== 0 || debt !== 0));
-      if (!keeps) room.gone(owner);
+    const kept = share.filter((counter) => {
+      const keeps = counter.held > 0 || counter.uses > 0 || !goes(counter);
+      if (!keeps) room.gone(counter.owner);
       return keeps;
     });
     if (kept.length === 0) shares.delete(key);
@@ -149,7 +151,7 @@ export function createLedger(
   function giveBack(lines: readonly Line[], refused: Draw, refusal: Refusal): Refusal {
     letGo(lines);
     for (const { counter, amount } of lines) counter.held -= amount;
-    for (const draw of [...lines.map((line) => line.draw), refused]) forget(keyOf(draw));
+    for (const draw of [...lines.map((line) => line.draw), refused]) forget(keyOf(draw), isEmpty);
     return refusal;
   }
 
@@ -238,6 +240,7 @@ export function createLedger(
 }
 
 const FULL: Refusal = refuse("overloaded", {}, "more budget counters than the ledger keeps");
+const isEmpty = ({ committed, debt }: Counter) => committed === 0 && debt === 0;
 const NOTHING: Readonly<Standing> = Object.freeze({ committed: 0, held: 0, debt: 0 });
 
 /** No name of a budget holds a NUL, so no two shares have one key, whatever a scope holds. */
