@@ -192,7 +192,7 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
       const isOpen = story.round.task !== null && settlement?.state === "voided" && isUnheard;
       if (settlement?.withheld || late || isCut || isOpen) sessions.withhold(agent.principal, request);
       if (isCut && request.sessionId !== null) sessions.cut(agent.principal, request);
-      sessions.ended(agent.principal, request, story.refusal === null && !isUnheard);
+      sessions.ended(agent.principal, request, story.refusal ?? (isUnheard ? "unheard" : "given"));
     }
     log[fault === null ? "info" : "error"](
       {

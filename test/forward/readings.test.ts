@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { AnswerBody } from "../../src/call/forward/answer-body.ts";
 import type { UpstreamAnswer } from "../../src/call/forward/http-wire.ts";
 import { Reading } from "../../src/call/forward/readings.ts";
+import { mintId } from "../../src/ids.ts";
 
 function stream(): UpstreamAnswer & { readonly ended: () => boolean } {
   let ended = false;
@@ -13,7 +14,7 @@ function stream(): UpstreamAnswer & { readonly ended: () => boolean } {
 }
 
 const begun = () => {
-  const reading = new Reading({ body: Buffer.alloc(0), idText: "1" }, null);
+  const reading = new Reading({ body: Buffer.alloc(0), idText: "1", callId: mintId("call", 0) }, null);
   const own = stream();
   expect(reading.begins(own)).toBe(true);
   return { reading, own };

@@ -1,5 +1,8 @@
 /** The client's half of the exchange: what a step may send back, and how it learns that the client has gone. */
+import type { CallId } from "../../ids.ts";
 import type { Refusal } from "../../refusal.ts";
+
+export type Resumed = { readonly idText: string; readonly callId: CallId };
 
 export interface Answer {
   /** True once status and headers are out: from then on a refusal can only be the stream's last JSON-RPC error. */
@@ -11,8 +14,8 @@ export interface Answer {
   piece(bytes: Uint8Array): Promise<void> | void;
   /** Ends the answer, with the piece that waited for its settlement. */
   last(bytes: Uint8Array | null): void;
-  /** Says no by the one table: status, code, headers, problem. Ends the answer. */
-  refuse(refusal: Refusal): void;
+  /** Says no by the one table: status, code, headers, problem. Ends the answer. `to`: the request whose stream this one goes on with. */
+  refuse(refusal: Refusal, to?: Resumed): void;
   /** A fault (a bug, not a refusal): 500 and the call id, or the stream's last error. Ends the answer. */
   fault(): void;
 }

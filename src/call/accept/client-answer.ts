@@ -86,25 +86,26 @@ export class ClientAnswer implements Answer {
     if (response.writableLength > 0) this.#watch();
   }
 
-  refuse(refusal: Refusal): void {
-    if (this.started) return this.#lastEvent(rpcError(refusal, WIRE[refusal.refused].http, this.#context));
-    const { status, headers, body } = replyOf(refusal, this.#context);
+  refuse(refusal: Refusal, to: Pick<ReplyContext, "idText" | "callId"> = this.#context): void {
+    const context = { ...this.#context, ...to };
+    if (this.started) return this.#lastEvent(rpcError(refusal, WIRE[refusal.refused].http, context), to.idText);
+    const { status, headers, body } = replyOf(refusal, context);
     this.head(status, { ...headers, "content-length": String(Buffer.byteLength(body)) });
     this.last(Buffer.from(body));
   }
 
   fault(): void {
     const body = faultBody(this.#context);
-    if (this.started) return this.#lastEvent(body);
+    if (this.started) return this.#lastEvent(body, this.#context.idText);
     this.head(500, { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)) });
     this.last(Buffer.from(body));
   }
 
   /** A stream without a request (GET) has no id to answer: it just ends. Half a JSON answer can only be cut. */
-  #lastEvent(message: string): void {
+  #lastEvent(message: string, idText: string | null): void {
     if (this.#response.writableEnded) return;
     if (!this.#streams) this.#response.destroy();
-    else this.last(this.#context.idText === null ? null : Buffer.from(`event: message\ndata: ${message}\n\n`));
+    else this.last(idText === null ? null : Buffer.from(`event: message\ndata: ${message}\n\n`));
   }
 
   /** node restarts this timer whenever the socket takes bytes; at its end it destroys the socket. Idle keep-alive sets its own. */

@@ -1,4 +1,5 @@
 /** Who reads the answer to a request: its own call, or, up to 2025-11-25, a stream on which its client resumes it. What comes there is the call's first. */
+import type { Resumed } from "../accept/answer.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Reservation } from "../budget/reservation.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
@@ -18,7 +19,8 @@ export class Reading {
   wasTaken = false;
   /** The event that answers it, as the client gets it once it is settled. */
   answer: Buffer | null = null;
-  readonly #idText: string;
+  /** Whose answer it is. */
+  readonly of: Resumed;
   readonly #held: Pick<Reservation, "bytesMax"> | null;
   #passed: number;
   #stream: UpstreamAnswer | null = null;
@@ -29,9 +31,9 @@ export class Reading {
   #given: SseEvent | null = null;
   #changed = Promise.withResolvers<void>();
 
-  constructor({ body, idText }: Pick<McpRequest, "body" | "idText">, held: Pick<Reservation, "bytesMax"> | null) {
+  constructor({ body, idText, callId }: Pick<McpRequest, "body" | "idText" | "callId">, held: Pick<Reservation, "bytesMax"> | null) {
     this.#passed = body.length;
-    this.#idText = idText ?? "null";
+    this.of = { idText: idText ?? "null", callId };
     this.#held = held;
   }
 
@@ -75,7 +77,7 @@ export class Reading {
   }
 
   isAnsweredBy(idText: string): boolean {
-    return sameId(idText, this.#idText);
+    return sameId(idText, this.of.idText);
   }
 
   /** Its client asks the server for it: servers keep one stream of an answer, so meanwhile its call begins no other. */

@@ -6,7 +6,7 @@ import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
 import { idKeyOf, tagged, untagged } from "./stream-tag.ts";
-import { createUnderWay, type UnderWayCall } from "./under-way.ts";
+import { createUnderWay, type Settled, type UnderWayCall } from "./under-way.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
 type Asking = SessionRequest & Pick<McpRequest, "callId" | "era" | "course">;
@@ -21,8 +21,8 @@ export type Sessions = {
   eventId(agent: Holder, stream: Stream, eventId: string): string;
   /** The request with the server's own session id in place of the sealed one, and the server's own event id. */
   open(agent: Holder, request: McpRequest): McpRequest | Refusal;
-  /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. `isGiven`: its client may have the answer. */
-  ended(principal: string, request: Asking, isGiven: boolean): void;
+  /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. */
+  ended(principal: string, request: Asking, settled: Settled): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
   withhold(principal: string, request: SessionRequest): void;
   /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
@@ -90,9 +90,9 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const { callId, eventId } = event;
       return begun(agent.principal, { ...opened, lastEventId: eventId, ...(callId === null ? {} : { resumes: callId }) });
     },
-    ended(principal, request, isGiven) {
+    ended(principal, request, settled) {
       if (!isAsking(request)) return;
-      underWay.end(resultKey(principal, request, request.idText), request.callId, isGiven);
+      underWay.end(resultKey(principal, request, request.idText), request.callId, settled);
     },
     underWay(request) {
       const callId = callOf(request);

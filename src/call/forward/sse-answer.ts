@@ -1,6 +1,6 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
 import { type JsonNode, member } from "../../json.ts";
-import { refuse } from "../../refusal.ts";
+import { isRefusal, refuse } from "../../refusal.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
@@ -224,15 +224,16 @@ export async function passStream(
   return streamClosed(bytesIn);
 }
 
-/** The answer of a call that is under way is counted, looked at and settled there; then it passes to whoever has resumed it. */
+/** The answer of a call that is under way is counted, looked at and settled there; then it passes to whoever has resumed it, or why it does not. */
 export async function passSettled(
   { reading, settled }: UnderWayCall,
   { answer }: Pick<ForwardJob, "answer">,
   deadline: Deadline,
   bytesIn: number,
 ): Promise<Outcome> {
-  const isGiven = await beforeEnd(deadline, settled);
-  if (isGiven === true && reading?.answer) await answer.piece(reading.answer);
+  const came = await beforeEnd(deadline, settled);
+  if (came === "given" && reading?.answer) await answer.piece(reading.answer);
+  else if (reading !== null && isRefusal(came)) answer.refuse(came, reading.of);
   return streamClosed(bytesIn);
 }
 
