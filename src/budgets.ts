@@ -103,12 +103,12 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
     routes(reader, further) {
       const facts = () => [...policySet().budgets, ...further()];
       const factsOf = (name: string) => facts().find(({ draw }) => draw.budget === name);
+      const paces = () => reader.ask("pace", now() - PACE_MS);
       const rowsFor = async ({ customer }: Caller) => {
-        const paces = await reader.ask("pace", now() - PACE_MS);
-        const rows = budgetRows(facts(), await balances(), present(), paces);
+        const rows = budgetRows(facts(), await balances(), present(), await paces());
         return rowsOfCustomer(rows, customer, registry, (name, theirs) => !isInFile(name) && made.find(name)?.customer === theirs);
       };
-      const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), present());
+      const budgetsOf = async (profile: AgentProfile) => budgetRowsOf(policySet(), profile, await balances(), present(), await paces());
       return [
         ...opened.routes,
         ...budgetRoutes({ registry, adjust, rowsFor, budgetsOf }),

@@ -126,6 +126,7 @@ describe("the budgets of one agent", () => {
       profile,
       counters.map((scope) => balance({ scope, committed: 1 })),
       NOW_MS,
+      [],
     ).map(({ scope }) => scope);
 
   test.each<[string[], string[], string[]]>([
@@ -141,7 +142,15 @@ describe("the budgets of one agent", () => {
   ])("each %j: of the counters %j it sees %j", (each, counters, seen) => expect(scopes(each, counters)).toEqual(seen));
 
   test("are those whose `who` it matches", () => {
-    const rows = budgetRowsOf({ budgets: [budget([], ({ team }) => team === "other")] }, profile, [], NOW_MS);
+    const rows = budgetRowsOf({ budgets: [budget([], ({ team }) => team === "other")] }, profile, [], NOW_MS, []);
     expect(rows).toEqual([]);
+  });
+
+  test("are foretold as in the list of all", () => {
+    const counters = [balance({ scope: "team=a%3Db", committed: 4 })];
+    const paces = [{ budget: "month", scope: "team=a%3Db", spent: 4, sinceMs: NOW_MS - 3_600_000 }];
+    const rows = budgetRowsOf({ budgets: [budget(["team"])] }, profile, counters, NOW_MS, paces);
+    expect(rows[0]?.forecast).not.toBeNull();
+    expect(rows).toEqual(budgetRows([budget(["team"])], counters, NOW_MS, paces));
   });
 });

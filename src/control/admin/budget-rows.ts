@@ -68,6 +68,7 @@ export function budgetRowsOf(
   profile: AgentProfile,
   balances: readonly Balance[],
   nowMs: number,
+  paces: readonly Pace[],
 ): BudgetRow[] {
   const facets = facetsOfProfile(profile);
   const budgets = policySet.budgets.filter((budget) => budget.who(facets));
@@ -85,7 +86,7 @@ export function budgetRowsOf(
       return false;
     return parts.every(([key = "", value]) => !(key in own) || value === encodedScope(own[key] ?? ""));
   };
-  return budgetRows(budgets, balances.filter(isOwn), nowMs);
+  return budgetRows(budgets, balances.filter(isOwn), nowMs, paces);
 }
 
 /** A value as the scope of a counter writes it. */
