@@ -15,8 +15,10 @@ import type { Registry } from "./control/agents/registry.ts";
 import { createAdjust } from "./control/budgets/adjust.ts";
 import { createInTurn } from "./control/budgets/in-turn.ts";
 import { type MadeBudgetsParts, openMadeBudgets } from "./control/budgets/made-budgets.ts";
+import { reachedIn } from "./control/budgets/reached.ts";
 import { createReportedDrawing, type ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { withoutReturned } from "./control/budgets/sub-budgets.ts";
+import { tellingOf } from "./control/budgets/told.ts";
 import type { InForce } from "./in-force.ts";
 import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
 
@@ -53,11 +55,16 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const policySet = () => inForce.policySet;
   const scribe = { now, configVersion };
   const exhausted = new Set<string>();
-  const tell = (line: Omit<HoldLine, "amount">, percent: number, spent: number) =>
-    void journal
-      .notice(noticeOf(line, percent, spent, scribe))
+  // Where the registry is away it is told all the same: rather twice than never.
+  const isTeller = parts.config.shared.redis === null ? async () => true : tellingOf(parts.store, journal.source, parts.mono);
+  const tell = (line: Omit<HoldLine, "amount">, percent: number, spent: number) => {
+    const notice = noticeOf(line, percent, spent, scribe);
+    void isTeller({ ...notice, windowEndMs: line.windowEndMs })
+      .catch(() => true)
+      .then((isMine) => (isMine ? journal.notice(notice) : undefined))
       .catch(unlessAway)
       .catch(fault);
+  };
   const opened = await openLedger({
     ...parts,
     journal: {
@@ -80,6 +87,9 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const { ledger, balances } = opened;
   const present = () => opened.nowMs() ?? now();
   const { made, isInFile } = await openMade(parts, balances);
+  // A shared ledger tells whatever is reached with the next posting.
+  if (opened.status === null && journal.recovered > 0)
+    for (const { line, percent, spent } of reachedIn(policySet().budgets, await balances(), present())) tell(line, percent, spent);
   const inTurn = createInTurn();
   const adjust = createAdjust({
     ...{ policySet, ledger, now, inTurn },

@@ -76,6 +76,7 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
   const gateways = sharingGateways(store, now);
   // Before anything is held: whoever fills the ledger again waits for it from now on.
   await gateways.register(journal.source);
+  let judgeLate = () => {};
   const shares = createOwnShares(journal.balances, journal.openedMs - CLOCKS_APART_MS);
   const sharing = await openSharing({
     ...{ url, namespace: shared.namespace, timeoutMs: shared.timeoutMs, lapseMs: shared.lapseMs },
@@ -84,12 +85,14 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
     told: (epoch) => gateways.told(journal.source, epoch),
     onState(state, why) {
       log[state === "open" ? "info" : "warn"]({ shared_ledger: state, why }, `the shared ledger: ${WORDS[state]}`);
+      if (state === "open") judgeLate();
       if (state === "lapsed") void act("shared_ledger.lapsed", "gateway", { gateway: why }).catch(fault);
     },
   }).catch((thrown: unknown) => {
     throw new StartRefused(thrown instanceof Error ? thrown.message : String(thrown), []);
   });
   const ledger = createSharedLedger({ sharing, shares, mono, onCrossed: parts.onCrossed, onExhausted: parts.onExhausted });
+  judgeLate = ledger.judgeLate;
   const told: SharedBudgets = {
     status: async () => ({ ...sharing.status(), gateways: (await gateways.all()).gateways, signs: await signsOf(sharing) }),
     async force(by, reason) {

@@ -1,4 +1,5 @@
 /** Pure. How the tables of the registry are made, and how each older version of them becomes this one. */
+import { BUDGETS, SHARING_GATEWAY } from "./budget-schema.ts";
 
 export const SCHEMA_VERSION = 6;
 
@@ -83,61 +84,6 @@ const TOOL_PIN = [
   CHECK ((seen_sha256 IS NULL) = (seen_definition IS NULL))
 ){end}`,
   "CREATE TABLE pinned_server (server TEXT PRIMARY KEY, version TEXT, pinned_at TEXT NOT NULL){end}",
-];
-/** Gateways that may hold in a shared ledger, and the last epoch of it that each has told its share to. */
-const SHARING_GATEWAY = ["CREATE TABLE sharing_gateway (id TEXT PRIMARY KEY, epoch {int} NOT NULL, since TEXT NOT NULL){end}"];
-/** Parts of budgets that are set aside for single tokens; version 5 knew none. */
-const SUB_BUDGET = [
-  `CREATE TABLE sub_budget (
-  id              TEXT PRIMARY KEY,
-  jti             TEXT NOT NULL,
-  agent_id        TEXT NOT NULL,
-  parent_agent_id TEXT NOT NULL,
-  gateway         TEXT NOT NULL,
-  meter           TEXT NOT NULL,
-  amount          {int} NOT NULL,
-  lines           TEXT NOT NULL,
-  taken_from      TEXT NOT NULL,
-  depth           {int} NOT NULL,
-  state           TEXT NOT NULL CHECK (state IN ('taking', 'open', 'closed', 'returned')),
-  expires_ms      {int} NOT NULL
-){end}`,
-  "CREATE INDEX sub_budget_by_state ON sub_budget (state)",
-];
-
-/** Keys that callers gave their calls, where several gateways may be asked to make them. A gateway alone has them in its journal. */
-const CALL_KEY = [
-  `CREATE TABLE call_key (
-  key             TEXT PRIMARY KEY,
-  fingerprint     TEXT NOT NULL,
-  gateway         TEXT NOT NULL,
-  call_id         TEXT NOT NULL,
-  run_id          TEXT NOT NULL,
-  agent_id        TEXT NOT NULL,
-  subject         TEXT,
-  state           TEXT NOT NULL CHECK (state IN ('open', 'waiting', 'settled')),
-  expires_ms      {int} NOT NULL,
-  replay_until_ms {int},
-  ended           TEXT,
-  result          TEXT,
-  CHECK ((state = 'settled') = (ended IS NOT NULL))
-){end}`,
-  "CREATE INDEX call_key_by_gateway ON call_key (gateway, key) WHERE state = 'open'",
-  "CREATE INDEX call_key_by_expiry ON call_key (expires_ms)",
-  "CREATE INDEX call_key_by_replay ON call_key (replay_until_ms) WHERE result IS NOT NULL",
-  "CREATE INDEX call_key_by_agent ON call_key (agent_id)",
-  "CREATE INDEX call_key_by_subject ON call_key (subject) WHERE subject IS NOT NULL",
-];
-
-/** Made at run time. `definition` is what a policy file would say, as JSON; `customer` whose keys may change it, null: of no customer. */
-const BUDGET = [
-  `CREATE TABLE budget (
-  name       TEXT PRIMARY KEY,
-  customer   TEXT,
-  definition TEXT NOT NULL,
-  created_at TEXT NOT NULL,
-  created_by TEXT NOT NULL
-){end}`,
 ];
 const FORMER_NAME = "CREATE TABLE former_name (name TEXT PRIMARY KEY, agent_id TEXT NOT NULL REFERENCES agent (id)){end}";
 const TOKEN_BY_PARENT_AGENT = "CREATE INDEX issued_token_by_parent_agent ON issued_token (parent_agent_id)";
@@ -252,9 +198,7 @@ const SCHEMA = [
   ...APPROVAL,
   ...TOOL_PIN,
   ...SHARING_GATEWAY,
-  ...SUB_BUDGET,
-  ...CALL_KEY,
-  ...BUDGET,
+  ...BUDGETS,
   `CREATE TABLE change (
   seq   {serial},
   kind  TEXT NOT NULL,
@@ -283,7 +227,7 @@ const FROM_VERSION_3 = [...APPROVAL, ...TOOL_PIN];
 const FROM_VERSION_4 = SHARING_GATEWAY;
 
 /** Version 5 left the keys of calls to each gateway, and knew the budgets of policy files alone. */
-const FROM_VERSION_5 = [...SUB_BUDGET, ...CALL_KEY, ...BUDGET];
+const FROM_VERSION_5 = BUDGETS;
 
 /** SQLite only: version 1 knew no customers, one kind of admin key, and no end of a credential. Its tables stand under `old_` when this runs. */
 export const FROM_VERSION_1 = [

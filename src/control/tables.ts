@@ -22,6 +22,7 @@ export type Tables = {
   readonly sub_budget: SubBudgetRow;
   readonly call_key: CallKeyRow;
   readonly budget: BudgetTableRow;
+  readonly budget_told: BudgetToldRow;
   readonly change: ChangeRow;
 };
 
@@ -51,6 +52,17 @@ export type SubBudgetRow = {
 
 /** A gateway that may hold in the shared ledger. */
 export type SharingGatewayRow = { readonly id: string; readonly epoch: number; readonly since: string };
+
+/** A threshold, or that nothing is left (percent 0), of one window: told by one gateway. */
+export type BudgetToldRow = {
+  readonly budget: string;
+  readonly scope: string;
+  readonly window_start: number;
+  readonly percent: number;
+  readonly gateway: string;
+  /** Null: its window has no end. */
+  readonly expires_ms: number | null;
+};
 
 /** A budget made at run time: JSON of what a policy file would say of it. */
 export type BudgetTableRow = {

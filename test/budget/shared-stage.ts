@@ -46,6 +46,7 @@ export function createStage(redis: RedisServer) {
       const states: [string, string][] = [];
       const crossed: [string, readonly number[]][] = [];
       const mono = () => performance.now();
+      let judgeLate = () => {};
       const sharing = await openSharing({
         ...{ url: redis.url, namespace, gateway: id, timeoutMs: 10_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
         registered: async () => ({ gateways: [...gateways], epoch, nowMs: NOON + 30 * DAY_MS }),
@@ -53,13 +54,17 @@ export function createStage(redis: RedisServer) {
         told: async (to) => {
           epoch = Math.max(epoch, to);
         },
-        onState: (...state) => void states.push(state),
+        onState(...state) {
+          states.push(state);
+          if (state[0] === "open") judgeLate();
+        },
         ...changes,
       });
       const ledger = createSharedLedger({
         ...{ sharing, shares, mono, onCrossed: (line, percents) => void crossed.push([line.draw.scope, percents]) },
         ...(countersMax === undefined ? {} : { countersMax }),
       });
+      judgeLate = ledger.judgeLate;
       const sharer = { ledger, sharing, shares, states, crossed, journaled: journaled(ledger) };
       sharers.push(sharer);
       return sharer;

@@ -13,6 +13,7 @@ const NEW_SINCE_3 = [
   "DROP TABLE sub_budget",
   "DROP TABLE call_key",
   "DROP TABLE budget",
+  "DROP TABLE budget_told",
   "DROP TABLE sharing_gateway",
   "DROP TABLE approval",
   "DROP TABLE tool_pin",

@@ -17,10 +17,12 @@ budgets:
   - { name: forty, who: { team: killed }, meter: calls, limit: 40, period: total }
   - { name: sixty, who: { team: emptied }, meter: calls, limit: 60, period: total }
   - { name: counted, who: { team: free }, meter: calls, limit: 10, period: total, hard: false }
+  - { name: told, who: { team: told }, meter: calls, limit: 3, period: total, notify: [50%, 100%] }
 `;
 
 type Answer = { error?: { data: { reason: string } }; reason?: string };
 type BudgetRow = { name: string; committed: number; held: number; remaining: number };
+type Notice = { kind: string; details: { budget: string; percent?: number } | null };
 type Status = { open: boolean; gateways: string[]; waiting_for: string[] };
 type Call = (gateway: GatewayProcess, nonce: string, tool?: string, args?: object) => Promise<string>;
 
@@ -50,6 +52,8 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
   const status = async (gateway: GatewayProcess): Promise<Status> => {
     return (await (await administer(gateway, "GET", "/budgets/shared")).json()) as Status;
   };
+  const epoch = async (gateway: GatewayProcess) =>
+    ((await (await administer(gateway, "GET", "/budgets/shared")).json()) as { epoch: number }).epoch;
   const isOpen = (gateway: GatewayProcess) =>
     vi.waitFor(async () => expect((await status(gateway)).open).toBe(true), { timeout: 30_000, interval: 100 });
 
@@ -69,6 +73,35 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
   const ran = (prefix: string) => upstream.executions.filter(({ id }) => id?.startsWith(prefix)).length;
   const budget = async (gateway: GatewayProcess, name: string): Promise<BudgetRow | undefined> =>
     ((await (await administer(gateway, "GET", "/budgets")).json()) as { items: BudgetRow[] }).items.find((row) => row.name === name);
+
+  test("that half is used, that all is, and the first refusal are told once: by one gateway, also after Redis has lost its memory", async () => {
+    const call = await caller("told");
+    const told = async () => {
+      const all = [];
+      for (const gateway of [first, second]) {
+        const records = await gateway.json<Notice[]>("audit", "tail", "--limit", "100", "--kind", "budget.*");
+        all.push(
+          ...records
+            .filter(({ kind, details }) => kind !== "budget.adjusted" && details?.budget === "told")
+            .map(({ kind, details }) => `${kind} ${details?.percent ?? ""}`),
+        );
+      }
+      return all.toSorted();
+    };
+    const ONCE = ["budget.exhausted ", "budget.threshold 100", "budget.threshold 50"];
+    for (const [i, gateway] of [first, second, first].entries()) expect(await call(gateway, `t${i}`)).toBe("ran");
+    for (const gateway of [first, second]) expect(await call(gateway, "t-more")).toBe("budget_exhausted");
+    await expect.poll(told).toEqual(ONCE);
+    const before = await epoch(first);
+    await redis.command("FLUSHALL");
+    await expect.poll(async () => Math.min(await epoch(first), await epoch(second)), { timeout: 30_000 }).toBeGreaterThan(before);
+    await Promise.all([first, second].map(isOpen));
+    for (const gateway of [second, first]) expect(await call(gateway, "t-again")).toBe("budget_exhausted");
+    await administer(second, "POST", "/budgets/told/debit", { amount: 1, reason: "told again?" });
+    await expect.poll(async () => (await budget(first, "told"))?.remaining).toBe(0);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(await told()).toEqual(ONCE);
+  });
 
   test("of 200 calls at once over both against a limit of 100, exactly 100 run and 100 are refused", async () => {
     const call = await caller("crowd");

@@ -6,7 +6,7 @@ import { usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
 import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
-import { change, type OwnShares, placeIn, placeOf, type Share, shareOf, sliceRoom } from "./own-shares.ts";
+import { change, nameOf, type OwnShares, placeIn, placeOf, type Share, shareOf, sliceRoom } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
 import type { Adjusting, Amounts, Balance, HoldLine, Ledger } from "./reservation.ts";
 import { createExtend } from "./shared-extending.ts";
@@ -20,6 +20,8 @@ export interface SharedLedger extends Ledger, Adjusting {
   balances(): Promise<readonly Balance[]>;
   /** The journal has how this call ended. */
   settled(callId: CallId): void;
+  /** The sums are those of all gateways again: thresholds that were passed meanwhile are told. */
+  judgeLate(): void;
   /** Whether its permit is in the journal is not known: what it held is not free before it is `settled`. */
   doubt(callId: CallId): void;
 }
@@ -48,6 +50,8 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
   const windowOf = createCalendar();
   const extend = createExtend(sharing, shares);
   const open = new Map<CallId, SharedHold>();
+  /** By counter: settled while nobody knew which thresholds that passed. */
+  const late = new Map<string, HoldLine>();
 
   const askedFor = (draws: readonly Draw[], amounts: Amounts): Asked[] => {
     const nowMs = sharing.clock.nowMs();
@@ -79,11 +83,17 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       if (!isReady) shares.untold.add(share);
     }
     if (isReady) void tell(ending);
+    else judgeLater(ending);
+  }
+
+  function judgeLater(ending: Ending): void {
+    for (const { line } of ending) if (line.draw.notify.length > 0) late.set(nameOf(placeOf(line)), line);
   }
 
   async function tell(ending: Ending): Promise<void> {
     // A connection that breaks meanwhile says all of the share again.
     const reply = await sharing.run("post", ending.flatMap(toldLine)).catch(() => NOTHING);
+    if (reply[0] !== "posted") judgeLater(ending);
     for (let i = 1; i < reply.length; i += 3) {
       const crossed = ending[Number(reply[i])];
       if (crossed !== undefined) onCrossed(crossed.line, [Number(reply[i + 1])], Number(reply[i + 2]));
@@ -241,6 +251,12 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     apply: (adjustments) => move(adjustments.map(({ line, posted, debt }) => ({ line, held: 0, posted, debt }))),
 
     settled: (callId) => open.get(callId)?.tell(),
+    judgeLate() {
+      const lines = [...late.values()];
+      late.clear();
+      for (let at = 0; at < lines.length; at += PAGE)
+        void tell(lines.slice(at, at + PAGE).map((line) => ({ line, held: 0, posted: 0, debt: 0 })));
+    },
     doubt(callId) {
       const hold = open.get(callId);
       if (hold !== undefined) hold.doubtful = true;
