@@ -6,7 +6,10 @@ import type { ControlStore } from "./store.ts";
 import type { CallKeyRow } from "./tables.ts";
 
 export type CallKeys = {
-  /** Of two at once, wherever they run, one: the key is free, over, or waits for its client with the same question. */
+  /**
+   * Of two at once, wherever they run, one: the key is free, over, or waits for its client with the same question.
+   * One whose call is under way is over `OPEN_MS` after its time.
+   */
   take(claim: KeyClaim): Promise<boolean>;
   find(key: string): Promise<CallKeyRow | undefined>;
   /** Runs of this gateway that no ending was written of, by their keys, beyond `after`. */
@@ -28,12 +31,20 @@ export type CallKeys = {
 const OPEN_RUNS_MAX = 500;
 /** In one statement: with results of 64 KiB each, 90 MB of a table's pages. */
 const DROPPED_MAX = 1_000;
+/**
+ * A call that is under way keeps its key beyond its time: no gateway knows whether another one still makes it. It lasts no longer than this.
+ * A server's `timeout` is an hour at most, and begins anew with each part of a call: its tool's definition is read (twice, and twice more
+ * where the credential is renewed), a session is begun, and the call is sent (twice where the server has forgotten the session). The rest,
+ * the wait of a limit and each guard, is 30 s at most.
+ */
+export const OPEN_MS = 12 * 3_600_000;
 
 export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): CallKeys {
   /** The row as this run left it: whoever has taken the key since is not touched. */
   const own = ({ key, runId }: KeyRun) => sql`key = ${key} AND gateway = ${gateway} AND run_id = ${runId} AND state = 'open'`;
   // By a gateway's own clock, a wrong one would free the keys of all.
-  const over = sql`call_key.expires_ms <= ${DATABASE_NOW_MS}`;
+  const over = sql<boolean>`(call_key.expires_ms <= ${DATABASE_NOW_MS}
+    AND (call_key.state <> 'open' OR call_key.expires_ms <= ${DATABASE_NOW_MS} - ${sql.lit(OPEN_MS)}))`;
   /** How long is the claim's, from when is the database's. */
   const after = (spanMs: number) => sql`${DATABASE_NOW_MS} + ${spanMs}::bigint`;
   const wait = async (run: KeyRun) => {
@@ -55,8 +66,7 @@ export function callKeys({ db }: Pick<ControlStore, "db">, gateway: string): Cal
         RETURNING key`.execute(db);
       return rows.length === 1;
     },
-    find: (key) =>
-      db.selectFrom("call_key").selectAll().where("key", "=", key).where("expires_ms", ">", DATABASE_NOW_MS).executeTakeFirst(),
+    find: (key) => db.selectFrom("call_key").selectAll().where("key", "=", key).where(sql<boolean>`NOT ${over}`).executeTakeFirst(),
     openRuns: (after) =>
       db
         .selectFrom("call_key")

@@ -1,5 +1,6 @@
 /** One key at two gateways of one registry: one call, whichever of them a retry reaches, and whatever becomes of the one that made it. */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { callKeys, OPEN_MS } from "../../src/control/call-keys.ts";
 import { openPostgres } from "../../src/control/postgres.ts";
 import type { ControlStore } from "../../src/control/store.ts";
 import { startHttpUpstream, type Upstream } from "../fixtures/http-upstream.ts";
@@ -108,5 +109,80 @@ describe.skipIf(withoutPostgres)("a key at two gateways of one registry", () => 
       expect([reasonOf(said), said.error?.data.first_call?.fate]).toEqual(["idempotency_settled", "unknown"]);
     }
     expect(runs("killed")).toBe(1);
+  });
+});
+
+describe.skipIf(withoutPostgres)("a key whose call lasts longer than the key is kept", () => {
+  let upstream: Upstream;
+  let stage: SharedRegistry;
+  let accessToken: string;
+  let registry: ControlStore;
+
+  beforeAll(async () => {
+    upstream = await startHttpUpstream();
+    const servers = `  up: { url: "${upstream.mcpUrl}" }`;
+    stage = await startSharedRegistry({ policies: POLICIES, servers, more: "idempotency: { keep: 1s }" });
+    registry = await openPostgres(stage.database);
+    accessToken = await stage.first.accessToken(await stage.first.createAgent("bot"), "up");
+    const heard = async () => expect(reasonOf(await call(stage.second, "echo", { text: "x" }))).toBe("passed");
+    await vi.waitFor(heard, { timeout: 10_000 });
+  }, 60_000);
+
+  afterAll(async () => {
+    await registry?.close();
+    await stage?.close();
+    await upstream?.close();
+  });
+
+  const call = (gateway: GatewayProcess, name: string, args: object, keyed: Keyed = {}): Promise<Said> =>
+    keyedCall({ publicUrl: gateway.listenUrl }, accessToken, name, args, keyed);
+  const runs = (nonce: string) => upstream.executions.filter(({ id }) => id === nonce).length;
+  const rows = () => registry.db.selectFrom("call_key").select(["state", "expires_ms"]).execute();
+  /** A call of the first gateway that runs until it is ended, and whose key's time has passed by the clock of the database. */
+  async function outlasting(nonce: string, signal?: AbortSignal) {
+    const args = { ms: 60_000, nonce };
+    const made = call(stage.first, "slow", args, { key: nonce, ...(signal === undefined ? {} : { signal }) }).catch(() => "broken");
+    await expect.poll(() => runs(nonce), { timeout: 10_000 }).toBe(1);
+    const keys = callKeys(registry, "gw-3");
+    const untilMs = Math.max(...(await rows()).map(({ expires_ms }) => expires_ms));
+    await expect.poll(async () => (await keys.nowMs()) > untilMs, { timeout: 10_000 }).toBe(true);
+    // As each gateway does once a minute.
+    await keys.drop();
+    return { args, made };
+  }
+
+  test("is not free at another gateway before the call has ended, and is then over", async () => {
+    const client = new AbortController();
+    const { args, made } = await outlasting("long", client.signal);
+    for (const gateway of [stage.first, stage.second])
+      expect(reasonOf(await call(gateway, "slow", args, { key: "long" }))).toBe("idempotency_in_flight");
+    expect(reasonOf(await call(stage.second, "echo", { text: "x" }, { key: "long" }))).toBe("idempotency_mismatch");
+    client.abort();
+    await made;
+    await expect.poll(async () => (await rows()).map(({ state }) => state), { timeout: 10_000 }).toEqual(["settled"]);
+    expect(reasonOf(await call(stage.second, "echo", { text: "x" }, { key: "long" }))).toBe("passed");
+    expect(runs("long")).toBe(1);
+  });
+
+  test("stays in flight of a gateway that was killed, until that is back and says how it ended, or no call can last so long", async () => {
+    const { args, made } = await outlasting("dead");
+    await stage.first.signal("SIGKILL");
+    expect(await made).toBe("broken");
+    expect(reasonOf(await call(stage.second, "slow", args, { key: "dead" }))).toBe("idempotency_in_flight");
+    await stage.first.serve();
+    await expect.poll(async () => (await rows()).filter(({ state }) => state === "open"), { timeout: 10_000 }).toEqual([]);
+    expect(runs("dead")).toBe(1);
+
+    const gone = await outlasting("gone");
+    await stage.first.signal("SIGKILL");
+    await gone.made;
+    expect(reasonOf(await call(stage.second, "slow", gone.args, { key: "gone" }))).toBe("idempotency_in_flight");
+    await registry.db
+      .updateTable("call_key")
+      .set(({ eb }) => ({ expires_ms: eb("expires_ms", "-", OPEN_MS) }))
+      .where("state", "=", "open")
+      .execute();
+    expect(reasonOf(await call(stage.second, "echo", { text: "x" }, { key: "gone" }))).toBe("passed");
+    await stage.first.serve();
   });
 });
