@@ -30,6 +30,7 @@ export async function openAdministration(parts: AdministrationParts): Promise<Re
   return createAdminApi({
     keys,
     store,
+    gatewayId,
     routes: [
       ...adminRoutes({ keys, registry, authorizationServer, publicUrl, issuers, routeNames, reader, now, store }),
       ...parts.routes,

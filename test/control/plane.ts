@@ -95,6 +95,7 @@ export async function startPlane(options: PlaneOptions = {}) {
   const api = createAdminApi({
     keys,
     store,
+    gatewayId: "gw",
     routes: adminRoutes({
       keys,
       registry,

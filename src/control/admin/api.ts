@@ -17,6 +17,7 @@ import { type Caller, type Route, route } from "./route.ts";
 export type AdminOptions = {
   readonly keys: AdminKeys;
   readonly store: ControlStore;
+  readonly gatewayId: string;
   readonly routes: readonly Route[];
   /** Host headers that are answered: loopback names with the port. */
   readonly hosts: () => ReadonlySet<string>;
@@ -39,7 +40,7 @@ const BASE = "/api/v1";
 
 export function createAdminApi(options: AdminOptions): Hono<Env> {
   const api = new Hono<Env>();
-  const posts = openIdempotentPosts(options.store, options.now);
+  const posts = openIdempotentPosts({ ...options, gateway: options.gatewayId });
   const bounded = (maxSize = BODY_BYTES_MAX) => bodyLimit({ maxSize, onError: () => fail(413, `at most ${maxSize} bytes`, UNREAD) });
 
   api.use("*", async (c, next): Promise<Response | undefined> => {
@@ -90,7 +91,8 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
     const [mediaType, idempotencyKey] = [mediaTypeOf(c.req.raw), c.req.header("idempotency-key")];
     const make = () => taken.answer({ caller, params: c.req.param(), query: c.req.query(), body, mediaType, idempotencyKey });
     const request = () => c.req.path + JSON.stringify(body);
-    const answer = taken.method === "POST" ? await posts.once(caller.name, idempotencyKey, request, make) : await make();
+    const post = { principal: caller.name, key: idempotencyKey, request, namedByKey: taken.namedByKey };
+    const answer = taken.method === "POST" ? await posts.once(post, make) : await make();
     if ("json" in answer) return c.json(answer.json, answer.status);
     const { status, detail, problems } = answer;
     return fail(status, detail, {}, problems === undefined ? {} : { problems });

@@ -61,6 +61,7 @@ export function meteringRoutes({ catalogue, reader, intake, correct }: MeteringP
       summary: `Takes one event or at most ${EVENTS_MAX}: CloudEvents, or the short form. Each is taken once for ever; what is not taken is told by its index.`,
       body: z.unknown(),
       bodyBytesMax: EVENTS_BODY_BYTES_MAX,
+      namedByKey: true,
       mediaTypes: ["application/json", CLOUD_EVENT, CLOUD_EVENTS],
       async answer({ caller, body, mediaType = "", idempotencyKey }) {
         if (Array.isArray(body) ? mediaType === CLOUD_EVENT : mediaType === CLOUD_EVENTS)
@@ -104,6 +105,7 @@ export function meteringRoutes({ catalogue, reader, intake, correct }: MeteringP
       permission: "usage:correct",
       summary: "Adds to an event, or takes away from it, by a new event; the sum of both stays at zero or above.",
       body: correction,
+      namedByKey: true,
       async answer({ caller, body, idempotencyKey }) {
         if (caller.customer !== null)
           return { status: 403, detail: "a key that is bound to a customer does not correct what that customer pays" };

@@ -66,6 +66,8 @@ export type Route<B = unknown> = {
   readonly mediaTypes?: readonly string[];
   /** Where a body may be larger than usual. */
   readonly bodyBytesMax?: number;
+  /** What it makes is named by the Idempotency-Key, for ever: the gateway that began it may begin it again. */
+  readonly namedByKey?: true;
   answer(asked: Asked<B>): Promise<Answer>;
 };
 
