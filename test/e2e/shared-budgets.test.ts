@@ -136,6 +136,21 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
     await redis.kill();
     await expect.poll(() => call(first, "e-away"), { timeout: 20_000 }).toBe("store_unavailable");
     expect(await free(first, "f1")).toBe("ran");
+    const problem = async (asked: Promise<Response>) => {
+      const answer = await asked;
+      return { status: answer.status, detail: ((await answer.json()) as { detail?: string }).detail };
+    };
+    const correction = { amount: 1, reason: "a dispute" };
+    for (const change of ["credit", "debit"]) {
+      expect(await problem(administer(first, "POST", `/budgets/counted/${change}`, correction))).toEqual({
+        status: 503,
+        detail: expect.stringMatching(/^the shared ledger is away, so nothing was changed: tollgate budget shared status/),
+      });
+    }
+    expect(await problem(administer(first, "GET", "/budgets"))).toEqual({
+      status: 503,
+      detail: expect.stringMatching(/^the shared ledger is away.*: tollgate budget shared status/),
+    });
     const ready = await fetch(`${first.probesUrl}/readyz`);
     expect([ready.status, await ready.text()]).toEqual([200, expect.stringContaining("shared_ledger")]);
     expect(await (await fetch(`${first.probesUrl}/metrics`)).text()).toContain("tollgate_shared_ledger_connected 0");

@@ -13,6 +13,7 @@ import { openApi } from "./openapi.ts";
 import { may, rolesWith } from "./permissions.ts";
 import { type ProblemStatus, problem } from "./problem.ts";
 import { type Caller, type Route, route } from "./route.ts";
+import { SHARED_LEDGER_REMEDY } from "./shared-budget-routes.ts";
 
 export type AdminOptions = {
   readonly keys: AdminKeys;
@@ -62,7 +63,8 @@ export function createAdminApi(options: AdminOptions): Hono<Env> {
   api.onError((fault) => {
     // An outage is told by the journal itself, once.
     if (fault instanceof StoreUnavailable) return fail(503, "the gateway cannot record now", { "retry-after": "1" });
-    if (fault instanceof RegistryAway || fault instanceof LedgerAway) return fail(503, fault.message, { "retry-after": "1" });
+    if (fault instanceof RegistryAway) return fail(503, fault.message, { "retry-after": "1" });
+    if (fault instanceof LedgerAway) return fail(503, awayWords(fault), { "retry-after": "1" });
     options.fault(fault);
     return fail(500, "see the gateway's log");
   });
@@ -107,6 +109,13 @@ function fail(status: ProblemStatus, detail: string, headers: Record<string, str
 }
 
 const JSON_ALONE = ["application/json"];
+
+/** Some of its faults say only what became of the connection. */
+function awayWords({ message }: LedgerAway): string {
+  const what = "the shared ledger is away";
+  const why = message.startsWith(what) ? message : message === "" ? what : `${what} (${message})`;
+  return `${why}: ${SHARED_LEDGER_REMEDY}`;
+}
 
 function mediaTypeOf(request: Request): string {
   return (request.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase() ?? "";

@@ -7,6 +7,7 @@ import type { Adjust, Wanted } from "../budgets/adjust.ts";
 import { type BudgetRow, encodedScope } from "./budget-rows.ts";
 import { agentOf } from "./registry-answers.ts";
 import { type Answer, type Caller, NOT_THERE, type Route, route } from "./route.ts";
+import { SHARED_LEDGER_REMEDY } from "./shared-budget-routes.ts";
 
 export type BudgetRoutesParts = {
   readonly registry: Registry;
@@ -69,12 +70,19 @@ export function rowsOfCustomer(
   return rows.filter(({ name, scope }) => isMadeFor(name, customer) || scope.split("&").some((part) => theirs.has(part)));
 }
 
+const REFUSED: Readonly<Record<Exclude<Awaited<ReturnType<Adjust>>["state"], "adjusted">, (detail: string) => Answer>> = {
+  absent: (detail) => ({ status: 404, detail }),
+  refused: (detail) => ({ status: 422, detail }),
+  full: (detail) => ({ status: 503, detail: `${detail}, so nothing was changed` }),
+  away: (detail) => ({ status: 503, detail: `${detail}, so nothing was changed: ${SHARED_LEDGER_REMEDY}` }),
+};
+
 /** A counter may be many customers': only a key that is bound to none changes it. */
 async function correct(adjust: Adjust, caller: Caller, wanted: Wanted): Promise<Answer> {
   if (caller.customer !== null) return { status: 403, detail: `this key is bound to the customer ${caller.customer}` };
   try {
     const adjusted = await adjust(wanted, caller.name);
-    if (adjusted.state !== "adjusted") return { status: adjusted.state === "absent" ? 404 : 422, detail: adjusted.detail };
+    if (adjusted.state !== "adjusted") return REFUSED[adjusted.state](adjusted.detail);
     const lines = adjusted.lines.map(({ posted, debt }) => ({ posted, debt }));
     return { status: 201, json: { budget: wanted.budget, scope: wanted.scope, meter: adjusted.meter, lines } };
   } catch (thrown) {

@@ -15,6 +15,9 @@ export type SharedBudgets = {
   forget(gateway: string, by: string, reason: string): Promise<"forgotten" | "unknown" | "alive" | "lapsing" | "awaited">;
 };
 
+/** To whoever hears that it is away. */
+export const SHARED_LEDGER_REMEDY = "tollgate budget shared status says how it is, and whom it waits for";
+
 const reason = z.string().trim().min(1).max(512).describe("Why, for the record.");
 const ALONE = { status: 409, detail: "budgets are counted by this gateway alone: shared.redis is not set" } as const;
 /** Its counters are of every customer. */

@@ -4,7 +4,6 @@ import type { Draw } from "../../call/authorize/permit.ts";
 import type { Adjusting, Adjustment } from "../../call/budget/reservation.ts";
 import type { AuditRecord } from "../../call/record/audit-record.ts";
 import { budgetLines } from "../../call/record/budget-line.ts";
-import { StoreUnavailable } from "../../call/record/journal.ts";
 import type { RunTask } from "../../call/record/journal-client.ts";
 import { movesOf } from "../../call/record/rows.ts";
 import { isRefusal } from "../../refusal.ts";
@@ -23,7 +22,8 @@ export type Wanted = {
 
 export type Adjusted =
   | { readonly state: "adjusted"; readonly meter: string; readonly lines: readonly Adjustment[] }
-  | { readonly state: "absent" | "refused"; readonly detail: string };
+  /** `away`, `full`: the ledger, which says why; nothing is changed. */
+  | { readonly state: "absent" | "refused" | "away" | "full"; readonly detail: string };
 
 export type Adjust = (wanted: Wanted, by: string) => Promise<Adjusted>;
 
@@ -47,7 +47,8 @@ export function createAdjust({ policySet, ledger, known, run, now, inTurn, recor
     const { scope } = whose;
     const draw: Draw = { ...budget.draw, scope };
     const lines = await ledger.plan(draw, change, amount, now());
-    if (isRefusal(lines)) throw new StoreUnavailable(lines.note ?? "the ledger is away");
+    if (isRefusal(lines))
+      return { state: lines.refused === "store_unavailable" ? "away" : "full", detail: lines.note ?? "the ledger refuses" };
     if (lines === null)
       return {
         state: "refused",
