@@ -190,9 +190,11 @@ export function createTeller({ metrics, log, mono, sessions }: TellerParts): (st
       const isCut = settlement?.state === "unknown" && story.refusal?.refused === "result_over_budget";
       // A look that brought nothing was free: what it may still bring is asked for by another look.
       const isOpen = story.round.task !== null && settlement?.state === "voided" && isUnheard;
-      if (settlement?.withheld || late || isCut || isOpen) sessions.withhold(agent.principal, request);
-      if (isCut && request.sessionId !== null) sessions.cut(agent.principal, request);
-      sessions.ended(agent.principal, request, story.refusal ?? (isUnheard ? "unheard" : "given"));
+      // What a bug of the gateway's has let nobody look at stays here.
+      const isFaulty = fault !== null;
+      if (settlement?.withheld || late || isCut || isOpen || isFaulty) sessions.withhold(agent.principal, request);
+      if (isCut) sessions.cut(agent.principal, request);
+      sessions.ended(agent.principal, request, isFaulty ? null : (story.refusal ?? (isUnheard ? "unheard" : "given")));
     }
     log[fault === null ? "info" : "error"](
       {

@@ -160,7 +160,13 @@ export function createSteps(parts: VerbParts): Steps {
       return { ...outcome, upstreamMs: parts.mono() - fromMs };
     },
     measure: parts.measure,
-    receipted: parts.receipted,
+    receipted(story) {
+      const outcome = parts.receipted(story);
+      const reading = story.request === null ? null : sessions.underWay(story.request)?.reading;
+      // Whoever resumes it reads the same.
+      if (reading && outcome?.last) reading.answer = outcome.last;
+      return outcome;
+    },
     journal,
     scribe,
     stopped(agent, request) {

@@ -57,13 +57,16 @@ function answering(ran: string[]): Handler {
   const tasks = new Map<string, Record<string, unknown>>();
   const resumable = new Map<string, string>();
   const takesOver = new Map<string, () => void>();
-  const refusing = new Set<string>();
+  /** What a GET that resumes a stream gets, where that is not the rest of it: the POST brings it then. */
+  const instead = new Map<string, unknown>();
   return async (req, res, body) => {
     if (req.method === "GET") {
       // Whoever resumes a stream takes it over.
       takesOver.get(String(req.headers["last-event-id"]))?.();
-      if (refusing.has(String(req.headers["last-event-id"])))
-        return void res.writeHead(200, { "content-type": "application/json" }).end("{}");
+      const other = instead.get(String(req.headers["last-event-id"]));
+      if (other === "json") return void res.writeHead(200, { "content-type": "application/json" }).end("{}");
+      if (other === "conflict") return void res.writeHead(409).end();
+      if (other === "general") return void res.writeHead(200, { "content-type": "text/event-stream" }).write(NOTICE);
       const rest = resumable.get(String(req.headers["last-event-id"])) ?? NOTICE.repeat(50);
       return void res.writeHead(200, { "content-type": "text/event-stream" }).end(rest);
     }
@@ -168,10 +171,11 @@ function answering(ran: string[]): Handler {
     }
     if (args.ended === true) {
       const eventId = crypto.randomUUID();
-      resumable.set(eventId, `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`);
+      const rest = `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`;
+      resumable.set(eventId, args.floods === true ? NOTICE.repeat(50) : rest);
       res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: 500\ndata:\n\n`);
-      takesOver.set(eventId, () => void (args.refuses === true ? setTimeout(() => res.end(resumable.get(eventId)), 200) : res.end()));
-      if (args.refuses === true) refusing.add(eventId);
+      takesOver.set(eventId, () => void (args.instead === undefined ? res.end() : setTimeout(() => res.end(rest), 200)));
+      instead.set(eventId, args.instead);
       return args.stays === true ? undefined : void res.end();
     }
     if (name === "slow") await sleep(600);
@@ -419,11 +423,28 @@ test("of two calls under one id each has its own answer, and nothing that is kep
   expect([(await other.resume()).includes("the other's"), (await other.rest()).includes("the other's")]).toEqual([true, true]);
 });
 
-test("a GET that its server does not answer with a stream takes nothing from its call", async () => {
+test.each([
+  ["json", false],
+  ["conflict", false],
+  ["general", true],
+])("a GET that its server does not answer with the rest of a call takes nothing from it: %s", async (instead, isStream) => {
   const billed = await caller("billed");
-  const [resumed, own] = await resuming(billed, "work", { refuses: true, pages: 3 });
-  expect([resumed.includes('"pages":3'), own.includes('"pages":3')]).toEqual([false, true]);
+  const [resumed, own] = await resuming(billed, "work", { instead, pages: 3 });
+  expect([resumed.includes('"pages":3'), own.includes('"pages":3')]).toEqual([isStream, true]);
   expect(await billed.counted("pages")).toEqual([3, 0, 0]);
+});
+
+test("who resumes a call hears no more than was held for it, and then none of it", async () => {
+  const wired = await caller("wired");
+  const begun = await beginning(wired, "work", { floods: true });
+  const [resumed, own] = [await begun.resume(), await begun.rest()];
+  expect([resumed.length < 100_000, resumed, own].map((text) => text === true || String(text).includes("result_over_budget"))).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect(await begun.resume()).toContain("session_unknown");
+  expect((await wired.counted("bytes"))[0]).toBeLessThan(110_000);
 });
 
 test("who resumes a call whose answer is looked at just then waits for it, and gets it", async () => {

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { createSessions } from "../../src/call/forward/sessions.ts";
-import type { ServerName } from "../../src/ids.ts";
+import { mintId, type ServerName } from "../../src/ids.ts";
+import { isRefusal } from "../../src/refusal.ts";
 import { createSeal } from "../../src/seal.ts";
 import { alice, request, requestOf } from "./http-client.ts";
 
@@ -75,7 +76,7 @@ test("where results may be withheld, only the process that withheld them resumes
 
 test("a withheld result stays withheld on the streams of its session, whatever spelling its id has", () => {
   const sessions = fresh();
-  const call = { server: HERE, sessionId: "s1", idText: '"a"' };
+  const call = { server: HERE, sessionId: "s1", idText: '"a"', callId: mintId("call", 0) };
   sessions.withhold("alice", call);
   const stream = { server: HERE, sessionId: "s1", idText: null };
   expect(sessions.isWithheld("alice", stream, '"\\u0061"')).toBe(true);
@@ -96,4 +97,38 @@ test("a request that is refused for its event id leaves its own id free", () => 
   expect(sessions.open(agent, asked(sealed, "nobody's"))).toMatchObject({ refused: "session_unknown" });
   expect(sessions.open(agent, asked(sealed, null))).toMatchObject({ sessionId: "own" });
   expect(sessions.open(agent, asked(sealed, null))).toMatchObject({ refused: "request_malformed" });
+});
+
+test("without a session a withheld result is known by its call: it stays on no other's stream, and another's comes on none", () => {
+  const sessions = fresh();
+  const callOf = (serial: number) => ({ server: HERE, sessionId: null, idText: "1", callId: mintId("call", serial) });
+  const [kept, given] = [callOf(1), callOf(2)];
+  sessions.withhold("alice", kept);
+  const streamOf = (call: typeof kept) => {
+    const { lastEventId, resumes } = opened(sessions.eventId(ALICE, { ...asked(null), ...call }, "e.7"));
+    expect(lastEventId).toBe("e.7");
+    return { server: HERE, sessionId: null, idText: null, resumes };
+  };
+  const opened = (lastEventId: string) => {
+    const answer = sessions.open(ALICE, { ...asked(null), course: "stream", idText: null, lastEventId });
+    if (isRefusal(answer) || answer.resumes === undefined) throw new Error("not resumed");
+    return { lastEventId: answer.lastEventId, resumes: answer.resumes };
+  };
+  const heard = (call: typeof kept, idText: string) => !sessions.isWithheld("alice", streamOf(call), idText);
+  expect([heard(kept, "1"), heard(given, "1"), heard(given, '"1"'), heard(given, "2")]).toEqual([false, true, true, false]);
+  expect([sessions.isKept(kept), sessions.isKept(given)]).toEqual([true, false]);
+  // One with the same id is under way.
+  sessions.open(ALICE, { ...asked(null), ...callOf(3), era: "legacy", course: "metered" });
+  expect(heard(given, "1")).toBe(false);
+});
+
+test("an id of any length and with any sign is known again", () => {
+  const sessions = fresh();
+  for (const idText of ['"a.b%.é"', `"${"x".repeat(500)}"`, "-1.5", '"\\ud800"']) {
+    const call = { ...asked(null), idText, callId: mintId("call", 0) };
+    const lastEventId = sessions.eventId(ALICE, call, ".7.");
+    const stream = sessions.open(ALICE, { ...asked(null), course: "stream", idText: null, lastEventId });
+    expect([stream, lastEventId.length < 256, /^[!-~]+$/.test(lastEventId)]).toMatchObject([{ lastEventId: ".7." }, true, true]);
+    expect(isRefusal(stream) || sessions.isWithheld("alice", stream, idText)).toBe(false);
+  }
 });

@@ -69,13 +69,16 @@ export type McpRequest = {
   readonly sessionId: string | null;
   readonly lastEventId: string | null;
   /** By the event that it resumes: the call whose stream it goes on with. */
-  readonly resumes?: CallId;
+  readonly resumes?: ResumedCall;
   readonly accept: string;
   /** Request headers that MCP lets through to the upstream (Mcp-Method, Mcp-Name, Mcp-Param-*, traceparent, ...), lower-case names. */
   readonly forwarded: Readonly<Record<string, string>>;
   readonly userAgent: string | null;
   readonly remoteAddress: string;
 };
+
+/** `idTag`: of the id that its client gave it, in the words of `stream-tag.ts`. */
+export type ResumedCall = { readonly callId: CallId; readonly idTag: string };
 
 /** What is known of a request that was refused before it became one; control characters removed, texts cut. */
 export type RequestSketch = {

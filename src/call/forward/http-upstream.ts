@@ -8,6 +8,7 @@ import type { Agent } from "../authenticate/agent.ts";
 import type { IssuedToken } from "../exchange/issued-token.ts";
 import { createCatalogue, type HearReading } from "./catalogue.ts";
 import { type Deadline, startDeadline } from "./deadline.ts";
+import { passSettled, passStream } from "./get-stream.ts";
 import { createHttpCrossing } from "./http-crossing.ts";
 import { readListing } from "./http-listing.ts";
 import {
@@ -29,7 +30,7 @@ import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, un
 import type { Reading } from "./readings.ts";
 import { resumer } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
-import { passSettled, passStream, readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
+import { readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
 import type { UnderWayCall } from "./under-way.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
 
@@ -57,7 +58,7 @@ const STREAM_RETRY_MS = 30_000;
 const STREAM_AGE_MAX_MS = 3_600_000;
 const ERROR_BYTES_MAX = 65_536;
 /** In which a server sees that the connection of a stream has ended: until then some refuse another one. */
-const HANDED_OVER_MS = 50;
+const HANDED_OVER_MS = [50, 200, 1_000];
 
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const wire = createWire(options.url, CONNECTIONS, options.tls);
@@ -145,13 +146,14 @@ async function goOn(
     job.answer.head(200, STREAM_HEADERS);
     return await passSettled(resumed, job, deadline, 0);
   }
-  using asking = reading.ask();
+  using _asking = reading.ask();
   let answer = await sendAgain(job, context, deadline);
-  if (answer.status === 409) {
-    // The server takes the stream that the call itself reads for an open one.
+  for (const pauseMs of HANDED_OVER_MS) {
+    // Its client has left the stream that the call itself reads, which the server takes for an open one. One that is open it may refuse.
+    if (answer.status !== 409 || !reading.isLeft) break;
     await readAway(answer);
-    asking.letGo();
-    await setTimeout(HANDED_OVER_MS);
+    reading.letGo();
+    await setTimeout(pauseMs);
     answer = await sendAgain(job, context, deadline);
   }
   if (answer.status === 401 || answer.status === 403) {
@@ -159,7 +161,7 @@ async function goOn(
     return credentialRefused(answer.status);
   }
   // What is refused goes to its client, and the call goes on as before.
-  if (isPlainStream(answer)) asking.take();
+  if (isPlainStream(answer)) reading.take();
   return await answerOf(answer, job, { ...context, resumed }, deadline);
 }
 

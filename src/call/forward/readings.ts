@@ -1,11 +1,17 @@
 /** Who reads the answer to a request: its own call, or, up to 2025-11-25, a stream on which its client resumes it. What comes there is the call's first. */
-import type { Resumed } from "../accept/answer.ts";
+import type { Answer, Resumed } from "../accept/answer.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Reservation } from "../budget/reservation.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { sameId } from "./message.ts";
 import type { SseEvent } from "./sse.ts";
+
+type ReadingOf = {
+  readonly request: Pick<McpRequest, "body" | "idText" | "callId" | "course">;
+  readonly held: Pick<Reservation, "bytesMax"> | null;
+  readonly answer: Pick<Answer, "gone">;
+};
 
 /** All that has come of one answer, over all streams that brought it. */
 export class Reading {
@@ -19,19 +25,25 @@ export class Reading {
   wasTaken = false;
   /** The event that answers it, as the client gets it once it is settled. */
   answer: Buffer | null = null;
+  /** It asks what a task has come to. */
+  readonly isLook: boolean;
   /** Whose answer it is. */
   readonly of: Resumed;
   readonly #held: Pick<Reservation, "bytesMax"> | null;
   #passed: number;
   #stream: UpstreamAnswer | null = null;
-  #wake: () => void = () => {};
-  /** GETs of its client that the server has not answered yet. */
-  #asking = 0;
-  #taker: symbol | null = null;
+  #wake: (() => void) | null = null;
+  /** GETs of its client that go on with it, or ask to. */
+  #others = 0;
+  #isOver = false;
+  readonly #answer: Pick<Answer, "gone">;
   #given: SseEvent | null = null;
   #changed = Promise.withResolvers<void>();
 
-  constructor({ body, idText, callId }: Pick<McpRequest, "body" | "idText" | "callId">, held: Pick<Reservation, "bytesMax"> | null) {
+  constructor({ request, held, answer }: ReadingOf) {
+    const { body, idText, callId } = request;
+    this.isLook = request.course === "task";
+    this.#answer = answer;
     this.#passed = body.length;
     this.of = { idText: idText ?? "null", callId };
     this.#held = held;
@@ -43,7 +55,22 @@ export class Reading {
 
   /** Nobody has it but its call, or is about to, and nothing has answered it. */
   get isOwn(): boolean {
-    return this.#asking === 0 && this.#taker === null && this.#given === null;
+    return this.#others === 0 && this.#given === null;
+  }
+
+  /** It has come, or may come no further. */
+  get isDone(): boolean {
+    return this.#given !== null || this.#isOver;
+  }
+
+  /** Its client no longer reads it where it asked. */
+  get isLeft(): boolean {
+    return this.#answer.gone.aborted;
+  }
+
+  /** More came than was held on a budget of bytes, here or there. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /** False: it is not its call's to read now, and `stream` is let go of. */
@@ -62,6 +89,7 @@ export class Reading {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     await Promise.race([stalled, promise]);
+    this.#wake = null;
   }
 
   heard({ id, retryMs }: SseEvent): void {
@@ -81,46 +109,48 @@ export class Reading {
   }
 
   /** Its client asks the server for it: servers keep one stream of an answer, so meanwhile its call begins no other. */
-  ask(): Asking {
-    const taker = Symbol();
-    let isAsking = true;
-    this.#asking += 1;
-    const asked = () => {
-      if (isAsking) this.#asking -= 1;
-      isAsking = false;
-    };
+  ask(): Disposable {
+    this.#others += 1;
     return {
-      letGo: () => this.#stop(),
-      take: () => {
-        asked();
-        this.#taker = taker;
-        this.wasTaken = true;
-        this.#stop();
-      },
       [Symbol.dispose]: () => {
-        asked();
-        if (this.#taker === taker) this.#taker = null;
+        this.#others -= 1;
         this.#change();
       },
     };
   }
 
+  /** The server has answered with a stream. What the call itself reads goes on, and may bring the answer; not where nobody takes it. */
+  take(): void {
+    this.wasTaken = true;
+    if (this.#wake !== null) this.letGo();
+  }
+
+  /** The stream that its call reads ends. */
+  letGo(): void {
+    if (this.#stream !== null) letGo(this.#stream);
+    this.#stream = null;
+    this.#wake?.();
+  }
+
   /** The stream that its client has taken has brought the answer. */
   give(event: SseEvent): void {
     this.#given ??= event;
+    this.letGo();
+    this.#change();
+  }
+
+  /** What comes next is paid for by nothing. */
+  exceed(): void {
+    this.#isOver = true;
+    this.letGo();
     this.#change();
   }
 
   /** What has answered it elsewhere, once it has; null: it is its call's own, or the job has ended. */
   async elsewhere(deadline: Deadline): Promise<SseEvent | null> {
-    while (this.#given === null && !this.isOwn && deadline.ending === null) await beforeEnd(deadline, this.#changed.promise);
+    while (this.#given === null && !this.#isOver && !this.isOwn && deadline.ending === null)
+      await beforeEnd(deadline, this.#changed.promise);
     return this.#given;
-  }
-
-  #stop(): void {
-    if (this.#stream !== null) letGo(this.#stream);
-    this.#stream = null;
-    this.#wake();
   }
 
   #change(): void {
@@ -128,10 +158,3 @@ export class Reading {
     this.#changed = Promise.withResolvers();
   }
 }
-
-export type Asking = Disposable & {
-  /** The stream that its call reads ends: the server takes it for an open one. */
-  letGo(): void;
-  /** The server has answered with a stream. */
-  take(): void;
-};

@@ -5,10 +5,11 @@ import { malformed, type Refusal, refuse } from "../../refusal.ts";
 import type { Seal } from "../../seal.ts";
 import type { McpRequest } from "../accept/request.ts";
 import type { Agent } from "../authenticate/agent.ts";
-import { idKeyOf, tagged, untagged } from "./stream-tag.ts";
+import { idKeyOf, idTagOf, tagged, untagged } from "./stream-tag.ts";
 import { createUnderWay, type Settled, type UnderWayCall } from "./under-way.ts";
 
 export type SessionRequest = Pick<McpRequest, "server" | "sessionId" | "idText">;
+type CallRequest = SessionRequest & Pick<McpRequest, "callId">;
 type Asking = SessionRequest & Pick<McpRequest, "callId" | "era" | "course">;
 type Holder = Pick<Agent, "principal">;
 type Route = Pick<McpRequest, "server" | "view">;
@@ -24,13 +25,13 @@ export type Sessions = {
   /** What was opened has come to its end, and what it came to is settled: its id may be used again in the session. */
   ended(principal: string, request: Asking, settled: Settled): void;
   /** The result of this request was not delivered, and its session could deliver it once more. */
-  withhold(principal: string, request: SessionRequest): void;
-  /** A stream of its session was ended because more would have passed than was paid for: none of them is resumed any more. */
-  cut(principal: string, request: SessionRequest): void;
+  withhold(principal: string, request: CallRequest): void;
+  /** Its stream was ended because more would have passed than was paid for: none of its session is resumed any more. */
+  cut(principal: string, request: CallRequest): void;
   /** The call whose stream this request is, or goes on with. Null: it is not under way here. */
   underWay(request: Pick<McpRequest, "callId" | "idText" | "resumes">): UnderWayCall | null;
   /** Whether the result of this request comes on no other stream than its own. */
-  isKept(principal: string, request: SessionRequest): boolean;
+  isKept(request: Pick<McpRequest, "callId">): boolean;
   /** Whether a response must not come on this stream, which is not its request's: it was withheld, or nothing is settled yet. */
   isWithheld(principal: string, stream: SessionRequest & Pick<McpRequest, "resumes">, idText: string): boolean;
 };
@@ -61,6 +62,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   const resultKey = (principal: string, { server, sessionId }: SessionRequest, idText: string | null) =>
     JSON.stringify([server, sessionId, principal, idText === null ? null : idKeyOf(idText)]);
   const underWay = createUnderWay();
+  // Without a session many calls have one id; each is known by its own.
+  const withheldCalls = new LRUCache<CallId, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
   const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
@@ -74,7 +77,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   return {
     seal: (agent, route, sessionId) => (SESSION_ID.test(sessionId) ? seal.seal("session", holder(agent, route), sessionId) : null),
     eventId(agent, stream, eventId) {
-      return seal.mark(streamHolder(agent, stream), tagged(callOf(stream), eventId));
+      const { idText, callId, resumes = null } = stream;
+      return seal.mark(streamHolder(agent, stream), tagged(idText === null ? resumes : { callId, idTag: idTagOf(idText) }, eventId));
     },
     open(agent, request) {
       if (request.sessionId === null && request.lastEventId === null) return begun(agent.principal, request);
@@ -85,10 +89,10 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const marked = seal.unmark(streamHolder(agent, opened), request.lastEventId);
       const event = marked === null ? null : untagged(marked);
       if (event === null) return refuse("session_unknown", {}, "an event id of another stream");
-      if (cut.has(sessionKey(agent.principal, opened)))
+      const { call, eventId } = event;
+      if (cut.has(sessionId === null ? (call?.callId ?? "") : sessionKey(agent.principal, opened)))
         return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
-      const { callId, eventId } = event;
-      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(callId === null ? {} : { resumes: callId }) });
+      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(call === null ? {} : { resumes: call }) });
     },
     ended(principal, request, settled) {
       if (!isAsking(request)) return;
@@ -100,23 +104,26 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     },
     withhold(principal, request) {
       withheld.set(resultKey(principal, request, request.idText), true);
+      withheldCalls.set(request.callId, true);
     },
     cut(principal, request) {
-      cut.set(sessionKey(principal, request), true);
+      cut.set(request.sessionId === null ? request.callId : sessionKey(principal, request), true);
     },
-    isKept: (principal, request) => withheld.has(resultKey(principal, request, request.idText)),
+    isKept: ({ callId }) => withheldCalls.has(callId),
     isWithheld(principal, stream, idText) {
       const key = resultKey(principal, stream, idText);
-      // Without a session an id says little, and the event that is resumed says of which call the answer is.
-      const isAnother = stream.sessionId !== null || stream.resumes === undefined;
-      return withheld.has(key) || (isAnother && underWay.has(key));
+      if (underWay.has(key)) return true;
+      const { sessionId, resumes } = stream;
+      if (sessionId !== null || resumes === undefined) return withheld.has(key);
+      // Without a session an id says little: the event that is resumed says of which call the answer is, and another's is not its.
+      return withheldCalls.has(resumes.callId) || idTagOf(idText) !== resumes.idTag;
     },
   };
 }
 
 /** Whose answer its stream is. */
 function callOf({ idText, callId, resumes }: Pick<McpRequest, "callId" | "idText" | "resumes">): CallId | null {
-  return idText === null ? (resumes ?? null) : callId;
+  return idText === null ? (resumes?.callId ?? null) : callId;
 }
 
 /** A posted response carries the id of the server's own request; in 2026-07-28 nothing comes on another stream. */

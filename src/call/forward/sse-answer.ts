@@ -1,31 +1,27 @@
 /** An answer that is a stream of events: each passes as it comes, the last one waits for its settlement. */
 import { type JsonNode, member } from "../../json.ts";
-import { isRefusal, refuse } from "../../refusal.ts";
+import { refuse } from "../../refusal.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
 import { letGo, type UpstreamAnswer } from "./http-wire.ts";
 import { finalMessage, oversized, sessionHeader } from "./json-answer.ts";
-import { filterList, listMethodOf } from "./list-filter.ts";
-import { readMessage, sameId, type UpstreamMessage } from "./message.ts";
+import { readMessage, sameId } from "./message.ts";
 import type { Outcome } from "./outcome.ts";
-import { answered, ended, streamClosed, subscriptionEnded, unknownFate } from "./outcomes.ts";
+import { answered, ended, subscriptionEnded, unknownFate } from "./outcomes.ts";
 import { Reading } from "./readings.ts";
-import { withoutReceipt, withReceipt } from "./receipt.ts";
+import { withReceipt } from "./receipt.ts";
 import type { Resume } from "./resume.ts";
 import type { Sessions } from "./sessions.ts";
 import { carriesMessage, createEventCutter, type SseEvent, withData, withEnd, withId } from "./sse.ts";
-import { bringsFinal, withoutFinal } from "./task-answer.ts";
-import type { UnderWayCall } from "./under-way.ts";
+import { bringsFinal } from "./task-answer.ts";
 import type { ForwardJob } from "./upstream.ts";
 
-/** An event on a stream without a request; MCP's own messages are far smaller. */
-const EVENT_BYTES_MAX = 4_194_304;
 const PRIMING_BYTES_MAX = 1_024;
 export const STREAM_HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
-const LIST_CHANGED = "notifications/tools/list_changed";
+export const LIST_CHANGED = "notifications/tools/list_changed";
 /** Of all revisions, and what servers call the like. */
 const TASKS_PUSHED = /^notifications\/tasks?(\/|$)/;
 
-type Context = {
+export type AnswerContext = {
   readonly maxResultBytes: number;
   readonly listChanged: () => void;
   readonly sessions: Pick<Sessions, "isKept" | "isWithheld" | "underWay" | "eventId">;
@@ -34,13 +30,13 @@ type Context = {
 export async function readSseAnswer(
   answer: UpstreamAnswer,
   job: ForwardJob,
-  context: Context,
+  context: AnswerContext,
   deadline: Deadline,
   session: string | null,
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
-  const reading = new Reading(job.request, job.held);
+  const reading = new Reading(job);
   // A client of 2026-07-28 resumes nothing, whatever era its server speaks.
   const underWay = job.crossing === undefined ? context.sessions.underWay(job.request) : null;
   if (underWay !== null) underWay.reading = reading;
@@ -53,7 +49,7 @@ async function readOn(
   answer: UpstreamAnswer,
   reading: Reading,
   job: ForwardJob,
-  context: Context,
+  context: AnswerContext,
   deadline: Deadline,
   resume: Resume,
 ): Promise<Outcome> {
@@ -61,6 +57,7 @@ async function readOn(
     const { outcome, fault } = stream === null ? ELSEWHERE : await readStream(stream, reading, job, context, deadline);
     if (outcome !== null) return outcome;
     const event = await reading.elsewhere(deadline);
+    if (reading.isOver) return overHeld(answer, reading.bytesMax, reading.bytesIn);
     if (event?.data != null) return finish(finalMessage(event.data, job), event, answer, job, reading.bytesIn);
     // Up to 2025-11-25 a server may end the stream and have it resumed.
     const isOpen = job.request.era === "legacy" && reading.lastEventId !== null && deadline.ending === null;
@@ -72,14 +69,20 @@ async function readOn(
 }
 
 /** What came on a stream that its client resumes would be counted by no budget and seen by no guard, and some clients cannot resume. */
-function mustKnow({ held, crossing, agent, request }: ForwardJob, { sessions }: Context): boolean {
-  return crossing !== undefined || (held?.lines.length ?? 0) > 0 || sessions.isKept(agent.principal, request);
+function mustKnow({ held, crossing, request }: ForwardJob, { sessions }: AnswerContext): boolean {
+  return crossing !== undefined || (held?.lines.length ?? 0) > 0 || sessions.isKept(request);
 }
 
 type Read = { readonly outcome: Outcome | null; readonly fault: string };
 const ELSEWHERE: Read = { outcome: null, fault: "" };
 
-async function readStream(stream: UpstreamAnswer, reading: Reading, job: ForwardJob, context: Context, deadline: Deadline): Promise<Read> {
+async function readStream(
+  stream: UpstreamAnswer,
+  reading: Reading,
+  job: ForwardJob,
+  context: AnswerContext,
+  deadline: Deadline,
+): Promise<Read> {
   if (!reading.begins(stream)) return ELSEWHERE;
   const cutter = createEventCutter(context.maxResultBytes);
   const over = (outcome: Outcome): Read => ({ outcome, fault: "" });
@@ -126,14 +129,14 @@ function overHeld(answer: UpstreamAnswer, limit: number, bytesIn: number): Outco
 }
 
 /** Up to 2025-11-25 a client resumes a stream by the id of an event: its own session's, and nobody else's. */
-function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob, { sessions }: Context): SseEvent {
+export function ofItsSession(event: SseEvent, { request, agent, crossing }: ForwardJob, { sessions }: AnswerContext): SseEvent {
   if (!event.id || request.era === "modern" || crossing !== undefined) return event;
   return withId(event, sessions.eventId(agent, request, event.id));
 }
 
 type Verdict = "pass" | "tell" | "drop" | ReturnType<typeof finalMessage>;
 
-function judge(event: SseEvent, job: ForwardJob, context: Context, reading: Reading): Verdict {
+function judge(event: SseEvent, job: ForwardJob, context: AnswerContext, reading: Reading): Verdict {
   // What a stream begins with, so that it can be resumed, asks for nothing and has to pass.
   if (event.data === null || event.data.length === 0) {
     if (reading.isPrimed || event.id === null || event.bytes.length > PRIMING_BYTES_MAX) return "tell";
@@ -156,7 +159,7 @@ function judge(event: SseEvent, job: ForwardJob, context: Context, reading: Read
 }
 
 /** What a task came to is charged when it is asked for: a push of it would be had for nothing. */
-function isPush(method: string, root: JsonNode): boolean {
+export function isPush(method: string, root: JsonNode): boolean {
   const params = TASKS_PUSHED.test(method) ? member(root, "params") : undefined;
   return params !== undefined && bringsFinal(params);
 }
@@ -182,77 +185,4 @@ function finish(
     request: job.request,
     bytesIn,
   });
-}
-
-/** A GET stream: what is said on it passes until one side ends it. `resumed`: the call under way whose answer it goes on with. */
-export async function passStream(
-  answer: UpstreamAnswer,
-  job: ForwardJob,
-  context: Context,
-  deadline: Deadline,
-  resumed: UnderWayCall | null,
-): Promise<Outcome> {
-  job.answer.head(200, STREAM_HEADERS);
-  const reading = resumed?.reading ?? null;
-  const cutter = createEventCutter(reading === null ? EVENT_BYTES_MAX : context.maxResultBytes);
-  let bytesIn = 0;
-  try {
-    for await (const chunk of answer.body) {
-      bytesIn += chunk.length;
-      for (const received of cutter.push(chunk)) {
-        const event = ofItsSession(received, job, context);
-        const message = messageIn(event);
-        // Another's answer is not this stream's, whatever its server replays.
-        if (message?.kind === "response" && reading?.isAnsweredBy(message.idText) === false) continue;
-        if (reading !== null) reading.bytesIn += received.bytes.length;
-        reading?.heard(received);
-        if (resumed !== null && reading !== null && message?.kind === "response") {
-          reading.give(event);
-          letGo(answer);
-          return await passSettled(resumed, job, deadline, bytesIn);
-        }
-        const bytes = passable(event, message, job, context);
-        if (bytes !== null && reading?.passes(bytes.length) !== false) await job.answer.piece(bytes);
-      }
-      if (cutter.oversized) break;
-    }
-  } catch (fault) {
-    // An end by deadline, by the client or by a broken connection: the stream is over either way.
-    if (deadline.ending === null && !(fault instanceof Error)) throw fault;
-  }
-  letGo(answer);
-  return streamClosed(bytesIn);
-}
-
-/** The answer of a call that is under way is counted, looked at and settled there; then it passes to whoever has resumed it, or why it does not. */
-export async function passSettled(
-  { reading, settled }: UnderWayCall,
-  { answer }: Pick<ForwardJob, "answer">,
-  deadline: Deadline,
-  bytesIn: number,
-): Promise<Outcome> {
-  const came = await beforeEnd(deadline, settled);
-  if (came === "given" && reading?.answer) await answer.piece(reading.answer);
-  else if (reading !== null && isRefusal(came)) answer.refuse(came, reading.of);
-  return streamClosed(bytesIn);
-}
-
-function messageIn(event: SseEvent): UpstreamMessage | null {
-  return event.data !== null && event.data.length > 0 && carriesMessage(event) ? readMessage(event.data) : null;
-}
-
-/** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
-function passable(event: SseEvent, message: UpstreamMessage | null, job: ForwardJob, context: Context): Buffer | null {
-  if (event.data === null || event.data.length === 0) return event.bytes;
-  if (message === null || message.kind === "invalid") return null;
-  if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();
-  if (message.kind === "notification" && isPush(message.method, message.root)) return null;
-  if (message.kind !== "response") return event.bytes;
-  if (context.sessions.isWithheld(job.agent.principal, job.request, message.idText)) return null;
-  const method = listMethodOf(message.body);
-  const clean = withoutReceipt(event.data, message);
-  const own = withoutFinal(clean.bytes, clean.message, method);
-  if (method === null) return own.bytes === event.data ? event.bytes : withData(event, own.bytes);
-  const filtered = job.visible === null ? null : filterList(own.bytes, own.message.body, method, job.request.era, job.visible);
-  return filtered === null ? null : withData(event, filtered);
 }

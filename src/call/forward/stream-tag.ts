@@ -1,20 +1,23 @@
-/** Pure. What the id of an event says to the gateway: of which call it is. */
+/** Pure. What the id of an event says to the gateway: of which call it is, and what that call's own id was. */
+import { createHash } from "node:crypto";
 import type { CallId } from "../../ids.ts";
+import type { ResumedCall } from "../accept/request.ts";
 
 /** Of a stream that answers no request. */
 const NONE = "-";
+/** Longer ids are known by their digest: an id of an event comes back in a header. */
+const ID_MAX = 64;
 
-/** `callId` null: its stream answers no request. */
-export function tagged(callId: CallId | null, eventId: string): string {
-  return `${callId ?? NONE}.${eventId}`;
+export function tagged(call: ResumedCall | null, eventId: string): string {
+  return call === null ? `${NONE}.${eventId}` : `${call.callId}.${call.idTag}.${eventId}`;
 }
 
-/** Null: no id of ours. The ids of calls have no dot. */
-export function untagged(text: string): { readonly callId: CallId | null; readonly eventId: string } | null {
-  const at = text.indexOf(".");
-  if (at <= 0) return null;
-  const tag = text.slice(0, at);
-  return { callId: tag === NONE ? null : (tag as CallId), eventId: text.slice(at + 1) };
+/** Null: no id of ours. `call` null: its stream answers no request. Neither the ids of calls nor tags have a dot. */
+export function untagged(text: string): { readonly call: ResumedCall | null; readonly eventId: string } | null {
+  const [callId = "", idTag = ""] = text.split(".", 2);
+  if (callId === NONE) return text.startsWith(`${NONE}.`) ? { call: null, eventId: text.slice(NONE.length + 1) } : null;
+  const head = `${callId}.${idTag}.`;
+  return callId === "" || !text.startsWith(head) ? null : { call: { callId: callId as CallId, idTag }, eventId: text.slice(head.length) };
 }
 
 /** Ids are compared as values, and as clients do: many take `"1"` for 1. */
@@ -23,4 +26,11 @@ export function idKeyOf(idText: string): string | number | null {
   if (typeof id !== "string") return typeof id === "number" ? id : null;
   const number = Number(id);
   return Number.isFinite(number) ? number : id;
+}
+
+/** Two ids that are one as values have one tag. */
+export function idTagOf(idText: string): string {
+  const text = JSON.stringify(idKeyOf(idText));
+  if (text.length > ID_MAX) return createHash("sha256").update(text).digest("base64url");
+  return encodeURIComponent(text).replaceAll(".", "%2E");
 }

@@ -10,8 +10,8 @@ export type UnderWayCall = {
   readonly settled: Promise<Settled>;
 };
 
-/** Its client may have the answer; or it is told why not; or it may ask on. */
-export type Settled = "given" | "unheard" | Refusal;
+/** Its client may have the answer; or it is told why not (null: nobody knows); or it may ask on. */
+export type Settled = "given" | "unheard" | Refusal | null;
 
 export type UnderWay = {
   /** `key`: its id in its session. */
