@@ -29,7 +29,7 @@ const ledgers = await Promise.all(
         onState: () => {},
       },
     });
-    return { ledger: createSharedLedger({ sharing, shares, mono, onCrossed: () => {} }), sharing };
+    return { ledger: createSharedLedger({ sharing, shares, mono, onReached: () => {} }), sharing };
   }),
 );
 while (ledgers.some(({ sharing }) => !sharing.status().open)) await new Promise((resolve) => setTimeout(resolve, 20));

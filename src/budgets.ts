@@ -1,9 +1,9 @@
 /** How much is left and who is told of it, put together: the ledger, what is told of its thresholds, and corrections by hand. */
 import type { AgentProfile } from "./call/authenticate/agent.ts";
 import { compileMade, faultOfMade } from "./call/authorize/made-budget.ts";
-import type { HoldLine, PostedLine } from "./call/budget/reservation.ts";
+import { LedgerAway } from "./call/budget/redis-link.ts";
+import type { PostedLine } from "./call/budget/reservation.ts";
 import { auditOfAct, noticeOf } from "./call/record/compose.ts";
-import { unlessAway } from "./call/record/journal.ts";
 import type { OpenJournal } from "./call/record/journal-client.ts";
 import type { Reader } from "./call/record/reader.ts";
 import { meterFactsOf } from "./catalogue.ts";
@@ -18,6 +18,7 @@ import { type MadeBudgetsParts, openMadeBudgets } from "./control/budgets/made-b
 import { reachedIn } from "./control/budgets/reached.ts";
 import { createReportedDrawing, type ReportedDrawing } from "./control/budgets/reported-drawing.ts";
 import { withoutReturned } from "./control/budgets/sub-budgets.ts";
+import { createTelling } from "./control/budgets/telling.ts";
 import { tellingOf } from "./control/budgets/told.ts";
 import type { InForce } from "./in-force.ts";
 import { type LedgerParts, type OpenLedger, openLedger } from "./ledgers.ts";
@@ -35,7 +36,7 @@ export type Budgets = {
   routes(reader: Pick<Reader, "ask">, further: () => readonly BudgetFacts[]): readonly Route[];
 };
 
-export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "journal" | "act"> & {
+export type BudgetsParts = Omit<LedgerParts, "onReached" | "onSums" | "onExhausted" | "journal" | "act"> & {
   readonly journal: OpenJournal;
   readonly act: LedgerParts["act"] & MadeBudgetsParts["audit"];
   readonly inForce: InForce;
@@ -45,8 +46,6 @@ export type BudgetsParts = Omit<LedgerParts, "onCrossed" | "onExhausted" | "jour
   readonly closing: (() => unknown)[];
 };
 
-/** Windows of which it has been told that nothing is left; whatever is forgotten here the journal still knows. */
-const EXHAUSTED_MAX = 10_000;
 /** What a forecast goes by. */
 const PACE_MS = 86_400_000;
 
@@ -54,17 +53,13 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const { journal, inForce, registry, now, configVersion, fault } = parts;
   const policySet = () => inForce.policySet;
   const scribe = { now, configVersion };
-  const exhausted = new Set<string>();
-  // Where the registry is away it is told all the same: rather twice than never.
-  const isTeller = parts.config.shared.redis === null ? async () => true : tellingOf(parts.store, journal.source, parts.mono);
-  const tell = (line: Omit<HoldLine, "amount">, percent: number, spent: number) => {
-    const notice = noticeOf(line, percent, spent, scribe);
-    void isTeller({ ...notice, windowEndMs: line.windowEndMs })
-      .catch(() => true)
-      .then((isMine) => (isMine ? journal.notice(notice) : undefined))
-      .catch(unlessAway)
-      .catch(fault);
-  };
+  const { tell, settled } = createTelling({
+    isTeller: parts.config.shared.redis === null ? async () => true : tellingOf(parts.store, journal.source, parts.mono),
+    write: (line, percent, spent) => journal.notice(noticeOf(line, percent, spent, scribe)),
+    fault,
+  });
+  parts.closing.push(settled);
+  let onSums = () => {};
   const opened = await openLedger({
     ...parts,
     journal: {
@@ -72,24 +67,20 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
       balances: await withoutReturned(parts.store, journal.balances),
     },
     // Where one process counts alone, its settlements carry what they cross: told in the same transaction.
-    onCrossed(line, percents, spent) {
-      for (const percent of percents) tell(line, percent, spent);
-    },
-    onExhausted(draw, windowStartMs, windowEndMs, spent) {
-      const window = `${draw.budget} ${draw.scope} ${windowStartMs}`;
-      if (exhausted.has(window)) return;
-      if (exhausted.size >= EXHAUSTED_MAX) exhausted.clear();
-      exhausted.add(window);
-      tell({ draw, windowStartMs, windowEndMs }, 0, spent);
-    },
+    onReached: tell,
+    onExhausted: (draw, windowStartMs, windowEndMs, spent) => tell({ draw, windowStartMs, windowEndMs }, 0, spent),
+    onSums: () => onSums(),
   });
   parts.closing.push(() => opened.close());
   const { ledger, balances } = opened;
   const present = () => opened.nowMs() ?? now();
   const { made, isInFile } = await openMade(parts, balances);
-  // A shared ledger tells whatever is reached with the next posting.
-  if (opened.status === null && journal.recovered > 0)
-    for (const { line, percent, spent } of reachedIn(policySet().budgets, await balances(), present())) tell(line, percent, spent);
+  const tellReached = async () => {
+    for (const { line, percent, spent } of reachedIn(policySet().budgets, await balances(), present())) tell(line, percent, spent, false);
+  };
+  // Where the ledger is away, its sums are heard of when it is there again.
+  onSums = () => void tellReached().catch((thrown) => (thrown instanceof LedgerAway ? undefined : fault(thrown)));
+  if (opened.status !== null || journal.recovered > 0) onSums();
   const inTurn = createInTurn();
   const adjust = createAdjust({
     ...{ policySet, ledger, now, inTurn },

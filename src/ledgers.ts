@@ -40,7 +40,9 @@ export type LedgerParts = {
   readonly now: () => number;
   readonly mono: () => number;
   readonly fault: (thrown: unknown) => void;
-  readonly onCrossed: (line: HoldLine, percents: readonly number[], spent: number) => void;
+  readonly onReached: (line: HoldLine, percent: number, spent: number, isCrossing: boolean) => void;
+  /** What is used may have become more without any posting. */
+  readonly onSums: () => void;
   readonly onExhausted: NonNullable<LedgerOptions["onExhausted"]>;
 };
 
@@ -54,8 +56,14 @@ export async function openLedger(parts: LedgerParts): Promise<OpenLedger> {
   return redis === null ? ledgerAlone(parts) : await ledgerIn(redis.reveal(), parts);
 }
 
-function ledgerAlone({ journal, now, onCrossed, onExhausted }: LedgerParts): OpenLedger {
-  const ledger = createLedger(journal.balances, { clockMs: journal.clock.clockMs, onCrossed, onExhausted });
+function ledgerAlone({ journal, now, onReached, onExhausted }: LedgerParts): OpenLedger {
+  const ledger = createLedger(journal.balances, {
+    clockMs: journal.clock.clockMs,
+    onExhausted,
+    onCrossed(line, percents, spent) {
+      for (const percent of percents) onReached(line, percent, spent, true);
+    },
+  });
   const sweep = setInterval(() => ledger.sweep(now()), SWEEP_MS).unref();
   return {
     ledger,
@@ -76,7 +84,6 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
   const gateways = sharingGateways(store, now);
   // Before anything is held: whoever fills the ledger again waits for it from now on.
   await gateways.register(journal.source);
-  let judgeLate = () => {};
   const shares = createOwnShares(journal.balances, journal.openedMs - CLOCKS_APART_MS);
   const sharing = await openSharing({
     ...{ url, namespace: shared.namespace, timeoutMs: shared.timeoutMs, lapseMs: shared.lapseMs },
@@ -85,14 +92,14 @@ async function ledgerIn(url: string, parts: LedgerParts): Promise<OpenLedger> {
     told: (epoch) => gateways.told(journal.source, epoch),
     onState(state, why) {
       log[state === "open" ? "info" : "warn"]({ shared_ledger: state, why }, `the shared ledger: ${WORDS[state]}`);
-      if (state === "open") judgeLate();
+      // Others' postings, those of a crash, and those of a gateway that has died, are in them now.
+      if (state === "open" || state === "lapsed") parts.onSums();
       if (state === "lapsed") void act("shared_ledger.lapsed", "gateway", { gateway: why }).catch(fault);
     },
   }).catch((thrown: unknown) => {
     throw new StartRefused(thrown instanceof Error ? thrown.message : String(thrown), []);
   });
-  const ledger = createSharedLedger({ sharing, shares, mono, onCrossed: parts.onCrossed, onExhausted: parts.onExhausted });
-  judgeLate = ledger.judgeLate;
+  const ledger = createSharedLedger({ sharing, shares, mono, onReached: parts.onReached, onExhausted: parts.onExhausted });
   const told: SharedBudgets = {
     status: async () => ({ ...sharing.status(), gateways: (await gateways.all()).gateways, signs: await signsOf(sharing) }),
     async force(by, reason) {

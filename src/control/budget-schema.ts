@@ -55,7 +55,10 @@ const BUDGET = [
   created_by TEXT NOT NULL
 ){end}`,
 ];
-/** What people were told of a window of a budget that several gateways count together, and which of them told it. percent 0: the first refusal. */
+/**
+ * What people were told of a window of a budget that several gateways count together, and which of them told it. percent 0: the first
+ * refusal. told 0: nothing is to be said in this length of a rolling window, which the one before has gone on into.
+ */
 const BUDGET_TOLD = [
   `CREATE TABLE budget_told (
   budget       TEXT NOT NULL,
@@ -63,6 +66,7 @@ const BUDGET_TOLD = [
   window_start {int} NOT NULL,
   percent      {int} NOT NULL,
   gateway      TEXT NOT NULL,
+  told         {int} NOT NULL CHECK (told IN (0, 1)),
   expires_ms   {int},
   PRIMARY KEY (budget, scope, window_start, percent)
 ){end}`,

@@ -53,13 +53,14 @@ export type SubBudgetRow = {
 /** A gateway that may hold in the shared ledger. */
 export type SharingGatewayRow = { readonly id: string; readonly epoch: number; readonly since: string };
 
-/** A threshold, or that nothing is left (percent 0), of one window: told by one gateway. */
+/** A threshold, or that nothing is left (percent 0), of one window: told by one gateway (`told` 1), or known not to be new. */
 export type BudgetToldRow = {
   readonly budget: string;
   readonly scope: string;
   readonly window_start: number;
   readonly percent: number;
   readonly gateway: string;
+  readonly told: number;
   /** Null: its window has no end. */
   readonly expires_ms: number | null;
 };

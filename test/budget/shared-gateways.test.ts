@@ -1,9 +1,9 @@
 /** Several gateways of one shared ledger: what each has used is counted once, whatever becomes of Redis, of a connection, of a gateway. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { Reservation } from "../../src/call/budget/reservation.ts";
+import type { Balance, Reservation } from "../../src/call/budget/reservation.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import { type RedisServer, startRedis, withoutRedis } from "../fixtures/redis.ts";
-import { callId, drawOf, NOON, usageOf } from "./draws.ts";
+import { callId, drawOf, usageOf } from "./draws.ts";
 import { createStage, type Sharer, TURNED_BY_TEST } from "./shared-stage.ts";
 
 const once = usageOf(1, 100);
@@ -244,79 +244,47 @@ describe.skipIf(withoutRedis)("gateways of one ledger in Redis", () => {
     expect(await counted(first)).toEqual([0, 1]);
   });
 
-  test("a threshold is told once over all gateways, by whose posting crosses it", async () => {
+  const watched = { ...draw, hard: false, limit: 10, notify: [50, 80, 100] };
+  /** Percents, with a sign where the posting has crossed them. */
+  const heard = ({ told }: Sharer) => told.map(([, percent, , isCrossing]) => `${percent}${isCrossing ? "!" : ""}`).join(" ");
+
+  test("whose posting it is hears of what is reached over all gateways, and of what it has crossed", async () => {
     const [first, second] = await pair();
-    const watched = { ...draw, limit: 10, notify: [50, 100] };
     await used(first, 4, watched);
-    expect([first.crossed, second.crossed]).toEqual([[], []]);
+    expect([heard(first), heard(second)]).toEqual(["", ""]);
     await used(second, 3, watched);
     await used(first, 3, watched);
-    await expect.poll(() => [first.crossed, second.crossed]).toEqual([[["", [100]]], [["", [50]]]]);
+    await expect.poll(() => [heard(first), heard(second)]).toEqual(["50 80! 50 80 50 80 100!", "50! 50 50"]);
+    expect(first.told.at(-1)).toMatchObject([{ draw: { budget: draw.budget } }, 100, 10, true]);
   });
 
-  const watched = { ...draw, hard: false, limit: 10, notify: [50, 80, 100] };
-  const told = (...sharers: Sharer[]) => sharers.map(({ crossed }) => crossed.flatMap(([, percents]) => percents));
-
-  test("a threshold that is passed while Redis is away is told when it is open again, by whoever has passed it", async () => {
+  test("what was crossed unheard, while Redis was away or by a crash, is reached at the next posting", async () => {
     const [first, second] = await pair();
     await used(first, 4, watched);
     await redis.kill();
     await awayFrom(first);
-    await used(first, 5, watched);
-    expect(told(first, second)).toEqual([[], []]);
+    await used(first, 1, watched);
     await redis.start();
     await Promise.all([opened(first), opened(second)]);
-    await expect.poll(() => told(first, second)).toEqual([[50, 80], []]);
-    await used(second, 1, watched);
-    await expect.poll(() => told(first, second)).toEqual([[50, 80], [100]]);
-  });
-
-  test("what a gateway finds in its journal after a crash is told by the next posting of any", async () => {
-    const [first, second] = await pair();
-    await used(first, 4, watched);
-    await used(second, 1, { ...watched, notify: [] });
     await stage.kill("gw-2", second);
-    const initial = journalOf(second).map((share) => ({ ...share, committed: share.committed + 2 }));
-    const back = await stage.join({ id: "gw-2", initial });
+    const back = await stage.join({ id: "gw-2", initial: [{ ...(journalOf(first)[0] as Balance), committed: 2 }] });
     await opened(back);
+    expect([heard(first), heard(back)]).toEqual(["", ""]);
     await used(first, 1, watched);
-    await expect.poll(() => told(first, back)).toEqual([[50, 80], []]);
+    await expect.poll(() => heard(first)).toBe("50 80!");
   });
 
-  test("a percent is told once in a window, whatever the limit has become", async () => {
+  test("nobody hears of the sums of some gateways", async () => {
     const [first, second] = await pair();
-    await used(first, 5, { ...watched, limit: 10 });
-    await expect.poll(() => told(first, second)).toEqual([[50], []]);
-    await used(second, 5, { ...watched, limit: 20 });
-    await used(second, 6, { ...watched, limit: 20 });
-    await expect.poll(() => told(first, second)).toEqual([[50], [80]]);
-  });
-
-  test("of a rolling window a percent is told once in each length of the clock, and again only where it is passed again", async () => {
-    const rolling = { ...watched, budget: "rolled", period: "rolling", rollingMs: 3_600_000, notify: [50] } as const;
-    stage = createStage(redis);
-    await stage.setClock(NOON);
-    const still = { time: TURNED_BY_TEST, beatMs: 600_000 };
-    const [first, second] = [await stage.join({ id: "gw-1", ...still }), await stage.join({ id: "gw-2", ...still })];
-    for (const { sharing } of [first, second]) while (!sharing.status().open) await sharing.settled().then(() => stage.setClock(NOON));
-    await used(first, 6, rolling);
-    await expect.poll(() => told(first, second)).toEqual([[50], []]);
-    const plan = await first.ledger.plan(rolling, "credit", 6, NOON);
-    if (isRefusal(plan) || plan === null) throw new Error("no plan");
-    first.ledger.apply(plan);
-    // In another slot.
-    await stage.setClock(NOON + 300_000);
-    await used(second, 6, rolling);
-    // Gone on into the next length: it was never below.
-    await stage.setClock(NOON + 3_590_000);
-    await used(second, 6, rolling);
-    await stage.setClock(NOON + 3_600_000 + 60_000);
-    await used(second, 1, rolling);
-    await stage.setClock(NOON + 2 * 3_600_000 + 3_000_000);
-    await used(second, 1, rolling);
-    expect(told(first, second)).toEqual([[50], []]);
-    await used(second, 5, rolling);
-    await expect.poll(() => told(first, second)).toEqual([[50], [50]]);
+    await used(second, 5, watched);
+    await second.sharing.close();
+    await redis.command("FLUSHALL");
+    await expect.poll(() => first.sharing.status().waitingFor.join()).toBe("gw-2");
+    await used(first, 5, watched);
+    await opened(await stage.join({ id: "gw-2", initial: journalOf(second) }));
+    expect(heard(first)).toBe("");
+    await used(first, 1, watched);
+    await expect.poll(() => heard(first)).toBe("50 80 100");
   });
 
   test("a soft budget goes on while Redis is away, and is counted when it returns", async () => {

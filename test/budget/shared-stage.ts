@@ -1,7 +1,7 @@
 /** Gateways of one shared ledger in one process: a real Redis, whose clock a test turns by a key that no shipped script reads. */
 import { createOwnShares, type OwnShares } from "../../src/call/budget/own-shares.ts";
 import type { Adjusting, Balance, Ledger, Reservation, Settlement } from "../../src/call/budget/reservation.ts";
-import { createSharedLedger, type SharedLedger } from "../../src/call/budget/shared-ledger.ts";
+import { createSharedLedger, type SharedLedger, type SharedLedgerParts } from "../../src/call/budget/shared-ledger.ts";
 import { openSharing, type Sharing, type SharingParts } from "../../src/call/budget/sharing.ts";
 import { isRefusal } from "../../src/refusal.ts";
 import type { RedisServer } from "../fixtures/redis.ts";
@@ -14,7 +14,8 @@ export type Sharer = {
   readonly sharing: Sharing;
   readonly shares: OwnShares;
   readonly states: [string, string][];
-  readonly crossed: [string, readonly number[]][];
+  /** Line, percent, what is spent, and whether this posting has crossed it. */
+  readonly told: Parameters<SharedLedgerParts["onReached"]>[];
 };
 
 export type Joining = Partial<SharingParts> & {
@@ -44,9 +45,8 @@ export function createStage(redis: RedisServer) {
       gateways.add(id);
       const shares = createOwnShares(initial, sinceMs);
       const states: [string, string][] = [];
-      const crossed: [string, readonly number[]][] = [];
+      const told: Sharer["told"] = [];
       const mono = () => performance.now();
-      let judgeLate = () => {};
       const sharing = await openSharing({
         ...{ url: redis.url, namespace, gateway: id, timeoutMs: 10_000, lapseMs: 3_600_000, beatMs: 50, shares, now: Date.now, mono },
         registered: async () => ({ gateways: [...gateways], epoch, nowMs: NOON + 30 * DAY_MS }),
@@ -54,18 +54,14 @@ export function createStage(redis: RedisServer) {
         told: async (to) => {
           epoch = Math.max(epoch, to);
         },
-        onState(...state) {
-          states.push(state);
-          if (state[0] === "open") judgeLate();
-        },
+        onState: (...state) => void states.push(state),
         ...changes,
       });
       const ledger = createSharedLedger({
-        ...{ sharing, shares, mono, onCrossed: (line, percents) => void crossed.push([line.draw.scope, percents]) },
+        ...{ sharing, shares, mono, onReached: (...reached) => void told.push(reached) },
         ...(countersMax === undefined ? {} : { countersMax }),
       });
-      judgeLate = ledger.judgeLate;
-      const sharer = { ledger, sharing, shares, states, crossed, journaled: journaled(ledger) };
+      const sharer = { ledger, sharing, shares, states, told, journaled: journaled(ledger) };
       sharers.push(sharer);
       return sharer;
     },

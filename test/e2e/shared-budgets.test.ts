@@ -18,6 +18,7 @@ budgets:
   - { name: sixty, who: { team: emptied }, meter: calls, limit: 60, period: total }
   - { name: counted, who: { team: free }, meter: calls, limit: 10, period: total, hard: false }
   - { name: told, who: { team: told }, meter: calls, limit: 3, period: total, notify: [50%, 100%] }
+  - { name: late, who: { team: late }, meter: calls, limit: 4, period: total, notify: [50%, 75%, 100%] }
 `;
 
 type Answer = { error?: { data: { reason: string } }; reason?: string };
@@ -74,24 +75,25 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
   const budget = async (gateway: GatewayProcess, name: string): Promise<BudgetRow | undefined> =>
     ((await (await administer(gateway, "GET", "/budgets")).json()) as { items: BudgetRow[] }).items.find((row) => row.name === name);
 
+  const toldOf = async (name: string) => {
+    const all = [];
+    for (const gateway of [first, second]) {
+      const records = await gateway.json<Notice[]>("audit", "tail", "--limit", "100", "--kind", "budget.*");
+      all.push(
+        ...records
+          .filter(({ kind, details }) => kind !== "budget.adjusted" && details?.budget === name)
+          .map(({ kind, details }) => `${kind} ${details?.percent ?? ""}`),
+      );
+    }
+    return all.toSorted();
+  };
+
   test("that half is used, that all is, and the first refusal are told once: by one gateway, also after Redis has lost its memory", async () => {
     const call = await caller("told");
-    const told = async () => {
-      const all = [];
-      for (const gateway of [first, second]) {
-        const records = await gateway.json<Notice[]>("audit", "tail", "--limit", "100", "--kind", "budget.*");
-        all.push(
-          ...records
-            .filter(({ kind, details }) => kind !== "budget.adjusted" && details?.budget === "told")
-            .map(({ kind, details }) => `${kind} ${details?.percent ?? ""}`),
-        );
-      }
-      return all.toSorted();
-    };
     const ONCE = ["budget.exhausted ", "budget.threshold 100", "budget.threshold 50"];
     for (const [i, gateway] of [first, second, first].entries()) expect(await call(gateway, `t${i}`)).toBe("ran");
     for (const gateway of [first, second]) expect(await call(gateway, "t-more")).toBe("budget_exhausted");
-    await expect.poll(told).toEqual(ONCE);
+    await expect.poll(() => toldOf("told")).toEqual(ONCE);
     const before = await epoch(first);
     await redis.command("FLUSHALL");
     await expect.poll(async () => Math.min(await epoch(first), await epoch(second)), { timeout: 30_000 }).toBeGreaterThan(before);
@@ -100,7 +102,29 @@ describe.skipIf(withoutPostgres || withoutRedis)("two gateways of one shared led
     await administer(second, "POST", "/budgets/told/debit", { amount: 1, reason: "told again?" });
     await expect.poll(async () => (await budget(first, "told"))?.remaining).toBe(0);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
-    expect(await told()).toEqual(ONCE);
+    expect(await toldOf("told")).toEqual(ONCE);
+  });
+
+  test("what is reached while Redis stands still, or by what a crash leaves, is told although nothing more is posted", async () => {
+    const call = await caller("late");
+    expect(await call(first, "l0")).toBe("ran");
+    const slow = call(first, "l1", "slow", { ms: 1_000 });
+    await expect.poll(() => ran("l1")).toBe(1);
+    redis.signal("SIGSTOP");
+    expect(await slow).toBe("ran");
+    // Redis does what it was asked, and its answer comes too late.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    redis.signal("SIGCONT");
+    await expect.poll(() => toldOf("late")).toEqual(["budget.threshold 50"]);
+    await Promise.all([first, second].map(isOpen));
+    expect(await call(second, "l2")).toBe("ran");
+    const last = call(first, "l3", "slow", { ms: 20_000 }).catch(() => "gone");
+    await expect.poll(() => ran("l3")).toBe(1);
+    await first.signal("SIGKILL");
+    await last;
+    await first.serve();
+    await isOpen(first);
+    await expect.poll(() => toldOf("late")).toEqual(["budget.threshold 100", "budget.threshold 50", "budget.threshold 75"]);
   });
 
   test("of 200 calls at once over both against a limit of 100, exactly 100 run and 100 are refused", async () => {

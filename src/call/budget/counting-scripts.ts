@@ -220,8 +220,9 @@ return answer
 
 /**
  * ARGV: epoch, gateway, session, then by line: share, start, slot, span, limit, percents, the changes of held, committed and debt, and the
- * window's end. What nobody has held on yet (a debt that is reported) makes its counter. Answers the thresholds that are to be told:
- * those that are reached, whoever has crossed them and when. In an epoch that is filled again nobody knows which that are.
+ * window's end. What nobody has held on yet (a debt that is reported) makes its counter. Answers the thresholds that are reached,
+ * whoever has crossed them and when, by line: percent, what is spent, and '1' where this has crossed it. In an epoch that is filled again
+ * nobody knows which that are.
  */
 const POST = `
 local epoch, gw = ARGV[1], ARGV[2]
@@ -230,20 +231,6 @@ if isStranger or isNew then return { 'stranger' } end
 local now = clock()
 local isOpen = redis.call('HGET', control, 'open') == '1'
 local answer = { isOpen and 'posted' or 'filling' }
--- Once in a window; of a rolling one once in each length of it, and not because the length before has gone on into it.
-local function isUntold(line, percent, isCrossing)
-  local field = 'n:' .. percent
-  if line.slot == 0 then return redis.call('HSETNX', counter(epoch, line.share .. '\\0' .. line.start), field, '1') == 1 end
-  local length = line.span - line.slot
-  local from = math.floor(number(line.start) / length) * length
-  local function marks(at) return P .. 'e' .. epoch .. ':n:' .. line.share .. '\\0' .. whole(at) end
-  local known = redis.call('HGET', marks(from), field)
-  if known == '1' then return false end
-  local isNew = isCrossing or not (known or redis.call('HGET', marks(from - length), field))
-  redis.call('HSET', marks(from), field, isNew and '1' or '0')
-  redis.call('PEXPIRE', marks(from), whole(math.max(1, from + 3 * length - now)))
-  return isNew
-end
 for at = 4, #ARGV, 10 do
   local line = { share = ARGV[at], start = ARGV[at + 1], slot = number(ARGV[at + 2]), span = number(ARGV[at + 3]) }
   local limit, notify = number(ARGV[at + 4]), ARGV[at + 5]
@@ -268,10 +255,9 @@ for at = 4, #ARGV, 10 do
     local after = before + number(posted) + number(debt)
     for percent in string.gmatch(isOpen and notify or '', '%d+') do
       local mark = limit * number(percent)
-      if mark > 0 and after * 100 >= mark and isUntold(line, percent, before * 100 < mark) then
-        answer[#answer + 1] = (at - 4) / 10
-        answer[#answer + 1] = number(percent)
-        answer[#answer + 1] = whole(after)
+      if mark > 0 and after * 100 >= mark then
+        local isCrossing = before * 100 < mark and '1' or '0'
+        for _, each in ipairs({ whole((at - 4) / 10), percent, whole(after), isCrossing }) do answer[#answer + 1] = each end
       end
     end
   end

@@ -6,7 +6,7 @@ import { usedOf } from "./counter.ts";
 import { creditOver } from "./credit.ts";
 import { assertWhole } from "./held-call.ts";
 import { COUNTERS_MAX, type LedgerOptions, refuseHold } from "./memory-ledger.ts";
-import { change, nameOf, type OwnShares, placeIn, placeOf, type Share, shareOf, sliceRoom } from "./own-shares.ts";
+import { change, type OwnShares, placeIn, placeOf, type Share, shareOf, sliceRoom } from "./own-shares.ts";
 import { LedgerAway, type Reply } from "./redis-link.ts";
 import type { Adjusting, Amounts, Balance, HoldLine, Ledger } from "./reservation.ts";
 import { createExtend } from "./shared-extending.ts";
@@ -20,8 +20,6 @@ export interface SharedLedger extends Ledger, Adjusting {
   balances(): Promise<readonly Balance[]>;
   /** The journal has how this call ended. */
   settled(callId: CallId): void;
-  /** The sums are those of all gateways again: thresholds that were passed meanwhile are told. */
-  judgeLate(): void;
   /** Whether its permit is in the journal is not known: what it held is not free before it is `settled`. */
   doubt(callId: CallId): void;
 }
@@ -30,8 +28,8 @@ export type SharedLedgerParts = {
   readonly sharing: Sharing;
   readonly shares: OwnShares;
   readonly mono: () => number;
-  /** Thresholds in percent that a posting has crossed, decided once over all gateways. */
-  readonly onCrossed: (line: HoldLine, percents: readonly number[], spent: number) => void;
+  /** Hears of each posting which thresholds are reached over all gateways, and which of them it has crossed. */
+  readonly onReached: (line: HoldLine, percent: number, spent: number, isCrossing: boolean) => void;
   /** Hears of the first call that each window of a budget refuses because nothing is left, and may hear of it again. */
   readonly onExhausted?: LedgerOptions["onExhausted"];
   readonly countersMax?: number;
@@ -46,12 +44,10 @@ const TRIES_MAX = 4;
 const PAGE = 1_000;
 
 export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
-  const { sharing, shares, mono, onCrossed, countersMax = SHARED_COUNTERS_MAX } = parts;
+  const { sharing, shares, mono, onReached, countersMax = SHARED_COUNTERS_MAX } = parts;
   const windowOf = createCalendar();
   const extend = createExtend(sharing, shares);
   const open = new Map<CallId, SharedHold>();
-  /** By counter: settled while nobody knew which thresholds that passed. */
-  const late = new Map<string, HoldLine>();
 
   const askedFor = (draws: readonly Draw[], amounts: Amounts): Asked[] => {
     const nowMs = sharing.clock.nowMs();
@@ -83,20 +79,14 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
       if (!isReady) shares.untold.add(share);
     }
     if (isReady) void tell(ending);
-    else judgeLater(ending);
-  }
-
-  function judgeLater(ending: Ending): void {
-    for (const { line } of ending) if (line.draw.notify.length > 0) late.set(nameOf(placeOf(line)), line);
   }
 
   async function tell(ending: Ending): Promise<void> {
     // A connection that breaks meanwhile says all of the share again.
     const reply = await sharing.run("post", ending.flatMap(toldLine)).catch(() => NOTHING);
-    if (reply[0] !== "posted") judgeLater(ending);
-    for (let i = 1; i < reply.length; i += 3) {
-      const crossed = ending[Number(reply[i])];
-      if (crossed !== undefined) onCrossed(crossed.line, [Number(reply[i + 1])], Number(reply[i + 2]));
+    for (let i = 1; i < reply.length; i += 4) {
+      const { line } = ending[Number(reply[i])] ?? {};
+      if (line !== undefined) onReached(line, Number(reply[i + 1]), Number(reply[i + 2]), reply[i + 3] === "1");
     }
   }
 
@@ -251,12 +241,6 @@ export function createSharedLedger(parts: SharedLedgerParts): SharedLedger {
     apply: (adjustments) => move(adjustments.map(({ line, posted, debt }) => ({ line, held: 0, posted, debt }))),
 
     settled: (callId) => open.get(callId)?.tell(),
-    judgeLate() {
-      const lines = [...late.values()];
-      late.clear();
-      for (let at = 0; at < lines.length; at += PAGE)
-        void tell(lines.slice(at, at + PAGE).map((line) => ({ line, held: 0, posted: 0, debt: 0 })));
-    },
     doubt(callId) {
       const hold = open.get(callId);
       if (hold !== undefined) hold.doubtful = true;

@@ -172,12 +172,16 @@ export function noticeOf(
   spent: number,
   scribe: Pick<Scribe, "now" | "configVersion">,
 ): Notice {
-  const { budget, scope, meter, limit, hard, rollingMs, period } = line.draw;
-  const windowStartMs = period === "rolling" ? Math.floor(line.windowStartMs / rollingMs) * rollingMs : line.windowStartMs;
+  const { budget, scope, meter, limit, hard } = line.draw;
   const window = { window_start: instant(line.windowStartMs), window_end: line.windowEndMs === null ? null : instant(line.windowEndMs) };
   const kind = percent === 0 ? "budget.exhausted" : "budget.threshold";
   const details = { budget, scope, meter, limit, hard, spent, ...(percent === 0 ? {} : { percent }), ...window };
-  return { budget, scope, windowStartMs, percent, record: auditOfAct(kind, "gateway", details, scribe) };
+  return { budget, scope, windowStartMs: lengthStartMs(line), percent, record: auditOfAct(kind, "gateway", details, scribe) };
+}
+
+/** Of a rolling window: the start of the stretch of the clock, as long as it, in which the slot lies. */
+export function lengthStartMs({ draw: { period, rollingMs }, windowStartMs }: Omit<HoldLine, "amount">): number {
+  return period === "rolling" ? Math.floor(windowStartMs / rollingMs) * rollingMs : windowStartMs;
 }
 
 /** A record of something that is not a call: who administered what, and its facts. */

@@ -44,15 +44,19 @@ export function budgetNameOf(id: string): string {
   return `${PREFIX}${id}`;
 }
 
+export function isPart(budget: string): boolean {
+  return budget.startsWith(PREFIX);
+}
+
 /** Those whose counters still matter: all that are not of parts, and of parts those that have not been given back. */
 export async function withoutReturned<T extends { readonly budget: string }>(
   store: ControlStore,
   balances: readonly T[],
 ): Promise<readonly T[]> {
-  if (!balances.some(({ budget }) => budget.startsWith(PREFIX))) return balances;
+  if (!balances.some(({ budget }) => isPart(budget))) return balances;
   const rows = await store.db.selectFrom("sub_budget").select("id").where("state", "<>", "returned").execute();
   const kept = new Set(rows.map(({ id }) => budgetNameOf(id)));
-  return balances.filter(({ budget }) => !budget.startsWith(PREFIX) || kept.has(budget));
+  return balances.filter(({ budget }) => !isPart(budget) || kept.has(budget));
 }
 
 export async function openSubBudgets(parts: SubBudgetsParts): Promise<SubBudgets> {
