@@ -173,7 +173,7 @@ function answering(ran: string[]): Handler {
       const eventId = crypto.randomUUID();
       const rest = `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`;
       resumable.set(eventId, args.floods === true ? NOTICE.repeat(50) : rest);
-      res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: 500\ndata:\n\n`);
+      res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: ${args.retry ?? 500}\ndata:\n\n`);
       takesOver.set(eventId, () => void (args.instead === undefined ? res.end() : setTimeout(() => res.end(rest), 200)));
       instead.set(eventId, args.instead);
       return args.stays === true ? undefined : void res.end();
@@ -434,9 +434,19 @@ test.each([
   expect(await billed.counted("pages")).toEqual([3, 0, 0]);
 });
 
-test("who resumes a call hears no more than was held for it, and then none of it", async () => {
+/** Longer than the gateway waits for any answer of this server. */
+const LATE = { stays: false, retry: 30_000 };
+
+test("who resumes a call that its server has ended need not wait until the gateway would", async () => {
+  const short = await caller("short");
+  const [resumed, own] = await resuming(short, "work", { ...LATE, words: 500 });
+  expect([resumed.includes("word word"), own.includes("word word")]).toEqual([true, true]);
+  expect((await short.counted("few"))[0]).toBeGreaterThan(500);
+});
+
+test.each([{}, LATE])("who resumes a call hears no more than was held for it, and then none of it: %j", async (more) => {
   const wired = await caller("wired");
-  const begun = await beginning(wired, "work", { floods: true });
+  const begun = await beginning(wired, "work", { floods: true, ...more });
   const [resumed, own] = [await begun.resume(), await begun.rest()];
   expect([resumed.length < 100_000, resumed, own].map((text) => text === true || String(text).includes("result_over_budget"))).toEqual([
     true,

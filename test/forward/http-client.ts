@@ -48,6 +48,7 @@ export function upstreamAt(url: string, options: Partial<HttpUpstreamOptions> = 
     sessions: {
       seal: (_, __, sessionId) => `sealed-${sessionId}`,
       eventId: (_, __, eventId) => eventId,
+      isCut: () => false,
       isKept: () => false,
       isWithheld: () => false,
       underWay: () => null,

@@ -18,7 +18,7 @@ function stream(): UpstreamAnswer & { readonly ended: () => boolean } {
 const begun = (course: "metered" | "task" = "metered") => {
   const gone = new AbortController();
   const request = { body: Buffer.alloc(0), idText: "1", callId: mintId("call", 0), course } as const;
-  const reading = new Reading({ request, held: { bytesMax: 10 }, answer: { gone: gone.signal } });
+  const reading = new Reading({ request, held: { bytesMax: 10 }, answer: { gone: gone.signal } }, true);
   const own = stream();
   expect(reading.begins(own)).toBe(true);
   return { reading, own, gone };

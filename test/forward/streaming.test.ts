@@ -253,6 +253,7 @@ async function polled(first: string, later: readonly (string | number)[], { brea
   const sessions = {
     seal: () => null,
     eventId: (_: unknown, __: unknown, id: string) => id,
+    isCut: () => false,
     isKept: () => kept,
     isWithheld: () => false,
     underWay: () => null,
@@ -298,11 +299,11 @@ test("what a server replays for others is not this request's", async () => {
   expect(answer.pieces).toEqual([BEGINS]);
 });
 
-test("a stream that nobody goes on with is invalid: at once where the server says so, after three tries where it is away, and in 2026-07-28", async () => {
+test("a stream that nobody goes on with is invalid: at once where the server says so, after six tries where it is away, and in 2026-07-28", async () => {
   for (const [era, later, gets] of [
     ["legacy", [405], 1],
     ["legacy", [404], 1],
-    ["legacy", [503, 503, 503, final], 3],
+    ["legacy", [503, 503, 409, 503, 409, 503, final], 6],
     ["modern", [final], 0],
   ] as const) {
     const { ask, asked } = await polled(BEGINS, later);

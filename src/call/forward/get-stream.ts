@@ -17,7 +17,7 @@ import type { ForwardJob } from "./upstream.ts";
 /** An event on a stream without a request; MCP's own messages are far smaller. */
 const EVENT_BYTES_MAX = 4_194_304;
 
-type Heard = { readonly received: SseEvent; readonly message: UpstreamMessage | null; readonly bytes: Buffer | null };
+type Heard = { readonly received: SseEvent; readonly event: SseEvent; readonly message: UpstreamMessage | null };
 
 /** What is said on it passes until one side ends it. `resumed`: the call under way whose answer it goes on with. */
 export async function passStream(
@@ -36,49 +36,51 @@ export async function passStream(
     // It came where the call itself reads, or never will. What is unheard its client may still be answered here.
     if (came !== "unheard") letGo(answer);
   });
+  let brought: Heard | null = null;
   try {
-    for await (const heard of events(answer, job, context, reading === null ? EVENT_BYTES_MAX : context.maxResultBytes, read)) {
-      const verdict = reading === null || settled === "unheard" ? "pass" : judge(heard, reading, job, context);
-      if (verdict === "end") break;
-      if (verdict === "pass" && heard.bytes !== null) await job.answer.piece(heard.bytes);
+    for await (const heard of events(answer, job, context, read)) {
+      const bytes = passable(heard, job, context);
+      const verdict = reading === null || settled === "unheard" ? "pass" : judge(heard, bytes, reading);
+      if (verdict === "end") {
+        brought = heard;
+        break;
+      }
+      if (verdict === "pass" && bytes !== null) await job.answer.piece(bytes);
     }
   } catch (fault) {
     // An end by deadline, by the client or by a broken connection: the stream is over either way.
     if (deadline.ending === null && !(fault instanceof Error)) throw fault;
   }
   letGo(answer);
-  const isDue = reading?.isDone === true || (settled !== undefined && settled !== "unheard");
-  return resumed !== null && isDue ? await passSettled(resumed, job, deadline, read.bytes) : streamClosed(read.bytes);
+  if (resumed === null || !(brought !== null || (settled !== undefined && settled !== "unheard"))) return streamClosed(read.bytes);
+  await passSettled(resumed, job, deadline, read.bytes);
+  // Its call has ended without it, just before it came.
+  const late = settled === "unheard" && brought !== null ? passable(brought, job, context) : null;
+  if (late !== null) await job.answer.piece(late);
+  return streamClosed(read.bytes);
 }
 
-async function* events(
-  answer: UpstreamAnswer,
-  job: ForwardJob,
-  context: AnswerContext,
-  bytesMax: number,
-  read: { bytes: number },
-): AsyncGenerator<Heard> {
-  const cutter = createEventCutter(bytesMax);
+async function* events(answer: UpstreamAnswer, job: ForwardJob, context: AnswerContext, read: { bytes: number }): AsyncGenerator<Heard> {
+  const cutter = createEventCutter(job.request.resumes === undefined ? EVENT_BYTES_MAX : context.maxResultBytes);
   for await (const chunk of answer.body) {
     read.bytes += chunk.length;
     for (const received of cutter.push(chunk)) {
       const event = ofItsSession(received, job, context);
-      const message = messageIn(event);
-      yield { received, message, bytes: passable(event, message, job, context) };
+      yield { received, event, message: messageIn(event) };
     }
     if (cutter.oversized) return;
   }
 }
 
 /** On a stream that goes on with a call, for as long as that is under way. */
-function judge({ received, message, bytes }: Heard, reading: Reading, job: ForwardJob, context: AnswerContext): "pass" | "drop" | "end" {
+function judge({ received, event, message }: Heard, bytes: Buffer | null, reading: Reading): "pass" | "drop" | "end" {
   const isResponse = message?.kind === "response";
-  // Another's answer is not this stream's, whatever its server replays.
-  if (isResponse && !reading.isAnsweredBy(message.idText)) return "drop";
+  // Another's answer is not this stream's, whatever its server replays; behind the answer, which is being looked at, nothing is counted.
+  if ((isResponse && !reading.isAnsweredBy(message.idText)) || reading.answer !== null) return "drop";
   reading.bytesIn += received.bytes.length;
   reading.heard(received);
   if (isResponse) {
-    reading.give(ofItsSession(received, job, context));
+    reading.give(event);
     return "end";
   }
   if (bytes === null) return "drop";
@@ -107,7 +109,7 @@ function messageIn(event: SseEvent): UpstreamMessage | null {
 }
 
 /** A client may resume here what began as the answer to a list (2025-11-25): it is filtered as it would have been there. */
-function passable(event: SseEvent, message: UpstreamMessage | null, job: ForwardJob, context: AnswerContext): Buffer | null {
+function passable({ event, message }: Heard, job: ForwardJob, context: AnswerContext): Buffer | null {
   if (event.data === null || event.data.length === 0) return event.bytes;
   if (message === null || message.kind === "invalid") return null;
   if (message.kind === "notification" && message.method === LIST_CHANGED) context.listChanged();

@@ -29,7 +29,7 @@ import type { Outcome } from "./outcome.ts";
 import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, unknownFate } from "./outcomes.ts";
 import type { Reading } from "./readings.ts";
 import { resumer } from "./resume.ts";
-import type { Sessions } from "./sessions.ts";
+import { CUT, type Sessions } from "./sessions.ts";
 import { readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
 import type { UnderWayCall } from "./under-way.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
@@ -43,7 +43,7 @@ export type HttpUpstreamOptions = {
   readonly tls: ClientTls | null;
   readonly now: () => number;
   readonly mono: () => number;
-  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isKept" | "isWithheld" | "underWay">;
+  readonly sessions: Pick<Sessions, "seal" | "eventId" | "isCut" | "isKept" | "isWithheld" | "underWay">;
   readonly hear?: HearReading;
   /** One fresh credential after the upstream refused `failed`. */
   readonly reissue: (agent: Agent, server: ServerName, failed: IssuedToken) => Promise<IssuedToken | Refusal> | IssuedToken | Refusal;
@@ -114,6 +114,8 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   try {
     const resumed = request.course === "stream" ? context.sessions.underWay(request) : null;
     if (resumed !== null && resumed.reading !== null) return await goOn(resumed, resumed.reading, job, context, deadline);
+    // Its call may have ended so since it was opened.
+    if (request.lastEventId !== null && context.sessions.isCut(agent.principal, request)) return notSent(CUT);
     const first = await send(job, job.issued, context, deadline, departure);
     if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
     // What was refused did not run: until the second leaves, nothing has.

@@ -39,8 +39,12 @@ export class Reading {
   readonly #answer: Pick<Answer, "gone">;
   #given: SseEvent | null = null;
   #changed = Promise.withResolvers<void>();
+  readonly #done = Promise.withResolvers<void>();
+  /** It draws on a budget, or a guard looks at it: it comes to nobody before it is settled. */
+  readonly isCounted: boolean;
 
-  constructor({ request, held, answer }: ReadingOf) {
+  constructor({ request, held, answer }: ReadingOf, isCounted: boolean) {
+    this.isCounted = isCounted;
     const { body, idText, callId } = request;
     this.isLook = request.course === "task";
     this.#answer = answer;
@@ -55,12 +59,17 @@ export class Reading {
 
   /** Nobody has it but its call, or is about to, and nothing has answered it. */
   get isOwn(): boolean {
-    return this.#others === 0 && this.#given === null;
+    return this.#others === 0 && !this.isDone;
   }
 
   /** It has come, or may come no further. */
   get isDone(): boolean {
     return this.#given !== null || this.#isOver;
+  }
+
+  /** As long as it takes, or until it is done. */
+  async unlessDone<T>(awaited: Promise<T>): Promise<T | null> {
+    return await Promise.race([awaited, this.#done.promise.then(() => null)]);
   }
 
   /** Its client no longer reads it where it asked. */
@@ -135,21 +144,24 @@ export class Reading {
   /** The stream that its client has taken has brought the answer. */
   give(event: SseEvent): void {
     this.#given ??= event;
-    this.letGo();
-    this.#change();
+    this.#end();
   }
 
   /** What comes next is paid for by nothing. */
   exceed(): void {
     this.#isOver = true;
+    this.#end();
+  }
+
+  #end(): void {
     this.letGo();
+    this.#done.resolve();
     this.#change();
   }
 
   /** What has answered it elsewhere, once it has; null: it is its call's own, or the job has ended. */
   async elsewhere(deadline: Deadline): Promise<SseEvent | null> {
-    while (this.#given === null && !this.#isOver && !this.isOwn && deadline.ending === null)
-      await beforeEnd(deadline, this.#changed.promise);
+    while (!this.isDone && !this.isOwn && deadline.ending === null) await beforeEnd(deadline, this.#changed.promise);
     return this.#given;
   }
 

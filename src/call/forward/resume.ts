@@ -1,7 +1,7 @@
 /** Goes on with a stream that its server has ended before its answer, as up to 2025-11-25 a client may: by GET, from the last event on. */
 import type { McpRequest } from "../accept/request.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
-import { isPlainStream, readAway, type UpstreamAnswer } from "./http-wire.ts";
+import { isPlainStream, letGo, readAway, type UpstreamAnswer } from "./http-wire.ts";
 import type { Reading } from "./readings.ts";
 
 /** Null: the server does not go on with it, its client has taken it over, or the job has ended. */
@@ -12,18 +12,22 @@ const RETRY_DEFAULT_MS = 1_000;
 /** A server that ends each stream at once and wants no pause would be asked without end. */
 const RETRY_MIN_MS = 20;
 const RETRY_MAX_MS = 30_000;
-/** In a row without a stream: a server that is restarted meanwhile is found again, one that is gone is not waited for. */
-const TRIES_MAX = 3;
+/** In a row without a stream, each after twice the pause: a server that is restarted meanwhile is found again, one that is gone is not waited for. */
+const TRIES_MAX = 6;
 /** Beside 5xx, what may be otherwise in a moment: the stream that has just ended is not yet over there, or too much is asked. */
 const PASSING: ReadonlySet<number> = new Set([409, 429]);
 
 export function resumer(request: McpRequest, send: (request: McpRequest) => Promise<UpstreamAnswer>, deadline: Deadline): Resume {
   return async (reading) => {
-    const pauseMs = Math.min(Math.max(reading.retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS), RETRY_MAX_MS);
+    const firstMs = Math.max(reading.retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS);
     for (let tries = 0; tries < TRIES_MAX && deadline.ending === null; tries++) {
-      await pause(pauseMs, deadline);
+      await pause(Math.min(firstMs * 2 ** tries, RETRY_MAX_MS), deadline, reading);
       if (!reading.isOwn) return null;
-      const answer = await send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }).catch(() => null);
+      const asked = send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }).catch(() => null);
+      const answer = await reading.unlessDone(asked);
+      // What its client has got meanwhile is not asked for twice.
+      if (reading.isDone) void asked.then((late) => late !== null && letGo(late));
+      if (reading.isDone) return null;
       if (answer === null) continue;
       if (isPlainStream(answer)) return answer;
       await readAway(answer);
@@ -33,9 +37,9 @@ export function resumer(request: McpRequest, send: (request: McpRequest) => Prom
   };
 }
 
-async function pause(ms: number, deadline: Deadline): Promise<void> {
+async function pause(ms: number, deadline: Deadline, reading: Reading): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
-  await beforeEnd(deadline, promise);
+  await beforeEnd(deadline, reading.unlessDone(promise));
   clearTimeout(timer);
 }

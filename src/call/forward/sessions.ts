@@ -28,6 +28,8 @@ export type Sessions = {
   withhold(principal: string, request: CallRequest): void;
   /** Its stream was ended because more would have passed than was paid for: none of its session is resumed any more. */
   cut(principal: string, request: CallRequest): void;
+  /** Whether what this request goes on with was cut. */
+  isCut(principal: string, request: Pick<McpRequest, "server" | "sessionId" | "idText" | "resumes">): boolean;
   /** The call whose stream this request is, or goes on with. Null: it is not under way here. */
   underWay(request: Pick<McpRequest, "callId" | "idText" | "resumes">): UnderWayCall | null;
   /** Whether the result of this request comes on no other stream than its own. */
@@ -41,6 +43,8 @@ const SESSION_ID = /^[!-~]{1,4096}$/;
 const WITHHELD_MAX = 100_000;
 /** A session nobody uses for a day is over. */
 const IDLE_MS = 86_400_000;
+
+export const CUT: Refusal = refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
 
 export type SessionsOptions = {
   readonly seal: Seal;
@@ -66,6 +70,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
   const withheldCalls = new LRUCache<CallId, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const cut = new LRUCache<string, true>({ max: WITHHELD_MAX, ttl: IDLE_MS });
   const sessionKey = (principal: string, { server, sessionId }: SessionRequest) => JSON.stringify([server, sessionId, principal]);
+  const isCut: Sessions["isCut"] = (principal, request) =>
+    cut.has(request.sessionId === null ? (request.resumes?.callId ?? "") : sessionKey(principal, request));
   const begun = (principal: string, request: McpRequest): McpRequest | Refusal => {
     if (!isAsking(request)) return request;
     const key = resultKey(principal, request, request.idText);
@@ -90,9 +96,8 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
       const event = marked === null ? null : untagged(marked);
       if (event === null) return refuse("session_unknown", {}, "an event id of another stream");
       const { call, eventId } = event;
-      if (cut.has(sessionId === null ? (call?.callId ?? "") : sessionKey(agent.principal, opened)))
-        return refuse("session_unknown", {}, "a stream of this session was over its budget: none is resumed");
-      return begun(agent.principal, { ...opened, lastEventId: eventId, ...(call === null ? {} : { resumes: call }) });
+      const resuming = { ...opened, lastEventId: eventId, ...(call === null ? {} : { resumes: call }) };
+      return isCut(agent.principal, resuming) ? CUT : begun(agent.principal, resuming);
     },
     ended(principal, request, settled) {
       if (!isAsking(request)) return;
@@ -109,14 +114,14 @@ export function createSessions({ seal, backends, epoch }: SessionsOptions): Sess
     cut(principal, request) {
       cut.set(request.sessionId === null ? request.callId : sessionKey(principal, request), true);
     },
+    isCut,
     isKept: ({ callId }) => withheldCalls.has(callId),
     isWithheld(principal, stream, idText) {
       const key = resultKey(principal, stream, idText);
-      if (underWay.has(key)) return true;
       const { sessionId, resumes } = stream;
-      if (sessionId !== null || resumes === undefined) return withheld.has(key);
+      if (sessionId !== null || resumes === undefined) return underWay.has(key) || withheld.has(key);
       // Without a session an id says little: the event that is resumed says of which call the answer is, and another's is not its.
-      return withheldCalls.has(resumes.callId) || idTagOf(idText) !== resumes.idTag;
+      return withheldCalls.has(resumes.callId) || idTagOf(idText) !== resumes.idTag || underWay.isCounted(key);
     },
   };
 }

@@ -36,7 +36,7 @@ export async function readSseAnswer(
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
-  const reading = new Reading(job);
+  const reading = new Reading(job, mustKnow(job, context));
   // A client of 2026-07-28 resumes nothing, whatever era its server speaks.
   const underWay = job.crossing === undefined ? context.sessions.underWay(job.request) : null;
   if (underWay !== null) underWay.reading = reading;
@@ -64,7 +64,7 @@ async function readOn(
     // Then there is nothing wrong, and nothing known: where nothing has to be, its client does it.
     if (isOpen && (fault === "" || reading.wasTaken) && !mustKnow(job, context)) return unknownFate(null, reading.bytesIn);
     stream = isOpen && mustKnow(job, context) ? await resume(reading) : null;
-    if (stream === null && (reading.isOwn || deadline.ending !== null)) return endedEarly(job, reading, deadline, fault);
+    if (stream === null && !reading.isDone && (reading.isOwn || deadline.ending !== null)) return endedEarly(job, reading, deadline, fault);
   }
 }
 

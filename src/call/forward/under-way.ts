@@ -17,6 +17,8 @@ export type UnderWay = {
   /** `key`: its id in its session. */
   begin(key: string, callId: CallId): void;
   has(key: string): boolean;
+  /** Whether the answer to one of them comes to nobody before it is settled; of one that has not begun to answer, who knows. */
+  isCounted(key: string): boolean;
   end(key: string, callId: CallId, settled: Settled): void;
   find(callId: CallId): UnderWayCall | null;
 };
@@ -34,6 +36,7 @@ export function createUnderWay(): UnderWay {
       else same.add(callId);
     },
     has: (key) => byKey.has(key),
+    isCounted: (key) => [...(byKey.get(key) ?? [])].some((callId) => calls.get(callId)?.reading?.isCounted !== false),
     end(key, callId, settled) {
       const same = byKey.get(key);
       if (same?.delete(callId) !== true) return;
