@@ -6,9 +6,10 @@ import type { BudgetFacts } from "../admin/budget-rows.ts";
 export type Reached = { readonly line: Omit<HoldLine, "amount">; readonly percent: number; readonly spent: number };
 
 export function reachedIn(budgets: readonly BudgetFacts[], balances: readonly Balance[], nowMs: number): Reached[] {
-  const counting = balances.filter(({ windowEndMs }) => windowEndMs === null || windowEndMs > nowMs);
+  const isCounting = ({ windowEndMs }: Balance) => windowEndMs === null || windowEndMs > nowMs;
+  const byBudget = Map.groupBy(balances.filter(isCounting), ({ budget }) => budget);
   return budgets.flatMap(({ draw }) => {
-    const mine = draw.notify.length === 0 ? [] : counting.filter(({ budget }) => budget === draw.budget);
+    const mine = draw.notify.length === 0 ? [] : (byBudget.get(draw.budget) ?? []);
     const windows = draw.period === "rolling" ? [...Map.groupBy(mine, ({ scope }) => scope).values()] : mine.map((balance) => [balance]);
     return windows.flatMap((slots) => reachedBy(draw, slots));
   });
