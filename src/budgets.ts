@@ -53,12 +53,12 @@ export async function openBudgets(parts: BudgetsParts): Promise<Budgets> {
   const { journal, inForce, registry, now, configVersion, fault } = parts;
   const policySet = () => inForce.policySet;
   const scribe = { now, configVersion };
-  const { tell, settled } = createTelling({
+  const { tell, close } = createTelling({
     isTeller: parts.config.shared.redis === null ? async () => true : tellingOf(parts.store, journal.source, parts.mono),
     write: (line, percent, spent) => journal.notice(noticeOf(line, percent, spent, scribe)),
     fault,
   });
-  parts.closing.push(settled);
+  parts.closing.push(close);
   let onSums = () => {};
   const opened = await openLedger({
     ...parts,

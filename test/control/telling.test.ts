@@ -118,6 +118,22 @@ describe.skipIf(withoutPostgres)("what two gateways hear of", () => {
     expect(faults).toEqual([new Error("broken")]);
   });
 
+  test("holds up no end of the gateway where the registry hangs", async () => {
+    let asked = 0;
+    const hung = createTelling({
+      isTeller: async () => {
+        asked += 1;
+        await new Promise((resolve) => setTimeout(resolve, 900));
+        return true;
+      },
+      write: async ({ draw }, percent) => void written.push(`${draw.budget} ${percent}`),
+      fault: (thrown) => expect.unreachable(String(thrown)),
+    });
+    for (let i = 1; i <= 100; i++) hung.tell(lineOf(), i, 5);
+    await hung.close();
+    expect([asked < 10, written.length]).toEqual([true, asked]);
+  });
+
   test("parts of budgets and ended windows leave nothing for ever", async () => {
     const [first, second] = await pair();
     first.tell(lineOf({ budget: "delegated:sub_1" }, 0, null), 0, 5);

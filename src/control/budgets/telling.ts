@@ -29,16 +29,22 @@ export type Teller = {
   tell(line: Omit<HoldLine, "amount">, percent: number, spent: number, isCrossing?: boolean): void;
   /** All that was heard of by now is told. */
   settled(): Promise<void>;
+  /** The same, where it takes no longer than a moment: what is reached is told at the next start, or by another gateway. */
+  close(): Promise<void>;
 };
 
 /** What was told already; whatever is forgotten here the registry and the journal still know. */
 const KNOWN_MAX = 100_000;
+/** A registry that hangs holds up each for seconds. */
+const CLOSE_MS = 2_000;
 
 export function createTelling({ isTeller, write, fault }: TellingParts): Teller {
   const known = new Set<string>();
   const waiting = new Set<string>();
   // One at a time: however much there is to tell, calls need the registry, too.
   const inTurn = createInTurn();
+  let closed = false;
+  const settled = () => inTurn(async () => {});
   const tell: Teller["tell"] = (line, percent, spent, isCrossing = true) => {
     const { budget, scope, period, rollingMs } = line.draw;
     const windowStartMs = lengthStartMs(line);
@@ -53,6 +59,7 @@ export function createTelling({ isTeller, write, fault }: TellingParts): Teller 
     };
     waiting.add(key);
     void inTurn(async () => {
+      if (closed) return;
       const isMine = await isTeller(telling).catch((thrown: unknown) => {
         if (!(thrown instanceof RegistryAway)) fault(thrown);
         return true;
@@ -66,5 +73,15 @@ export function createTelling({ isTeller, write, fault }: TellingParts): Teller 
       .catch(fault)
       .finally(() => waiting.delete(key));
   };
-  return { tell, settled: () => inTurn(async () => {}) };
+  return {
+    tell,
+    settled,
+    async close() {
+      const timer = setTimeout(() => {
+        closed = true;
+      }, CLOSE_MS);
+      await settled();
+      clearTimeout(timer);
+    },
+  };
 }
