@@ -72,6 +72,7 @@ describe.skipIf(withoutPostgres)("what two gateways hear of", () => {
     const [first, second, teller] = await pair();
     fault = new StoreUnavailable("full");
     first.tell(lineOf(), 50, 5);
+    await first.settled();
     second.tell(lineOf(), 50, 5, false);
     expect(await told(first, second)).toEqual([]);
     fault = null;
