@@ -50,6 +50,8 @@ const PIECE = "x".repeat(16_384);
 const NOTICE = `data: ${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params: { level: "info", data: PIECE } })}\n\n`;
 const TASKS = { _meta: { "io.modelcontextprotocol/clientCapabilities": { extensions: { "io.modelcontextprotocol/tasks": {} } } } };
 let lastTask = "";
+/** GETs that a server does not answer. */
+const unheard = new Set<object>();
 const DONE = { status: "completed", createdAt: "2026-01-01T00:00:00Z", lastUpdatedAt: "2026-01-01T00:00:00Z" };
 
 /** Answers every tool; with a task where `arguments.task` or, in the older era, the client asks for one. */
@@ -65,6 +67,11 @@ function answering(ran: string[]): Handler {
       takesOver.get(String(req.headers["last-event-id"]))?.();
       const other = instead.get(String(req.headers["last-event-id"]));
       if (other === "json") return void res.writeHead(200, { "content-type": "application/json" }).end("{}");
+      if (other === "silence") {
+        instead.delete(String(req.headers["last-event-id"]));
+        unheard.add(res);
+        return void res.once("close", () => unheard.delete(res));
+      }
       if (other === "conflict") return void res.writeHead(409).end();
       if (other === "general") return void res.writeHead(200, { "content-type": "text/event-stream" }).write(NOTICE);
       const rest = resumable.get(String(req.headers["last-event-id"])) ?? NOTICE.repeat(50);
@@ -174,7 +181,11 @@ function answering(ran: string[]): Handler {
       const rest = `id: ${eventId}\ndata: ${JSON.stringify({ jsonrpc: "2.0", id, result: comesTo(args) })}\n\n`;
       resumable.set(eventId, args.floods === true ? NOTICE.repeat(50) : rest);
       res.writeHead(200, { "content-type": "text/event-stream" }).write(`id: ${eventId}\nretry: ${args.retry ?? 500}\ndata:\n\n`);
-      takesOver.set(eventId, () => void (args.instead === undefined ? res.end() : setTimeout(() => res.end(rest), 200)));
+      takesOver.set(eventId, () => {
+        if (args.instead === "both") res.end(rest);
+        else if (args.instead === undefined) res.end();
+        else setTimeout(() => res.end(rest), 200);
+      });
       instead.set(eventId, args.instead);
       return args.stays === true ? undefined : void res.end();
     }
@@ -368,6 +379,7 @@ async function beginning({ url, accessToken }: { url: string; accessToken: strin
   const reader = answer.body?.getReader();
   const eventId = /^id: (.+)$/m.exec(Buffer.from((await reader?.read())?.value ?? []).toString())?.[1] ?? "";
   return {
+    leave: () => reader?.cancel(),
     resume: async () => await (await fetch(url, { headers: { ...headers, "last-event-id": eventId } })).text(),
     async rest() {
       let rest = "";
@@ -442,6 +454,24 @@ test("who resumes a call that its server has ended need not wait until the gatew
   const [resumed, own] = await resuming(short, "work", { ...LATE, words: 500 });
   expect([resumed.includes("word word"), own.includes("word word")]).toEqual([true, true]);
   expect((await short.counted("few"))[0]).toBeGreaterThan(500);
+});
+
+test("a server that does not answer the gateway is asked no more once its client has brought the answer", async () => {
+  const billed = await caller("billed");
+  const begun = await beginning(billed, "work", { stays: false, retry: 20, instead: "silence", pages: 3 });
+  await expect.poll(() => unheard.size).toBe(1);
+  expect([(await begun.resume()).includes('"pages":3'), (await begun.rest()).includes('"pages":3')]).toEqual([true, true]);
+  await expect.poll(() => unheard.size, { timeout: 5_000 }).toBe(0);
+  expect(await billed.counted("pages")).toEqual([3, 0, 0]);
+});
+
+test.each(["work", "close"])("who has left its POST has the answer by GET, where a server sends it on both: %s", async (tool) => {
+  const billed = await caller("billed");
+  for (let i = 0; i < 5; i++) {
+    const begun = await beginning(billed, tool, { id: String(i), instead: "both", text: "for both" });
+    await begun.leave();
+    expect(await begun.resume()).toContain("for both");
+  }
 });
 
 test.each([{}, LATE])("who resumes a call hears no more than was held for it, and then none of it: %j", async (more) => {

@@ -18,7 +18,7 @@ function stream(): UpstreamAnswer & { readonly ended: () => boolean } {
 const begun = (course: "metered" | "task" = "metered") => {
   const gone = new AbortController();
   const request = { body: Buffer.alloc(0), idText: "1", callId: mintId("call", 0), course } as const;
-  const reading = new Reading({ request, held: { bytesMax: 10 }, answer: { gone: gone.signal } }, true);
+  const reading = new Reading({ request, held: { bytesMax: 10 }, answer: { gone: gone.signal } });
   const own = stream();
   expect(reading.begins(own)).toBe(true);
   return { reading, own, gone };
@@ -48,15 +48,18 @@ test("what the call itself reads goes on beside the stream that its client takes
   expect([await elsewhere, own.ended(), reading.isDone]).toEqual([event, true, true]);
 });
 
-test("while anybody has it or asks for it, its call begins no other, and what all have released is its call's own again", () => {
+test("it is its call's own when nobody else has it or asks for it, and what its call has asked for by then it reads all the same", () => {
   const { reading } = begun();
   const [first, second] = [reading.ask(), reading.ask()];
   reading.take();
   first[Symbol.dispose]();
   const another = stream();
-  expect([reading.isOwn, reading.begins(another), another.ended()]).toEqual([false, false, true]);
+  expect([reading.isOwn, reading.begins(another), another.ended()]).toEqual([false, true, false]);
   second[Symbol.dispose]();
-  expect([reading.isOwn, reading.begins(stream())]).toEqual([true, true]);
+  expect(reading.isOwn).toBe(true);
+  reading.give({ data: Buffer.from("{}") } as unknown as SseEvent);
+  const late = stream();
+  expect([reading.begins(late), late.ended(), another.ended()]).toEqual([false, true, true]);
 });
 
 test("what no hold carries ends every stream of it", async () => {

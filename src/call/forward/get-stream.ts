@@ -52,10 +52,13 @@ export async function passStream(
     if (deadline.ending === null && !(fault instanceof Error)) throw fault;
   }
   letGo(answer);
-  if (resumed === null || !(brought !== null || (settled !== undefined && settled !== "unheard"))) return streamClosed(read.bytes);
+  const isUnheard = () => settled === "unheard";
+  // It has come where the call itself reads, or will not come.
+  const isElsewhere = !isUnheard() && (settled !== undefined || (reading !== null && reading.answer !== null));
+  if (resumed === null || (brought === null && !isElsewhere)) return streamClosed(read.bytes);
   await passSettled(resumed, job, deadline, read.bytes);
   // Its call has ended without it, just before it came.
-  const late = settled === "unheard" && brought !== null ? passable(brought, job, context) : null;
+  const late = isUnheard() && brought !== null ? passable(brought, job, context) : null;
   if (late !== null) await job.answer.piece(late);
   return streamClosed(read.bytes);
 }

@@ -30,7 +30,7 @@ import { accepted, credentialRefused, ended, endedUnsent, httpError, notSent, un
 import type { Reading } from "./readings.ts";
 import { resumer } from "./resume.ts";
 import { CUT, type Sessions } from "./sessions.ts";
-import { readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
+import { mustKnow, readSseAnswer, STREAM_HEADERS } from "./sse-answer.ts";
 import type { UnderWayCall } from "./under-way.ts";
 import type { ForwardJob, Upstream } from "./upstream.ts";
 
@@ -112,11 +112,13 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
   );
   const departure: Departure = { left: false };
   try {
-    const resumed = request.course === "stream" ? context.sessions.underWay(request) : null;
+    const underWay = context.sessions.underWay(request);
+    const resumed = request.course === "stream" ? underWay : null;
+    if (underWay !== null && resumed === null) underWay.isCounted = mustKnow(job, context);
     if (resumed !== null && resumed.reading !== null) return await goOn(resumed, resumed.reading, job, context, deadline);
     // Its call may have ended so since it was opened.
     if (request.lastEventId !== null && context.sessions.isCut(agent.principal, request)) return notSent(CUT);
-    const first = await send(job, job.issued, context, deadline, departure);
+    const first = await send(job, job.issued, context, deadline.signal, departure);
     if (first.status !== 401 && first.status !== 403) return await answerOf(first, job, context, deadline);
     // What was refused did not run: until the second leaves, nothing has.
     departure.left = false;
@@ -124,7 +126,7 @@ async function forward(job: ForwardJob, context: ForwardContext): Promise<Outcom
     const again = await context.reissue(agent, request.server, job.issued);
     if (isRefusal(again)) return credentialRefused(first.status);
     if (again.shareKey === job.issued.shareKey && again.expiresAtMs === job.issued.expiresAtMs) return credentialRefused(first.status);
-    const second = await send(job, again, context, deadline, departure);
+    const second = await send(job, again, context, deadline.signal, departure);
     if (second.status !== 401 && second.status !== 403) return await answerOf(second, { ...job, issued: again }, context, deadline);
     await readAway(second);
     return credentialRefused(second.status);
@@ -149,14 +151,14 @@ async function goOn(
     return await passSettled(resumed, job, deadline, 0);
   }
   using _asking = reading.ask();
-  let answer = await sendAgain(job, context, deadline);
+  let answer = await sendAgain(job, context, deadline.signal);
   for (const pauseMs of HANDED_OVER_MS) {
     // Its client has left the stream that the call itself reads, which the server takes for an open one. One that is open it may refuse.
     if (answer.status !== 409 || !reading.isLeft) break;
     await readAway(answer);
     reading.letGo();
     await setTimeout(pauseMs);
-    answer = await sendAgain(job, context, deadline);
+    answer = await sendAgain(job, context, deadline.signal);
   }
   if (answer.status === 401 || answer.status === 403) {
     await readAway(answer);
@@ -175,26 +177,26 @@ function send(
   { request }: ForwardJob,
   issued: IssuedToken,
   { wire, streamWire }: ForwardContext,
-  deadline: Deadline,
+  signal: AbortSignal,
   departure: Departure,
 ): Promise<UpstreamAnswer> {
   return (isStream(request) ? streamWire : wire).send(
     request.httpMethod,
     requestHeaders(request, issued),
     request.httpMethod === "POST" ? request.body : null,
-    deadline.signal,
+    signal,
     departure,
   );
 }
 
 /** A stream outlives tokens: a new one where the server takes the old one no more. */
-async function sendAgain(job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<UpstreamAnswer> {
-  const answer = await send(job, job.issued, context, deadline, { left: true });
+async function sendAgain(job: ForwardJob, context: ForwardContext, signal: AbortSignal): Promise<UpstreamAnswer> {
+  const answer = await send(job, job.issued, context, signal, { left: true });
   if (answer.status !== 401) return answer;
   const issued = await context.reissue(job.agent, job.request.server, job.issued);
   if (isRefusal(issued)) return answer;
   await readAway(answer);
-  return await send(job, issued, context, deadline, { left: true });
+  return await send(job, issued, context, signal, { left: true });
 }
 
 async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: ForwardContext, deadline: Deadline): Promise<Outcome> {
@@ -212,7 +214,7 @@ async function answerOf(answer: UpstreamAnswer, job: ForwardJob, context: Forwar
     // What is withheld of any other request is known by the session that it came in, and resumed in no other.
     const isOpened = minted !== null && request.method === "initialize";
     const within = isOpened ? { ...job, request: { ...request, sessionId: minted } } : job;
-    const resume = resumer(within.request, (asked) => sendAgain({ ...within, request: asked }, context, deadline), deadline);
+    const resume = resumer(within.request, (asked, signal) => sendAgain({ ...within, request: asked }, context, signal), deadline);
     return await readSseAnswer(answer, within, context, deadline, session, resume);
   }
   if (answer.status >= 400) return await errorAnswer(answer, type, job);

@@ -40,11 +40,8 @@ export class Reading {
   #given: SseEvent | null = null;
   #changed = Promise.withResolvers<void>();
   readonly #done = Promise.withResolvers<void>();
-  /** It draws on a budget, or a guard looks at it: it comes to nobody before it is settled. */
-  readonly isCounted: boolean;
 
-  constructor({ request, held, answer }: ReadingOf, isCounted: boolean) {
-    this.isCounted = isCounted;
+  constructor({ request, held, answer }: ReadingOf) {
     const { body, idText, callId } = request;
     this.isLook = request.course === "task";
     this.#answer = answer;
@@ -82,9 +79,9 @@ export class Reading {
     return this.#isOver;
   }
 
-  /** False: it is not its call's to read now, and `stream` is let go of. */
+  /** False: it has come already, and `stream` is let go of. */
   begins(stream: UpstreamAnswer): boolean {
-    if (!this.isOwn) {
+    if (this.isDone) {
       letGo(stream);
       return false;
     }

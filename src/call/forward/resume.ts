@@ -1,7 +1,7 @@
 /** Goes on with a stream that its server has ended before its answer, as up to 2025-11-25 a client may: by GET, from the last event on. */
 import type { McpRequest } from "../accept/request.ts";
 import { beforeEnd, type Deadline } from "./deadline.ts";
-import { isPlainStream, letGo, readAway, type UpstreamAnswer } from "./http-wire.ts";
+import { isPlainStream, letGo, type UpstreamAnswer } from "./http-wire.ts";
 import type { Reading } from "./readings.ts";
 
 /** Null: the server does not go on with it, its client has taken it over, or the job has ended. */
@@ -17,20 +17,24 @@ const TRIES_MAX = 6;
 /** Beside 5xx, what may be otherwise in a moment: the stream that has just ended is not yet over there, or too much is asked. */
 const PASSING: ReadonlySet<number> = new Set([409, 429]);
 
-export function resumer(request: McpRequest, send: (request: McpRequest) => Promise<UpstreamAnswer>, deadline: Deadline): Resume {
+type Send = (request: McpRequest, signal: AbortSignal) => Promise<UpstreamAnswer>;
+
+export function resumer(request: McpRequest, send: Send, deadline: Deadline): Resume {
   return async (reading) => {
     const firstMs = Math.max(reading.retryMs ?? RETRY_DEFAULT_MS, RETRY_MIN_MS);
     for (let tries = 0; tries < TRIES_MAX && deadline.ending === null; tries++) {
       await pause(Math.min(firstMs * 2 ** tries, RETRY_MAX_MS), deadline, reading);
       if (!reading.isOwn) return null;
-      const asked = send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }).catch(() => null);
+      // What its client has got meanwhile is not asked for any more.
+      const abandoned = new AbortController();
+      const signal = AbortSignal.any([deadline.signal, abandoned.signal]);
+      const asked = send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }, signal).catch(() => null);
       const answer = await reading.unlessDone(asked);
-      // What its client has got meanwhile is not asked for twice.
-      if (reading.isDone) void asked.then((late) => late !== null && letGo(late));
+      if (reading.isDone) abandoned.abort();
       if (reading.isDone) return null;
       if (answer === null) continue;
       if (isPlainStream(answer)) return answer;
-      await readAway(answer);
+      letGo(answer);
       if (answer.status < 500 && !PASSING.has(answer.status)) return null;
     }
     return null;

@@ -36,7 +36,7 @@ export async function readSseAnswer(
   resume: Resume,
 ): Promise<Outcome> {
   job.answer.head(200, { ...STREAM_HEADERS, ...sessionHeader(session) });
-  const reading = new Reading(job, mustKnow(job, context));
+  const reading = new Reading(job);
   // A client of 2026-07-28 resumes nothing, whatever era its server speaks.
   const underWay = job.crossing === undefined ? context.sessions.underWay(job.request) : null;
   if (underWay !== null) underWay.reading = reading;
@@ -69,7 +69,7 @@ async function readOn(
 }
 
 /** What came on a stream that its client resumes would be counted by no budget and seen by no guard, and some clients cannot resume. */
-function mustKnow({ held, crossing, request }: ForwardJob, { sessions }: AnswerContext): boolean {
+export function mustKnow({ held, crossing, request }: ForwardJob, { sessions }: { readonly sessions: Pick<Sessions, "isKept"> }): boolean {
   return crossing !== undefined || (held?.lines.length ?? 0) > 0 || sessions.isKept(request);
 }
 

@@ -6,6 +6,8 @@ import type { Reading } from "./readings.ts";
 export type UnderWayCall = {
   /** Null: its answer is no stream. */
   reading: Reading | null;
+  /** It draws on a budget, or a guard looks at it: its answer comes to nobody before it is settled. */
+  isCounted: boolean;
   /** What it came to is in the books. */
   readonly settled: Promise<Settled>;
 };
@@ -17,7 +19,6 @@ export type UnderWay = {
   /** `key`: its id in its session. */
   begin(key: string, callId: CallId): void;
   has(key: string): boolean;
-  /** Whether the answer to one of them comes to nobody before it is settled; of one that has not begun to answer, who knows. */
   isCounted(key: string): boolean;
   end(key: string, callId: CallId, settled: Settled): void;
   find(callId: CallId): UnderWayCall | null;
@@ -30,13 +31,13 @@ export function createUnderWay(): UnderWay {
   return {
     begin(key, callId) {
       const { promise, resolve } = Promise.withResolvers<Settled>();
-      calls.set(callId, { reading: null, settled: promise, settle: resolve });
+      calls.set(callId, { reading: null, isCounted: false, settled: promise, settle: resolve });
       const same = byKey.get(key);
       if (same === undefined) byKey.set(key, new Set([callId]));
       else same.add(callId);
     },
     has: (key) => byKey.has(key),
-    isCounted: (key) => [...(byKey.get(key) ?? [])].some((callId) => calls.get(callId)?.reading?.isCounted !== false),
+    isCounted: (key) => [...(byKey.get(key) ?? [])].some((callId) => calls.get(callId)?.isCounted === true),
     end(key, callId, settled) {
       const same = byKey.get(key);
       if (same?.delete(callId) !== true) return;
