@@ -63,7 +63,7 @@ describe.skipIf(withoutPostgres)("what two gateways hear of", () => {
     for (let i = 0; i < 50; i++) for (const each of [first, second]) each.tell(lineOf(), 50, 5, i === 0);
     expect(await told(first, second)).toHaveLength(1);
     second.tell(lineOf(), 80, 8);
-    second.tell(lineOf({}, NOON + DAY_MS, NOON + 2 * DAY_MS), 50, 8, false);
+    for (let i = 0; i < 2; i++) second.tell(lineOf({}, NOON + DAY_MS, NOON + 2 * DAY_MS), 50, 8, false);
     first.tell(lineOf(), 0, 8);
     expect((await told(first, second)).toSorted()).toEqual(["gw-1 b 0 0", "gw-2 b 0 80", "gw-2 b 24 50"]);
   });

@@ -230,7 +230,7 @@ local isStranger, isNew = stranger(epoch, gw, ARGV[3])
 if isStranger or isNew then return { 'stranger' } end
 local now = clock()
 local isOpen = redis.call('HGET', control, 'open') == '1'
-local answer = { isOpen and 'posted' or 'filling' }
+local answer = { 'posted' }
 for at = 4, #ARGV, 10 do
   local line = { share = ARGV[at], start = ARGV[at + 1], slot = number(ARGV[at + 2]), span = number(ARGV[at + 3]) }
   local limit, notify = number(ARGV[at + 4]), ARGV[at + 5]

@@ -30,8 +30,10 @@ export function resumer(request: McpRequest, send: Send, deadline: Deadline): Re
       const signal = AbortSignal.any([deadline.signal, abandoned.signal]);
       const asked = send({ ...request, httpMethod: "GET", lastEventId: reading.lastEventId }, signal).catch(() => null);
       const answer = await reading.unlessDone(asked);
-      if (reading.isDone) abandoned.abort();
-      if (reading.isDone) return null;
+      if (reading.isDone) {
+        abandoned.abort();
+        return null;
+      }
       if (answer === null) continue;
       if (isPlainStream(answer)) return answer;
       letGo(answer);
